@@ -1,0 +1,133 @@
+// swift-tools-version: 6.3
+// SPDX-License-Identifier: Apache-2.0
+
+import PackageDescription
+
+// One table describes the architecture: a target may import only what its row names.
+// `--explicit-target-dependency-import-check error` (scripts/test) and PackageStructureTests hold the code to it.
+
+/// C libraries of the system: a module map and a shim header each, imported by exactly one target.
+let systemLibraries: [Target] = [
+    .systemLibrary(name: "CLinux"),
+    .systemLibrary(
+        name: "CLibArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
+    .systemLibrary(name: "CLibZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+    .systemLibrary(
+        name: "CLibCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+    .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+]
+
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let systemPackage: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
+let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+
+let core = ["LifeboatCore"]
+let coreIO = core + ["LifeboatIO"]
+let allButBackup =
+    coreIO + [
+        "LifeboatFormats", "LifeboatHTTP", "LifeboatStorage", "LifeboatRepository", "LifeboatPolicy",
+        "LifeboatServices", "LifeboatStores",
+    ]
+
+func dependencies(_ names: [String], _ external: [Target.Dependency] = []) -> [Target.Dependency] {
+    names.map { .byName(name: $0) } + external
+}
+
+let libraries: [Target] = [
+    .target(name: "LifeboatCore", dependencies: []),
+    .target(name: "LifeboatIO", dependencies: dependencies(core + ["CLinux"], [systemPackage, subprocess])),
+    .target(
+        name: "LifeboatFormats",
+        dependencies: dependencies(coreIO + ["CBlake3", "CLibArchive", "CLibZstd"], [systemPackage])),
+    .target(name: "LifeboatHTTP", dependencies: dependencies(coreIO + ["CLibCurl"], [systemPackage])),
+    .target(
+        name: "LifeboatStorage",
+        dependencies: dependencies(coreIO + ["LifeboatHTTP"], [systemPackage])),
+    .target(
+        name: "LifeboatRepository",
+        dependencies: dependencies(coreIO + ["LifeboatFormats", "LifeboatStorage"], [systemPackage])),
+    .target(name: "LifeboatPolicy", dependencies: dependencies(core, [yams])),
+    .target(
+        name: "LifeboatServices",
+        dependencies: dependencies(coreIO + ["LifeboatHTTP"], [systemPackage])),
+    .target(
+        name: "LifeboatStores",
+        dependencies: dependencies(
+            coreIO + ["LifeboatFormats", "LifeboatHTTP", "CLibPQ"], [systemPackage])),
+    .target(name: "LifeboatBackup", dependencies: dependencies(allButBackup, [systemPackage])),
+    .target(name: "LifeboatRestore", dependencies: dependencies(allButBackup, [systemPackage])),
+    .target(
+        name: "LifeboatCommands",
+        dependencies: dependencies(
+            allButBackup + ["LifeboatBackup", "LifeboatRestore"], [argumentParser, systemPackage])),
+]
+
+let executables: [Target] = [
+    .executableTarget(name: "lifeboat", dependencies: dependencies(["LifeboatCommands"]))
+]
+
+/// Test support is a target of its own so that one scenario runs in-process and against the built binary.
+let testing: [Target] =
+    [
+        .target(
+            name: "LifeboatTesting",
+            dependencies: dependencies(
+                allButBackup + ["LifeboatBackup", "LifeboatRestore", "LifeboatCommands"],
+                [systemPackage, subprocess]),
+            path: "Sources/LifeboatTesting")
+    ]
+    + [
+        "LifeboatCore", "LifeboatIO", "LifeboatFormats", "LifeboatHTTP", "LifeboatStorage",
+        "LifeboatRepository", "LifeboatPolicy", "LifeboatServices", "LifeboatStores", "LifeboatBackup",
+        "LifeboatRestore", "LifeboatCommands",
+    ].map { name in
+        .testTarget(
+            name: "\(name)Tests",
+            dependencies: dependencies(
+                allButBackup + ["LifeboatBackup", "LifeboatRestore", "LifeboatCommands", "LifeboatTesting"],
+                [systemPackage, subprocess]))
+    }
+    + [
+        .testTarget(
+            name: "LifeboatScenarioTests",
+            dependencies: dependencies(
+                allButBackup + [
+                    "LifeboatBackup", "LifeboatRestore", "LifeboatCommands", "LifeboatTesting", "lifeboat",
+                ],
+                [systemPackage, subprocess]))
+    ]
+
+let package = Package(
+    name: "lifeboat",
+    products: [.executable(name: "lifeboat", targets: ["lifeboat"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    targets: systemLibraries
+        + [
+            .target(
+                name: "CBlake3", cSettings: [.unsafeFlags(["-O3", "-std=c11", "-Wall", "-Wextra", "-Werror"])])
+        ] + libraries + executables + testing,
+    swiftLanguageModes: [.v6]
+)
+
+/// Targets that wrap C libraries mark every unsafe expression.
+let wrapperTargets: Set<String> = ["LifeboatFormats", "LifeboatHTTP"]
+
+for target in package.targets where target.type != .system && target.name != "CBlake3" {
+    var settings: [SwiftSetting] = [
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+        .treatAllWarnings(as: .error),
+    ]
+    if wrapperTargets.contains(target.name) {
+        settings.append(.strictMemorySafety())
+    }
+    target.swiftSettings = settings
+}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A validated policy: what one stack is, where its snapshots go, how it is stopped, started and proven healthy.
+///
+/// A pure value made by `PolicyParser`; relative paths were made absolute against the policy file's folder.
+package struct Policy: Sendable, Equatable {
+    /// 1...64 of `a-z 0-9 . _ -`, starting with a letter or digit: it names a folder in the repository.
+    package var stack: String
+    package var repository: String
+    package var encryption: EncryptionPolicy
+    package var services: ServicesPolicy
+    /// Components in the order of the file; names are unique and follow the rules of `stack`.
+    package var components: [ComponentPolicy]
+    package var health: [HealthProbePolicy]
+    package var retention: RetentionPolicy?
+    package var schedule: SchedulePolicy
+    package var objectives: ObjectivesPolicy
+    /// The file it came from; nil for text.
+    package var source: String?
+    /// The text it came from, kept in every manifest.
+    package var text: String
+
+    package init(
+        stack: String, repository: String, encryption: EncryptionPolicy = .none,
+        services: ServicesPolicy = ServicesPolicy(), components: [ComponentPolicy] = [],
+        health: [HealthProbePolicy] = [], retention: RetentionPolicy? = nil,
+        schedule: SchedulePolicy = SchedulePolicy(), objectives: ObjectivesPolicy = ObjectivesPolicy(),
+        source: String? = nil, text: String = ""
+    ) {
+        self.stack = stack
+        self.repository = repository
+        self.encryption = encryption
+        self.services = services
+        self.components = components
+        self.health = health
+        self.retention = retention
+        self.schedule = schedule
+        self.objectives = objectives
+        self.source = source
+        self.text = text
+    }
+}
+
+package enum EncryptionPolicy: Sendable, Equatable {
+    case none
+}
+
+/// Where a secret comes from; a literal in the policy is refused.
+package enum SecretReference: Sendable, Equatable {
+    case environment(String)
+    case file(String)
+    /// Standard output of a program, without its last newline.
+    case command([String])
+    /// A systemd credential: a file of that name in `$CREDENTIALS_DIRECTORY`.
+    case credential(String)
+}
+
+package struct ServicesPolicy: Sendable, Equatable {
+    /// How the services of the stack are stopped and started; nil: lifeboat touches no service.
+    package var control: ServiceControlPolicy?
+    package init(control: ServiceControlPolicy? = nil) { self.control = control }
+}
+
+package enum ServiceControlPolicy: Sendable, Equatable {
+    /// Argument vectors, run in order. `status` tells whether the services run (exit 0) or not; without it they are
+    /// taken to run.
+    case commands(stop: [[String]], start: [[String]], status: [String]?)
+}
+
+package struct ComponentPolicy: Sendable, Equatable {
+    package var name: String
+    package var store: StorePolicy
+    package init(name: String, store: StorePolicy) {
+        self.name = name
+        self.store = store
+    }
+}
+
+package enum StorePolicy: Sendable, Equatable {
+    case volume(VolumePolicy)
+    case postgres(PostgresPolicy)
+
+    /// The policy's word for it.
+    package var kind: String {
+        switch self {
+        case .volume: "volume"
+        case .postgres: "postgres"
+        }
+    }
+}
+
+package struct VolumePolicy: Sendable, Equatable {
+    package var path: String
+    /// Glob patterns: without a slash they match a name at any depth, with one a path below the root; `*` stops at a
+    /// slash, `**` does not.
+    package var exclude: [String]
+    /// Skip folders that carry a CACHEDIR.TAG. Off by default: model caches carry one.
+    package var excludeCaches: Bool
+    /// Stay on the file system of the root.
+    package var oneFileSystem: Bool
+    package init(path: String, exclude: [String] = [], excludeCaches: Bool = false, oneFileSystem: Bool = true) {
+        self.path = path
+        self.exclude = exclude
+        self.excludeCaches = excludeCaches
+        self.oneFileSystem = oneFileSystem
+    }
+}
+
+package struct PostgresPolicy: Sendable, Equatable {
+    /// Host name, address or socket folder; nil: libpq's default.
+    package var host: String?
+    package var port: Int?
+    package var database: String
+    package var user: String?
+    package var password: SecretReference?
+    /// libpq's sslmode.
+    package var sslMode: String?
+    /// Folder of pg_dump, pg_dumpall and pg_restore; nil: found by server version, then PATH.
+    package var binaries: String?
+    /// Also keep roles and tablespaces (pg_dumpall --globals-only). On by default.
+    package var globals: Bool
+    /// Database to connect to for CREATE and RENAME DATABASE.
+    package var maintenanceDatabase: String
+    package init(
+        host: String? = nil, port: Int? = nil, database: String, user: String? = nil,
+        password: SecretReference? = nil, sslMode: String? = nil, binaries: String? = nil, globals: Bool = true,
+        maintenanceDatabase: String = "postgres"
+    ) {
+        self.host = host
+        self.port = port
+        self.database = database
+        self.user = user
+        self.password = password
+        self.sslMode = sslMode
+        self.binaries = binaries
+        self.globals = globals
+        self.maintenanceDatabase = maintenanceDatabase
+    }
+}
+
+/// One question whose answer tells whether the stack is up.
+package struct HealthProbePolicy: Sendable, Equatable {
+    package enum Question: Sendable, Equatable {
+        /// GET answers with this status; `field` (dot-separated path into a JSON body), when given, equals the value.
+        case http(url: String, status: Int, field: String?, equals: String?)
+        case tcp(host: String, port: Int)
+        /// Exit status 0.
+        case command([String])
+        /// The query on that component's database gives one row whose first column equals the value; without a value
+        /// anything but an error and an empty result will do.
+        case postgres(component: String, sql: String, equals: String?)
+    }
+
+    package var name: String?
+    package var question: Question
+    /// Seconds until the stack counts as unhealthy.
+    package var within: Double
+    /// Seconds between two tries.
+    package var interval: Double
+    /// Passes in a row that are needed.
+    package var consecutive: Int
+
+    package init(
+        name: String? = nil, question: Question, within: Double = 60, interval: Double = 1, consecutive: Int = 1
+    ) {
+        self.name = name
+        self.question = question
+        self.within = within
+        self.interval = interval
+        self.consecutive = consecutive
+    }
+}
+
+/// How many snapshots are kept; nil: that rule is not used.
+package struct RetentionPolicy: Sendable, Equatable {
+    package var last: Int?
+    package var hourly: Int?
+    package var daily: Int?
+    package var weekly: Int?
+    package var monthly: Int?
+    package var yearly: Int?
+    /// Everything younger than this many seconds.
+    package var within: Double?
+    package init(
+        last: Int? = nil, hourly: Int? = nil, daily: Int? = nil, weekly: Int? = nil, monthly: Int? = nil,
+        yearly: Int? = nil, within: Double? = nil
+    ) {
+        self.last = last
+        self.hourly = hourly
+        self.daily = daily
+        self.weekly = weekly
+        self.monthly = monthly
+        self.yearly = yearly
+        self.within = within
+    }
+}
+
+/// Cron expressions, five fields.
+package struct SchedulePolicy: Sendable, Equatable {
+    package var backup: String?
+    package var drill: String?
+    package var check: String?
+    package init(backup: String? = nil, drill: String? = nil, check: String? = nil) {
+        self.backup = backup
+        self.drill = drill
+        self.check = check
+    }
+}
+
+/// Seconds.
+package struct ObjectivesPolicy: Sendable, Equatable {
+    package var rto: Double?
+    package var rpo: Double?
+    package init(rto: Double? = nil, rpo: Double? = nil) {
+        self.rto = rto
+        self.rpo = rpo
+    }
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import LifeboatCore
+package import LifeboatIO
+
+/// Values a store reports about its content at the point in time of the capture: rows per table, extensions, sizes.
+/// Kept in the manifest and compared by restores and drills, value by value.
+package struct StoreFacts: Sendable, Equatable, Codable {
+    /// `rows:public.documents` → 120000. Compared exactly.
+    package var counts: [String: Int64]
+    /// `extension:pgcrypto` → `1.3`, `encoding` → `UTF8`. Told to the reader; the store decides what must match.
+    package var texts: [String: String]
+
+    package init(counts: [String: Int64] = [:], texts: [String: String] = [:]) {
+        self.counts = counts
+        self.texts = texts
+    }
+}
+
+/// One fact that is not what the snapshot says.
+package struct FactDifference: Sendable, Equatable, Codable {
+    package var name: String
+    package var expected: String
+    /// Nil when the fact is missing from the live store.
+    package var found: String?
+    package init(name: String, expected: String, found: String?) {
+        self.name = name
+        self.expected = expected
+        self.found = found
+    }
+}
+
+/// What `probe` learned.
+package struct StoreProbe: Sendable, Equatable {
+    /// Version of the engine (`15.18`); nil for stores without one.
+    package var engineVersion: String?
+    /// Estimated bytes of a capture; nil when unknown.
+    package var estimatedBytes: UInt64?
+    package var warnings: [LifeboatError]
+    package init(engineVersion: String? = nil, estimatedBytes: UInt64? = nil, warnings: [LifeboatError] = []) {
+        self.engineVersion = engineVersion
+        self.estimatedBytes = estimatedBytes
+        self.warnings = warnings
+    }
+}
+
+/// One part of a captured component: a byte stream or a file tree, named uniquely inside the component.
+package enum CapturePart: Sendable {
+    /// `dump`, `globals`. `open` is called once, on the thread that reads.
+    case stream(name: String, open: @Sendable () throws -> any ByteSource)
+    case tree(name: String, source: any FileTreeSource)
+
+    package var name: String {
+        switch self {
+        case .stream(let name, _), .tree(let name, _): name
+        }
+    }
+}
+
+/// A fixed point in time of one store, held open until `release`.
+package protocol CapturePoint: Sendable {
+    /// How it is captured (`pg_dump custom format`), for the manifest.
+    var method: String { get }
+    var parts: [CapturePart] { get }
+    /// Facts as of this point. Blocking.
+    func facts() throws -> StoreFacts
+    /// Lets the point go (ends the exporting transaction …). Idempotent, never throws, called on every path.
+    func release()
+}
+
+/// What of a component a snapshot holds, given back to its store for a restore. Implemented by the engine over the
+/// repository.
+package protocol RestoreContent: Sendable {
+    /// Engine version at capture.
+    var engineVersion: String? { get }
+    var facts: StoreFacts { get }
+    /// Opens a captured stream; every byte it yields was verified against its digest. Throws when the snapshot holds
+    /// no stream of that name.
+    func openStream(_ name: String) throws -> any ByteSource
+    /// Size of a captured stream in bytes; nil when the snapshot holds none of that name.
+    func streamSize(_ name: String) -> UInt64?
+    /// Writes the captured tree of that name below `target`.
+    func extractTree(_ name: String, into target: any FileTreeTarget, cancellation: Cancellation) throws
+}
+
+/// Where staged data is, in the store's own words (database names, folder paths): what the journal keeps, so that a
+/// later process can finish, undo or clean up. Never holds a secret.
+package struct StagedState: Sendable, Equatable, Codable {
+    package var values: [String: String]
+    package init(_ values: [String: String]) { self.values = values }
+}
+
+/// A store of a component: PostgreSQL, a volume … Instances are configured for one component of one policy.
+///
+/// All calls block and may be made from any one thread at a time. Messages name the component's thing (database,
+/// folder), and never a secret.
+package protocol DataStore: Sendable {
+    /// The word the policy uses: `postgres`, `volume`.
+    var kind: String { get }
+    /// What it protects, for people: `database 'semantik' on 127.0.0.1:5432`.
+    var subject: String { get }
+
+    /// Reaches the store and checks that a capture can work (server up, password, versions, rights).
+    func probe() throws -> StoreProbe
+    /// Fixes the point in time. The caller releases it.
+    func fixPoint(_ cancellation: Cancellation) throws -> any CapturePoint
+
+    /// Checks, before anything is touched, that this content can be restored here (versions, extensions, space).
+    /// Returns warnings; throws what makes it impossible.
+    func preflightRestore(_ content: any RestoreContent) throws -> [LifeboatError]
+    /// Names, before any work, where `stage` will put its data: journalled first, so that a crash leaves nothing
+    /// unknown behind.
+    func planStaging(_ restoreID: String) throws -> StagedState
+    /// Puts the content beside the live data, which stays untouched and in use.
+    func stage(
+        _ content: any RestoreContent, _ state: StagedState, progress: any ProgressSink, cancellation: Cancellation
+    ) throws
+    /// Exchanges staged and live data; services that use it are stopped. Calling it again after it succeeded does
+    /// nothing. When there is no live data the staged data becomes live.
+    func swap(_ state: StagedState) throws
+    /// Exchanges them back. Works after a `swap` that failed half-way or never ran; calling it again does nothing.
+    func swapBack(_ state: StagedState) throws
+    /// Compares the live store with the facts of the snapshot.
+    func verify(_ content: any RestoreContent) throws -> [FactDifference]
+    /// Drops what the swap put aside; for `swapBack`-ed or never swapped restores drops the staged data. Idempotent.
+    func discard(_ state: StagedState) throws
+}
