@@ -9,7 +9,7 @@ typealias MtreeLine = OutputSpan<UInt8>
 extension OutputSpan where Element == UInt8 {
     mutating func text(_ text: StaticString) {
         text.withUTF8Buffer { bytes in
-            for unsafebyte in unsafe bytes { append(byte) }
+            for index in 0..<bytes.count { unsafe append(bytes[index]) }
         }
     }
 
