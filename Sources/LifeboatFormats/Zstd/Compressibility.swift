@@ -13,7 +13,7 @@ package enum Compressibility {
     /// Two signs of order are looked for in 16 samples of 512 bytes:
     /// - uneven byte frequencies, in any single sample or over all. Pearson's chi-square X² of N bytes predicts what
     ///   entropy coding saves: (X² − 255) / (2 N ln 2) bits a byte. Looked for are 1 % over all samples (libzstd
-    ///   itself drops gains below 1.6 %) and 3 % in a single one;
+    ///   itself drops gains below 1.6 %) and 10 % in a single one;
     /// - four-byte sequences that come back: noise has none.
     package static func looksIncompressible(_ source: UnsafeRawBufferPointer) -> Bool {
         // Too little for statistics, and cheap to compress anyway.
@@ -32,7 +32,7 @@ package enum Compressibility {
                 let sample = unsafe UnsafeRawBufferPointer(rebasing: source[start..<start + pieceSize])
                 unsafe single.update(repeating: 0)
                 unsafe count(sample, into: single)
-                if unsafe predictedSaving(single, of: pieceSize) > 0.03 { return false }
+                if unsafe predictedSaving(single, of: pieceSize) > 0.1 { return false }
                 for value in 0..<256 { unsafe total[value] &+= single[value] }
                 repetitions += unsafe repeatedSequences(sample, table)
             }
