@@ -209,3 +209,8 @@ static inline pid_t lifeboat_spawn(
     *error = count == sizeof message ? message[1] : EIO;
     return -1;
 }
+
+/// memfd_create(2), closed on exec.
+static inline int lifeboat_memory_file(const char *name) {
+    return (int)syscall(SYS_memfd_create, name, 1u /* MFD_CLOEXEC */);
+}
