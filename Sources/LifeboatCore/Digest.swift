@@ -78,6 +78,17 @@ package struct Digest: Hashable, Comparable, Sendable, CustomStringConvertible {
     @inlinable
     package var prefix: UInt64 { word0 }
 
+    /// Bytes `8 * index` to `8 * index + 7` as a big-endian number; `index` is 0...3.
+    @inlinable
+    package func bigEndianWord(_ index: Int) -> UInt64 {
+        switch index {
+        case 0: word0
+        case 1: word1
+        case 2: word2
+        default: word3
+        }
+    }
+
     /// Writes the 32 bytes to the start of `destination`, which must be at least that long.
     @inlinable
     package func copyBytes(to destination: UnsafeMutableRawBufferPointer) {
