@@ -59,6 +59,10 @@ package final class RepositoryWriter: Sendable {
     private let statistics = Monitor(WriterStatistics())
     private let bytesRead = Atomic<UInt64>(0)
 
+    /// The indexes as they were when the writer opened, restricted to packs that are present: for reading yesterday's
+    /// trees and for asking what of them can be referred to again.
+    package let parentIndexes: IndexSet
+
     package var chunkerParameters: ChunkerParameters { repository.config.chunker }
 
     /// Opens the indexes and starts the threads.
@@ -70,7 +74,9 @@ package final class RepositoryWriter: Sendable {
             count: settings.slabCount, slabSize: maximumChunk + maximumChunk / 2)
         let queue = BoundedQueue<ChunkBatch>(capacity: settings.workers * 2)
         let packs = try PackAssembler(maximumFrame: ChunkWorker.maximumFrame(maximumChunk: maximumChunk))
-        let known = KnownChunks(try repository.openIndexesForWriting())
+        let indexes = try repository.openIndexesForWriting()
+        let known = KnownChunks(indexes)
+        parentIndexes = indexes
         self.slabs = slabs
         self.queue = queue
         self.packs = packs
@@ -184,10 +190,18 @@ package final class RepositoryWriter: Sendable {
         return totals
     }
 
-    /// Gives up: ends the threads and waits for them. Idempotent; also after a failure.
-    package func abandon() {
+    /// Tells every stage to stop, without waiting: for a capture thread that failed while others go on.
+    package func stop() {
         Stages(slabs: slabs, queue: queue, packs: packs, completion: completion, failure: failure)
             .abandon(LifeboatError.interrupted)
+    }
+
+    /// What ended a stage; nil while all is well.
+    package var stageFailure: (any Error)? { failure.withLock { $0 } }
+
+    /// Gives up: ends the threads and waits for them. Idempotent; also after a failure.
+    package func abandon() {
+        stop()
         // Their outcome is known: the stages record failures themselves and never throw.
         for worker in workers { try? worker.join() }
         try? uploader.join()
