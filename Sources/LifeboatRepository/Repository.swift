@@ -70,6 +70,9 @@ package struct Repository: Sendable {
         return IndexSet(try names.map { try cache.open($0, from: store) })
     }
 
+    /// Opens one index from the store's own bytes, whatever the cache holds.
+    func openStoredIndex(_ name: Digest) throws -> MappedIndex { try cache.reopen(name, from: store) }
+
     /// Opens every index for a backup: chunks in packs that are missing or have another size count as unknown.
     package func openIndexesForWriting() throws -> IndexSet {
         var indexes = try openIndexes()

@@ -8,8 +8,12 @@ typealias MtreeLine = OutputSpan<UInt8>
 /// The pieces mtree lines are made of.
 extension OutputSpan where Element == UInt8 {
     mutating func text(_ text: StaticString) {
-        text.withUTF8Buffer { bytes in
-            for index in 0..<bytes.count { unsafe append(bytes[index]) }
+        let length = text.utf8CodeUnitCount
+        precondition(length <= freeCapacity, "the line is longer than measured")
+        unsafe withUnsafeMutableBufferPointer { bytes, count in
+            // Within capacity, as checked above.
+            unsafe (bytes.baseAddress! + count).update(from: text.utf8Start, count: length)
+            count += length
         }
     }
 
@@ -80,13 +84,20 @@ extension OutputSpan where Element == UInt8 {
     }
 
     mutating func digest(_ digest: Digest) {
-        for index in 0..<4 {
-            let word = digest.bigEndianWord(index)
-            var shift: UInt64 = 64
-            while shift > 0 {
-                shift &-= 4
-                append(hexadecimalDigit(UInt8(truncatingIfNeeded: word >> shift & 0xF)))
+        precondition(freeCapacity >= 64, "the line is longer than measured")
+        unsafe withUnsafeMutableBufferPointer { bytes, count in
+            // Within capacity, as checked above.
+            let place = unsafe UnsafeMutableRawPointer(bytes.baseAddress! + count)
+            for index in 0..<4 {
+                let word = digest.bigEndianWord(index)
+                unsafe place.storeBytes(
+                    of: hexadecimalDigits(UInt32(truncatingIfNeeded: word >> 32)), toByteOffset: 16 &* index,
+                    as: UInt64.self)
+                unsafe place.storeBytes(
+                    of: hexadecimalDigits(UInt32(truncatingIfNeeded: word)), toByteOffset: 16 &* index &+ 8,
+                    as: UInt64.self)
             }
+            count += 64
         }
     }
 
@@ -122,6 +133,18 @@ private func isPlain(_ byte: UInt8) -> Bool {
 @inline(__always)
 private func hexadecimalDigit(_ nibble: UInt8) -> UInt8 {
     nibble < 10 ? nibble &+ 48 : nibble &+ 87
+}
+
+/// Eight lower-case digits, as they lie in memory: four bytes are spread over eight nibbles, all changed to ASCII at
+/// once.
+@inline(__always)
+private func hexadecimalDigits(_ value: UInt32) -> UInt64 {
+    var spread = UInt64(value)
+    spread = (spread | spread << 16) & 0x0000_FFFF_0000_FFFF
+    spread = (spread | spread << 8) & 0x00FF_00FF_00FF_00FF
+    spread = (spread | spread << 4) & 0x0F0F_0F0F_0F0F_0F0F
+    let letters = (spread &+ 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
+    return (spread &+ 0x3030_3030_3030_3030 &+ letters &* 39).bigEndian
 }
 
 @inline(__always)

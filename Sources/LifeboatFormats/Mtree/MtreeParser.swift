@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import LifeboatCore
 package import LifeboatIO
 
@@ -92,10 +93,12 @@ package struct MtreeParser {
 
     /// Where the next newline is, or the end of the bytes.
     private func newline(from start: Int) -> Int {
-        let bytes = buffer.span
-        var index = start
-        while index < bytes.count, bytes[index] != 0x0A { index &+= 1 }
-        return index
+        unsafe buffer.withUnsafeBytes { bytes in
+            guard start < bytes.count, let base = bytes.baseAddress,
+                let found = unsafe memchr(base + start, 0x0A, bytes.count - start)
+            else { return bytes.count }
+            return unsafe UnsafeRawPointer(found) - base
+        }
     }
 
     private func checkOrder(_ entry: TreeEntry) throws(MtreeError.Reason) {

@@ -4,20 +4,20 @@
 package enum Compressibility {
     /// Pieces looked at, evenly spread; and bytes in each.
     private static let pieceCount = 16
-    private static let pieceSize = 1024
+    private static let pieceSize = 512
     private static let repetitionTableBits = 12
 
     /// True when `source` is, as far as samples tell, noise: already compressed, encrypted or random. Such data costs
     /// only this test. Conservative: when in doubt false, which costs a compression pass and no space.
     ///
-    /// Two signs of order are looked for in 16 samples of 1 KiB:
+    /// Two signs of order are looked for in 16 samples of 512 bytes:
     /// - uneven byte frequencies, in any single sample or over all. Pearson's chi-square X² of N bytes predicts what
     ///   entropy coding saves: (X² − 255) / (2 N ln 2) bits a byte. Looked for are 1 % over all samples (libzstd
-    ///   itself drops gains below 1.6 %) and 3 % in a single one;
+    ///   itself drops gains below 1.6 %) and 10 % in a single one;
     /// - four-byte sequences that come back: noise has none.
     package static func looksIncompressible(_ source: UnsafeRawBufferPointer) -> Bool {
         // Too little for statistics, and cheap to compress anyway.
-        guard source.count >= pieceSize else { return false }
+        guard source.count >= 2 * pieceSize else { return false }
         let pieces = min(pieceCount, source.count / pieceSize)
         let stride = pieces > 1 ? (source.count - pieceSize) / (pieces - 1) : 0
         return unsafe withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 512 + (1 << repetitionTableBits)) {
@@ -32,7 +32,7 @@ package enum Compressibility {
                 let sample = unsafe UnsafeRawBufferPointer(rebasing: source[start..<start + pieceSize])
                 unsafe single.update(repeating: 0)
                 unsafe count(sample, into: single)
-                if unsafe predictedSaving(single, of: pieceSize) > 0.03 { return false }
+                if unsafe predictedSaving(single, of: pieceSize) > 0.1 { return false }
                 for value in 0..<256 { unsafe total[value] &+= single[value] }
                 repetitions += unsafe repeatedSequences(sample, table)
             }
@@ -76,7 +76,7 @@ package enum Compressibility {
         var repeated = 0
         for offset in 0...pieceSize - 4 {
             let sequence = unsafe sample.loadUnaligned(fromByteOffset: offset, as: UInt32.self)
-            let slot = Int(truncatingIfNeeded: sequence &* 2_654_435_761 >> UInt32(32 - repetitionTableBits))
+            let slot = Int(truncatingIfNeeded: (sequence &* 2_654_435_761) >> UInt32(32 - repetitionTableBits))
             if unsafe table[slot] == sequence { repeated &+= 1 }
             unsafe table[slot] = sequence
         }

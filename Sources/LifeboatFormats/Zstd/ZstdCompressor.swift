@@ -6,39 +6,22 @@ internal import CLibZstd
 /// worker thread; not thread-safe.
 @safe
 package final class ZstdCompressor {
-    /// Where the effort goes.
-    package enum Strategy: Sendable, Equatable {
-        /// A level of `zstd(1)`: 1...22, or negative for the fast ones.
-        case level(Int)
-        /// Hardly any search for repetitions, but entropy coding of every byte: for numbers such as model weights,
-        /// which repeat nothing and still have skewed exponents. Costs far less than level 1 and gives as much there.
-        case entropy
-    }
-
     private let context: OpaquePointer
 
-    /// Throws when libzstd refuses the level or has no memory.
-    package convenience init(level: Int) throws(FormatError) { try self.init(.level(level)) }
-
-    package init(_ strategy: Strategy) throws(FormatError) {
+    /// `level` is one of `zstd(1)`: 1...22, or negative for the fast ones. Throws when there is no such level, or no
+    /// memory.
+    package init(level: Int) throws(FormatError) {
+        let levels = Int(ZSTD_minCLevel())...Int(ZSTD_maxCLevel())
+        guard levels.contains(level) else {
+            throw FormatError(
+                .unsupported, "create a zstd compressor", "there is no level \(level), only \(levels)")
+        }
         guard let context = unsafe ZSTD_createCCtx() else {
             throw FormatError(.outOfMemory, "create a zstd compressor", "not enough memory")
         }
         unsafe self.context = unsafe context
         do throws(FormatError) {
-            switch strategy {
-            case .level(let level):
-                let inRange = Int(ZSTD_minCLevel())...Int(ZSTD_maxCLevel())
-                guard inRange.contains(level) else {
-                    throw FormatError(
-                        .unsupported, "create a zstd compressor", "there is no level \(level), only \(inRange)")
-                }
-                try set(ZSTD_c_compressionLevel, level)
-            case .entropy:
-                try set(ZSTD_c_compressionLevel, -5)
-                // ZSTD_c_literalCompressionMode = ZSTD_ps_enable: the negative levels would leave literals raw.
-                try set(ZSTD_c_experimentalParam5, 1)
-            }
+            try set(ZSTD_c_compressionLevel, level)
             try set(ZSTD_c_contentSizeFlag, 1)
             // The pack's name is a digest of these bytes and every chunk's id one of the plain bytes.
             try set(ZSTD_c_checksumFlag, 0)

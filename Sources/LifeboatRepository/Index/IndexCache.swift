@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LifeboatCore
+import LifeboatFormats
 package import LifeboatIO
 package import LifeboatStorage
 
@@ -28,7 +29,17 @@ package struct IndexCache: Sendable {
         let path = "\(folder)/\(name.hex).idx"
         // Any failure of the local copy is answered by a fresh one: the store has the original.
         if let mapped = try? MappedIndex(path: path, name: name, verify: true) { return mapped }
+        return try reopen(name, from: store)
+    }
+
+    /// Fetches the index of that name anew, and maps it.
+    package func reopen(_ name: Digest, from store: any ObjectStore) throws -> MappedIndex {
+        let path = "\(folder)/\(name.hex).idx"
         let bytes = try fetch(name, from: store)
+        guard BLAKE3.hash(bytes) == name else {
+            throw RepositoryError.damaged(
+                RepositoryLayout.index(name).text, "its bytes do not have the digest in its name")
+        }
         try bytes.withUnsafeBytes { try keep($0, as: name) }
         return try MappedIndex(path: path, name: name, verify: true)
     }
