@@ -3,6 +3,7 @@
 import Foundation
 import LifeboatCore
 import LifeboatPolicy
+import LifeboatTesting
 import Testing
 
 @Suite struct PolicyParserTests {
