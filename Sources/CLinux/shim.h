@@ -3,11 +3,18 @@
 #pragma once
 
 #include <errno.h>
-#include <stdint.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "file_system.h"
 
 #define LIFEBOAT_RENAME_NOREPLACE 1u
 #define LIFEBOAT_RENAME_EXCHANGE 2u
@@ -29,86 +36,183 @@ static inline void lifeboat_set_thread_name(const char *name) {
     (void)prctl(PR_SET_NAME, name, 0, 0, 0);
 }
 
-// File system: what volumes are captured and restored with.
+/// The process's environment block, for reading at the moment a child is made.
+static inline char **lifeboat_environment(void) {
+    extern char **environ;
+    return environ;
+}
 
-#include <fcntl.h>
-#include <linux/fs.h>
-#include <linux/openat2.h>
-#include <linux/stat.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/sysmacros.h>
-#include <sys/xattr.h>
+/// write(2) that gives EPIPE without raising SIGPIPE, whatever the calling thread's signal mask is.
+static inline ssize_t lifeboat_write_no_sigpipe(int descriptor, const void *bytes, size_t count) {
+    sigset_t pipe_signal, previous, pending;
+    sigemptyset(&pipe_signal);
+    sigaddset(&pipe_signal, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_signal, &previous);
+    sigpending(&pending);
+    ssize_t written = write(descriptor, bytes, count);
+    int error = errno;
+    if (written < 0 && error == EPIPE && !sigismember(&pending, SIGPIPE)) {
+        const struct timespec none = {0, 0};
+        while (sigtimedwait(&pipe_signal, NULL, &none) < 0 && errno == EINTR) {
+        }
+    }
+    pthread_sigmask(SIG_SETMASK, &previous, NULL);
+    errno = error;
+    return written;
+}
 
-enum {
-    LIFEBOAT_O_PATH = 010000000,
-    LIFEBOAT_O_NOATIME = 01000000,
-    LIFEBOAT_SEEK_DATA = 3,
-    LIFEBOAT_SEEK_HOLE = 4,
-    LIFEBOAT_AT_EMPTY_PATH = 0x1000,
-};
+/// Grows a pipe's buffer as fcntl(2) F_SETPIPE_SZ does; -1 when the limit of the user does not allow it.
+static inline int lifeboat_set_pipe_size(int descriptor, int bytes) {
+    return fcntl(descriptor, 1031 /* F_SETPIPE_SZ */, bytes);
+}
 
-/// The parts of statx(2) that a tree keeps.
-struct lifeboat_status {
-    uint64_t inode, size, blocks;
-    int64_t modified_seconds, changed_seconds;
-    uint32_t modified_nanoseconds, changed_nanoseconds;
-    uint32_t mode, user, group, links;
-    uint32_t volume_major, volume_minor, device_major, device_minor;
-};
+/// fcntl(2) F_SETFL, which is variadic.
+static inline int lifeboat_set_status_flags(int descriptor, int flags) {
+    return fcntl(descriptor, F_SETFL, flags);
+}
 
-/// statx(2) of `name` in `folder`, never following a link or starting an automount; an empty name is `folder` itself.
-static inline int lifeboat_status_at(int folder, const char *name, struct lifeboat_status *status) {
-    struct statx from;
-    int flags = 0x100 /* AT_SYMLINK_NOFOLLOW */ | 0x800 /* AT_NO_AUTOMOUNT */ | (*name ? 0 : 0x1000 /* AT_EMPTY_PATH */);
-    if (syscall(SYS_statx, folder, name, flags, STATX_BASIC_STATS, &from) != 0) return -1;
-    status->inode = from.stx_ino;
-    status->size = from.stx_size;
-    status->blocks = from.stx_blocks;
-    status->modified_seconds = from.stx_mtime.tv_sec;
-    status->modified_nanoseconds = from.stx_mtime.tv_nsec;
-    status->changed_seconds = from.stx_ctime.tv_sec;
-    status->changed_nanoseconds = from.stx_ctime.tv_nsec;
-    status->mode = from.stx_mode;
-    status->user = from.stx_uid;
-    status->group = from.stx_gid;
-    status->links = from.stx_nlink;
-    status->volume_major = from.stx_dev_major;
-    status->volume_minor = from.stx_dev_minor;
-    status->device_major = from.stx_rdev_major;
-    status->device_minor = from.stx_rdev_minor;
+/// pipe2(2), declared only for GNU sources.
+static inline int lifeboat_pipe_cloexec(int ends[2]) {
+    return (int)syscall(SYS_pipe2, ends, O_CLOEXEC);
+}
+
+/// pidfd_open(2): a descriptor that polls readable once the process has ended.
+static inline int lifeboat_pidfd_open(pid_t process) {
+    return (int)syscall(SYS_pidfd_open, process, 0);
+}
+
+/// How a child ended: waitid(2) for one process. Fills `status` with the exit status or the signal and `signalled`
+/// with which of the two it is. -1 and errno on failure.
+static inline int lifeboat_reap(pid_t process, int *status, int *signalled) {
+    siginfo_t info;
+    info.si_code = 0;
+    info.si_status = 0;
+    while (waitid(P_PID, (id_t)process, &info, WEXITED) < 0) {
+        if (errno != EINTR) {
+            return -1;
+        }
+    }
+    *status = info.si_status;
+    *signalled = info.si_code != CLD_EXITED;
     return 0;
 }
 
-/// getdents64(2).
-static inline long lifeboat_getdents(int folder, void *buffer, size_t size) {
-    return syscall(SYS_getdents64, folder, buffer, size);
+/// The step at which making a child failed.
+enum {
+    LIFEBOAT_SPAWN_FORK = 1,
+    LIFEBOAT_SPAWN_FOLDER = 2,
+    LIFEBOAT_SPAWN_USER = 3,
+    LIFEBOAT_SPAWN_DESCRIPTORS = 4,
+    LIFEBOAT_SPAWN_EXECUTE = 5,
+};
+
+/// The child's side of lifeboat_spawn: only async-signal-safe calls, for the parent has threads. Never returns.
+static inline void lifeboat_become(
+    const char *program, char *const arguments[], char *const environment[], const char *folder, int switch_user,
+    uid_t user, int switch_group, gid_t group, const int standard[3], int report) {
+    int step = LIFEBOAT_SPAWN_DESCRIPTORS;
+    // Above 2, so that no dup2 below hits a descriptor that is still needed.
+    int streams[3];
+    report = fcntl(report, F_DUPFD_CLOEXEC, 3);
+    if (report < 0) {
+        _exit(127);
+    }
+    for (int index = 0; index < 3; index++) {
+        streams[index] = fcntl(standard[index], F_DUPFD_CLOEXEC, 3);
+        if (streams[index] < 0) {
+            goto failed;
+        }
+    }
+    for (int index = 0; index < 3; index++) {
+        if (dup2(streams[index], index) < 0) {
+            goto failed;
+        }
+    }
+    if (syscall(SYS_close_range, 3u, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */) < 0) {
+        goto failed;
+    }
+    // A session is a process group too, and has no controlling terminal to ask a password on.
+    setsid();
+    for (int number = 1; number < NSIG; number++) {
+        signal(number, SIG_DFL);
+    }
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    step = LIFEBOAT_SPAWN_USER;
+    // The system calls themselves: the C library's functions also signal threads, which this process no longer has.
+    if ((switch_user || switch_group) && syscall(SYS_setgroups, 0, NULL) < 0) {
+        goto failed;
+    }
+    if (switch_group && syscall(SYS_setresgid, group, group, group) < 0) {
+        goto failed;
+    }
+    if (switch_user && syscall(SYS_setresuid, user, user, user) < 0) {
+        goto failed;
+    }
+    step = LIFEBOAT_SPAWN_FOLDER;
+    if (folder != NULL && chdir(folder) < 0) {
+        goto failed;
+    }
+    step = LIFEBOAT_SPAWN_EXECUTE;
+    execve(program, arguments, environment);
+failed:;
+    int message[2] = {step, errno};
+    ssize_t ignored = write(report, message, sizeof message);
+    (void)ignored;
+    _exit(127);
 }
 
-/// openat2(2) that cannot leave `folder` and passes no symbolic link.
-static inline int lifeboat_open_beneath(int folder, const char *path, int flags, unsigned int mode) {
-    struct open_how how;
-    memset(&how, 0, sizeof how);
-    how.flags = (uint64_t)(unsigned int)flags;
-    how.mode = mode;
-    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-    return (int)syscall(SYS_openat2, folder, path, &how, sizeof how);
+/// Makes a child in a session of its own that runs `program` with the three descriptors of `standard` as 0, 1, 2 and
+/// no other. Returns its process id, or -1 with the failed step and errno.
+static inline pid_t lifeboat_spawn(
+    const char *program, char *const arguments[], char *const environment[], const char *folder, int switch_user,
+    uid_t user, int switch_group, gid_t group, const int standard[3], int *step, int *error) {
+    int ends[2];
+    *step = LIFEBOAT_SPAWN_FORK;
+    // Were SIGCHLD ignored (inherited from our parent), the kernel would reap the child and its status be lost.
+    struct sigaction children;
+    if (sigaction(SIGCHLD, NULL, &children) == 0 && children.sa_handler == SIG_IGN) {
+        signal(SIGCHLD, SIG_DFL);
+    }
+    if (lifeboat_pipe_cloexec(ends) < 0) {
+        *error = errno;
+        return -1;
+    }
+    sigset_t all, previous;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &previous);
+    pid_t child = fork();
+    if (child == 0) {
+        lifeboat_become(
+            program, arguments, environment, folder, switch_user, user, switch_group, group, standard, ends[1]);
+    }
+    int fork_error = errno;
+    pthread_sigmask(SIG_SETMASK, &previous, NULL);
+    close(ends[1]);
+    if (child < 0) {
+        close(ends[0]);
+        *error = fork_error;
+        return -1;
+    }
+    // End of file: the report's end was closed by a successful execve.
+    int message[2];
+    ssize_t count;
+    do {
+        count = read(ends[0], message, sizeof message);
+    } while (count < 0 && errno == EINTR);
+    close(ends[0]);
+    if (count == 0) {
+        return child;
+    }
+    int status, signalled;
+    lifeboat_reap(child, &status, &signalled);
+    *step = count == sizeof message ? message[0] : LIFEBOAT_SPAWN_FORK;
+    *error = count == sizeof message ? message[1] : EIO;
+    return -1;
 }
 
-static inline int lifeboat_get_flags(int descriptor, uint32_t *flags) {
-    long value = 0;
-    int result = ioctl(descriptor, FS_IOC_GETFLAGS, &value);
-    *flags = (uint32_t)value;
-    return result;
-}
-
-static inline int lifeboat_set_flags(int descriptor, uint32_t flags) {
-    long value = (long)flags;
-    return ioctl(descriptor, FS_IOC_SETFLAGS, &value);
-}
-
-static inline int lifeboat_syncfs(int descriptor) { return (int)syscall(SYS_syncfs, descriptor); }
-
-static inline uint64_t lifeboat_device(uint32_t major_number, uint32_t minor_number) {
-    return gnu_dev_makedev(major_number, minor_number);
+/// memfd_create(2), closed on exec.
+static inline int lifeboat_memory_file(const char *name) {
+    return (int)syscall(SYS_memfd_create, name, 1u /* MFD_CLOEXEC */);
 }

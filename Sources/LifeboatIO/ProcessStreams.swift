@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Synchronization
+
+/// A child started by `SystemProcessRunner` whose streams the caller reads and writes.
+///
+/// `read` and `write` are for one thread each; `terminate` may come from any other and wakes them. A thread of its own
+/// collects standard error.
+final class SystemRunningProcess: RunningProcess {
+    private let child: ProcessChild
+    private let input: ProcessPipeEnd?
+    private let output: ProcessPipeEnd?
+    private let errors: BlockingThread<String>
+    /// Its writing end is closed by `terminate`, which wakes a blocked reader or writer.
+    private let wake: ProcessPipe
+    private let terminated = Atomic<Bool>(false)
+
+    init(_ command: ProcessCommand, pipesInput: Bool, pipesOutput: Bool) throws {
+        let program = command.executable
+        let null = try OwnedDescriptor.open("/dev/null", O_RDWR)
+        let errorPipe = try ProcessPipe(program)
+        let inputPipe = pipesInput ? try ProcessPipe(program) : nil
+        let outputPipe = pipesOutput ? try ProcessPipe(program) : nil
+        try errorPipe.reading.makeNonBlocking()
+        try inputPipe?.writing.makeNonBlocking()
+        try outputPipe?.reading.makeNonBlocking()
+        wake = try ProcessPipe(program, capacity: nil)
+        let child = try ProcessChild(
+            command, input: inputPipe?.reading.raw ?? null.raw, output: outputPipe?.writing.raw ?? null.raw,
+            error: errorPipe.writing.raw)
+        inputPipe?.reading.close()
+        outputPipe?.writing.close()
+        errorPipe.writing.close()
+        self.child = child
+        input = inputPipe?.writing
+        output = outputPipe?.reading
+        let errorEnd = errorPipe.reading
+        errors = BlockingThread(name: "stderr") { try Self.collect(errorEnd, child) }
+    }
+
+    func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
+        guard let output, !buffer.isEmpty else { return 0 }
+        while true {
+            if terminated.load(ordering: .acquiring) { throw ProcessError.terminated(program: child.program) }
+            if let count = try output.read(into: buffer) { return count }
+            _ = ProcessPoll.wait([(output.raw, POLLIN), (wake.reading.raw, POLLIN)])
+        }
+    }
+
+    func write(_ bytes: UnsafeRawBufferPointer) throws {
+        guard let input else { throw ProcessError.inputClosed(program: child.program) }
+        var done = 0
+        while done < bytes.count {
+            if terminated.load(ordering: .acquiring) { throw ProcessError.terminated(program: child.program) }
+            if let count = try input.write(UnsafeRawBufferPointer(rebasing: bytes[done...])) {
+                done += count
+            } else {
+                _ = ProcessPoll.wait([(input.raw, POLLOUT), (wake.reading.raw, POLLIN)])
+            }
+        }
+    }
+
+    func closeInput() throws { input?.close() }
+
+    func finish() throws -> ProcessResult {
+        // A child that still has output to write gets an error for it rather than waiting for us for ever.
+        input?.close()
+        output?.close()
+        _ = child.waitForExit()
+        let text = try errors.join()
+        return ProcessResult(termination: try child.reap(), standardOutput: [], standardError: text)
+    }
+
+    func terminate(grace: Double) {
+        terminated.store(true, ordering: .releasing)
+        wake.writing.close()
+        // An error path: what went wrong before is what counts, and a child that cannot be waited for is gone.
+        _ = try? child.end(grace: grace)
+        _ = try? errors.join()
+    }
+
+    /// Reads standard error until its end, or until the child is gone and nothing is left in the pipe: a background
+    /// process it left behind may keep the pipe open.
+    private static func collect(_ end: ProcessPipeEnd, _ child: ProcessChild) throws -> String {
+        var tail = ProcessErrorTail()
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 16 << 10, alignment: 16)
+        defer { buffer.deallocate() }
+        var exited = false
+        while true {
+            if let count = try end.read(into: buffer) {
+                if count == 0 { break }
+                tail.append(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+            } else if exited {
+                break
+            } else {
+                exited = ProcessPoll.wait([(end.raw, POLLIN), (child.exitDescriptor.raw, POLLIN)])[1]
+            }
+        }
+        return tail.text
+    }
+}

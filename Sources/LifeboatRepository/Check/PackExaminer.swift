@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LifeboatCore
+import LifeboatFormats
+import LifeboatStorage
+
+/// Reads packs whole: name against bytes, every frame decoded, every chunk against its name, every chunk where the
+/// indexes say it is. Used on one thread.
+final class PackExaminer {
+    private let repository: Repository
+    private let decompressor: ZstdDecompressor
+    private let maximumPlain: Int
+    private let sizeLimit: UInt64
+
+    init(_ repository: Repository) throws {
+        self.repository = repository
+        decompressor = try ZstdDecompressor()
+        maximumPlain = ChunkWorker.maximumPlain(maximumChunk: repository.config.chunker.maximum)
+        sizeLimit = UInt64(
+            2 * max(
+                PackAssembler.targetSize,
+                ChunkWorker.maximumFrame(maximumChunk: repository.config.chunker.maximum)))
+    }
+
+    /// What is wrong with the pack; nil when nothing is. Throws only when the store cannot be read at all.
+    func problem(of name: Digest, _ indexes: IndexSet) throws -> String? {
+        do {
+            let contents = try contents(of: name)
+            for chunk in contents.chunks {
+                let frame = contents.frames[chunk.frame]
+                let place = ChunkLocation(
+                    pack: name, frameOffset: frame.offset, frameLength: frame.length,
+                    framePlainLength: frame.plainLength, offset: chunk.offset, length: chunk.length)
+                let known = try indexes.locations(of: chunk.id).filter { $0.pack == name }
+                // A pack that no index names is an orphan, not damage.
+                guard known.isEmpty || known.contains(place) else {
+                    return "an index places chunk '\(chunk.id.shortHex)' where the pack does not have it"
+                }
+            }
+            return nil
+        } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+            return error.summary
+        } catch let error as FormatError {
+            return error.lifeboatError.summary
+        }
+    }
+
+    /// What the pack holds, from its bytes alone. Throws damage as `damagedRepository` or `FormatError`.
+    func contents(of name: Digest) throws -> PackContents {
+        let key = RepositoryLayout.pack(name)
+        let bytes: [UInt8]
+        do {
+            bytes = try repository.store.get(key, limit: sizeLimit)
+        } catch {
+            throw error.readingRepositoryObject(key)
+        }
+        guard BLAKE3.hash(bytes) == name else {
+            throw RepositoryError.damaged(key.text, "its bytes do not have the digest in its name")
+        }
+        var contents = PackContents(name: name, storedSize: UInt64(bytes.count), frames: [], chunks: [])
+        var ended = false
+        try bytes.withUnsafeBytes { bytes in
+            var offset = 0
+            while offset < bytes.count {
+                guard !ended else { throw RepositoryError.damaged(key.text, "data follows its end marker") }
+                let rest = UnsafeRawBufferPointer(rebasing: bytes[offset...])
+                let length = try ZstdDecompressor.frameSize(of: rest)
+                let frame = UnsafeRawBufferPointer(rebasing: rest[..<length])
+                ended = try decode(frame, at: offset, key, &contents)
+                offset += length
+            }
+        }
+        guard ended else { throw RepositoryError.damaged(key.text, "it has no end marker") }
+        return contents
+    }
+
+    /// Adds one frame and its chunks; true when it held the end marker.
+    private func decode(
+        _ frame: UnsafeRawBufferPointer, at offset: Int, _ key: ObjectKey, _ contents: inout PackContents
+    ) throws -> Bool {
+        let plainLength = try ZstdDecompressor.contentSize(of: frame)
+        guard plainLength <= UInt64(maximumPlain) else {
+            throw RepositoryError.damaged(key.text, "one of its frames has an impossible size")
+        }
+        let plain = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(plainLength), alignment: 64)
+        defer { plain.deallocate() }
+        try decompressor.decompress(frame, into: plain)
+        var members = TarMemberReader(UnsafeRawBufferPointer(plain))
+        var found = false
+        while let member = try members.next() {
+            found = true
+            let data = UnsafeRawBufferPointer(rebasing: plain[member.data])
+            guard let id = member.digest, BLAKE3.hash(data) == id else {
+                throw RepositoryError.damaged(key.text, "member '\(member.name)' does not have the digest that is its name")
+            }
+            contents.chunks.append(
+                PackContents.Chunk(
+                    id: id, frame: contents.frames.count, offset: UInt32(member.data.lowerBound),
+                    length: UInt32(member.data.count)))
+        }
+        if found {
+            contents.frames.append(
+                PackContents.Frame(
+                    offset: UInt32(offset), length: UInt32(frame.count), plainLength: UInt32(plainLength)))
+        }
+        return members.sawEndMarker
+    }
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import LifeboatCore
+
+/// Where a chunk is, as an index tells.
+package struct ChunkLocation: Sendable, Equatable {
+    /// The pack that holds it.
+    package var pack: Digest
+    /// Byte range of the zstd frame in the stored pack.
+    package var frameOffset: UInt32
+    package var frameLength: UInt32
+    /// Length of the decoded frame, tar headers and padding included.
+    package var framePlainLength: UInt32
+    /// Byte range of the chunk's data in the decoded frame.
+    package var offset: UInt32
+    package var length: UInt32
+
+    package init(
+        pack: Digest, frameOffset: UInt32, frameLength: UInt32, framePlainLength: UInt32, offset: UInt32,
+        length: UInt32
+    ) {
+        self.pack = pack
+        self.frameOffset = frameOffset
+        self.frameLength = frameLength
+        self.framePlainLength = framePlainLength
+        self.offset = offset
+        self.length = length
+    }
+}
+
+/// What a pack holds: made when it is written, or by reading it again.
+package struct PackContents: Sendable, Equatable {
+    package struct Frame: Sendable, Equatable {
+        package var offset: UInt32
+        package var length: UInt32
+        package var plainLength: UInt32
+        package init(offset: UInt32, length: UInt32, plainLength: UInt32) {
+            self.offset = offset
+            self.length = length
+            self.plainLength = plainLength
+        }
+    }
+
+    package struct Chunk: Sendable, Equatable {
+        package var id: Digest
+        /// Position in `frames`.
+        package var frame: Int
+        package var offset: UInt32
+        package var length: UInt32
+        package init(id: Digest, frame: Int, offset: UInt32, length: UInt32) {
+            self.id = id
+            self.frame = frame
+            self.offset = offset
+            self.length = length
+        }
+    }
+
+    package var name: Digest
+    package var storedSize: UInt64
+    package var frames: [Frame]
+    package var chunks: [Chunk]
+
+    package init(name: Digest, storedSize: UInt64, frames: [Frame], chunks: [Chunk]) {
+        self.name = name
+        self.storedSize = storedSize
+        self.frames = frames
+        self.chunks = chunks
+    }
+}
+
+/// The index file of format 1, byte by byte (docs/repository-format.md, "Index"). All numbers are little-endian.
+///
+/// ```
+/// 0   8  magic "LBINDEX1"
+/// 8   4  packs P      12  4  frames F      16  4  chunks C      20  4  bases B      24  40  zero
+/// 64           P × 40   pack: digest 32, stored size 8
+/// then         F × 16   frame: pack 4, offset 4, length 4, plain length 4
+/// then         C × 48   chunk: id 32, frame 4, offset 4, length 4, base 4 (0, or 1 + position among the bases)
+/// then         B × 32   base: id of a chunk
+/// ```
+/// Chunks ascend by id (equal ids may repeat), packs by digest, frames by pack and offset.
+enum IndexFormat {
+    static let magic: [UInt8] = Array("LBINDEX1".utf8)
+    static let headerSize = 64
+    static let packSize = 40
+    static let frameSize = 16
+    static let chunkSize = 48
+    static let baseSize = 32
+
+    /// The bytes of one index over `packs`, which may come in any order.
+    static func encode(_ packs: [PackContents]) -> [UInt8] {
+        let sorted = packs.sorted { $0.name < $1.name }
+        let frameCount = sorted.reduce(0) { $0 + $1.frames.count }
+        let chunkCount = sorted.reduce(0) { $0 + $1.chunks.count }
+        let size = headerSize + sorted.count * packSize + frameCount * frameSize + chunkCount * chunkSize
+        return [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
+            var writer = Writer(UnsafeMutableRawBufferPointer(buffer))
+            writer.append(magic)
+            for number in [sorted.count, frameCount, chunkCount, 0] { writer.append(UInt32(number)) }
+            writer.appendZeros(headerSize - 24)
+            for pack in sorted {
+                writer.append(pack.name)
+                writer.append(pack.storedSize)
+            }
+            for (number, pack) in sorted.enumerated() {
+                for frame in pack.frames {
+                    writer.append(UInt32(number))
+                    writer.append(frame.offset)
+                    writer.append(frame.length)
+                    writer.append(frame.plainLength)
+                }
+            }
+            for chunk in sortedChunks(sorted, count: chunkCount) {
+                writer.append(chunk.id)
+                writer.append(UInt32(chunk.frame))
+                writer.append(chunk.offset)
+                writer.append(chunk.length)
+                writer.append(UInt32(0))
+            }
+            count = writer.position
+        }
+    }
+
+    /// All chunks by id, their frame numbers counted over all packs.
+    private static func sortedChunks(_ packs: [PackContents], count: Int) -> [PackContents.Chunk] {
+        var chunks: [PackContents.Chunk] = []
+        chunks.reserveCapacity(count)
+        var firstFrame = 0
+        for pack in packs {
+            for var chunk in pack.chunks {
+                chunk.frame += firstFrame
+                chunks.append(chunk)
+            }
+            firstFrame += pack.frames.count
+        }
+        chunks.sort { $0.id < $1.id }
+        return chunks
+    }
+
+    private struct Writer {
+        let buffer: UnsafeMutableRawBufferPointer
+        var position = 0
+
+        init(_ buffer: UnsafeMutableRawBufferPointer) { self.buffer = buffer }
+
+        mutating func append(_ bytes: [UInt8]) {
+            UnsafeMutableRawBufferPointer(rebasing: buffer[position..<position + bytes.count]).copyBytes(from: bytes)
+            position += bytes.count
+        }
+
+        mutating func append<Number: FixedWidthInteger>(_ number: Number) {
+            buffer.storeBytes(of: number.littleEndian, toByteOffset: position, as: Number.self)
+            position += MemoryLayout<Number>.size
+        }
+
+        mutating func append(_ digest: Digest) {
+            digest.copyBytes(to: UnsafeMutableRawBufferPointer(rebasing: buffer[position..<position + 32]))
+            position += 32
+        }
+
+        mutating func appendZeros(_ count: Int) {
+            for _ in 0..<count { append(UInt8(0)) }
+        }
+    }
+}

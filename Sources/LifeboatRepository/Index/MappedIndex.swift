@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+package import LifeboatCore
+import LifeboatFormats
+import LifeboatIO
+import LifeboatStorage
+
+/// One index file, memory-mapped read-only and searched in place: opening it touches its header and nothing else.
+/// Thread-safe.
+package final class MappedIndex: @unchecked Sendable {
+    // Sendable: the mapping is private, read-only, and never changes after init.
+    private let memory: UnsafeRawBufferPointer
+    package let name: Digest
+    package let packCount: Int
+    package let frameCount: Int
+    package let chunkCount: Int
+    private let framesStart: Int
+    private let chunksStart: Int
+
+    /// Maps `path`, a file that nobody changes or truncates (the cache replaces files, never edits them).
+    /// With `verify` the digest of its bytes must be `name`.
+    package init(path: String, name: Digest, verify: Bool) throws {
+        let file = try OwnedDescriptor.open(path, O_RDONLY)
+        var status = stat()
+        guard fstat(file.raw, &status) == 0 else { throw SystemCallError("examine", path) }
+        let size = Int(status.st_size)
+        guard size >= IndexFormat.headerSize else { throw Self.damaged(name, "it is shorter than its header") }
+        guard let mapped = mmap(nil, size, PROT_READ, MAP_PRIVATE, file.raw, 0), mapped != MAP_FAILED else {
+            throw SystemCallError("map", path)
+        }
+        let bytes = UnsafeRawBufferPointer(start: mapped, count: size)
+        do {
+            if verify, BLAKE3.hash(bytes) != name {
+                throw Self.damaged(name, "its bytes do not have the digest in its name")
+            }
+            let counts = try Self.counts(bytes, name)
+            packCount = counts.packs
+            frameCount = counts.frames
+            chunkCount = counts.chunks
+        } catch {
+            munmap(mapped, size)
+            throw error
+        }
+        memory = bytes
+        self.name = name
+        framesStart = IndexFormat.headerSize + packCount * IndexFormat.packSize
+        chunksStart = framesStart + frameCount * IndexFormat.frameSize
+    }
+
+    deinit { munmap(UnsafeMutableRawPointer(mutating: memory.baseAddress), memory.count) }
+
+    private static func damaged(_ name: Digest, _ reason: String) -> LifeboatError {
+        RepositoryError.damaged(RepositoryLayout.index(name).text, reason)
+    }
+
+    private static func counts(
+        _ bytes: UnsafeRawBufferPointer, _ name: Digest
+    ) throws -> (packs: Int, frames: Int, chunks: Int) {
+        guard bytes[..<8].elementsEqual(IndexFormat.magic) else { throw damaged(name, "it is not an index of format 1") }
+        func number(_ offset: Int) -> Int {
+            Int(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self)))
+        }
+        let (packs, frames, chunks, bases) = (number(8), number(12), number(16), number(20))
+        // Each factor is below 2^32 and each record below 2^6: no overflow in 64 bits.
+        let expected =
+            IndexFormat.headerSize + packs * IndexFormat.packSize + frames * IndexFormat.frameSize
+            + chunks * IndexFormat.chunkSize + bases * IndexFormat.baseSize
+        guard expected == bytes.count else { throw damaged(name, "its size is not what its header says") }
+        guard bases == 0 else {
+            throw LifeboatError(
+                "index '\(name.shortHex)' names base chunks", causes: ["this version does not read delta chunks"],
+                hint: "Use a newer lifeboat for this repository.")
+        }
+        return (packs, frames, chunks)
+    }
+
+    private func number(_ offset: Int) -> UInt32 {
+        UInt32(littleEndian: memory.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
+    }
+
+    private func digest(_ offset: Int) -> Digest {
+        Digest(UnsafeRawBufferPointer(rebasing: memory[offset..<offset + 32]))
+    }
+
+    /// Digest and stored size of the pack at `position`.
+    package func pack(_ position: Int) -> (name: Digest, storedSize: UInt64) {
+        let offset = IndexFormat.headerSize + position * IndexFormat.packSize
+        return (
+            digest(offset), UInt64(littleEndian: memory.loadUnaligned(fromByteOffset: offset + 32, as: UInt64.self))
+        )
+    }
+
+    /// First eight bytes of the id at `position`, as a number.
+    private func prefix(_ position: Int) -> UInt64 {
+        UInt64(
+            bigEndian: memory.loadUnaligned(
+                fromByteOffset: chunksStart + position * IndexFormat.chunkSize, as: UInt64.self))
+    }
+
+    package func chunkID(_ position: Int) -> Digest { digest(chunksStart + position * IndexFormat.chunkSize) }
+
+    /// Position of the first record of that id; nil when there is none.
+    ///
+    /// Ids are uniform, so the search interpolates: a few probes at any size.
+    package func position(of id: Digest) -> Int? {
+        var low = 0
+        var high = chunkCount
+        let wanted = id.prefix
+        var lowValue: UInt64 = 0
+        var highValue = UInt64.max
+        // Invariant: every record before `low` is smaller, every record from `high` on is not smaller.
+        while high - low > 8 {
+            let span = Double(highValue &- lowValue)
+            let fraction = span > 0 ? Double(wanted &- lowValue) / span : 0.5
+            // One step inside the range, so that it always shrinks.
+            let guess = min(max(low + Int(fraction * Double(high - low)), low), high - 1)
+            let value = prefix(guess)
+            if value < wanted {
+                low = guess + 1
+                lowValue = value
+                // A record just beyond often bounds the rest: probe a little to the right.
+                let right = min(guess + 8, high - 1)
+                if right >= low, prefix(right) >= wanted {
+                    high = right + 1
+                    highValue = prefix(right)
+                    break
+                }
+            } else {
+                high = guess
+                highValue = value
+                let left = max(guess - 8, low)
+                if left < high, prefix(left) < wanted {
+                    low = left + 1
+                    lowValue = prefix(left)
+                    break
+                }
+            }
+        }
+        // Binary search on whole ids over what is left (long only when prefixes repeat).
+        while low < high {
+            let middle = low + (high - low) / 2
+            if chunkID(middle) < id { low = middle + 1 } else { high = middle }
+        }
+        return low < chunkCount && chunkID(low) == id ? low : nil
+    }
+
+    /// The location in the record at `position`; throws when the record points outside its tables.
+    package func location(at position: Int) throws -> ChunkLocation {
+        let record = chunksStart + position * IndexFormat.chunkSize
+        let frame = Int(number(record + 32))
+        guard frame < frameCount else { throw Self.damaged(name, "chunk \(position) names a frame that is not there") }
+        let frameRecord = framesStart + frame * IndexFormat.frameSize
+        let packNumber = Int(number(frameRecord))
+        guard packNumber < packCount else { throw Self.damaged(name, "frame \(frame) names a pack that is not there") }
+        let location = ChunkLocation(
+            pack: pack(packNumber).name, frameOffset: number(frameRecord + 4), frameLength: number(frameRecord + 8),
+            framePlainLength: number(frameRecord + 12), offset: number(record + 36), length: number(record + 40))
+        guard UInt64(location.offset) + UInt64(location.length) <= UInt64(location.framePlainLength) else {
+            throw Self.damaged(name, "chunk \(position) reaches beyond its frame")
+        }
+        return location
+    }
+
+    /// The pack number of the record at `position`, for a quick test against a set; nil when the record is damaged.
+    func packNumber(at position: Int) -> Int? {
+        let frame = Int(number(chunksStart + position * IndexFormat.chunkSize + 32))
+        guard frame < frameCount else { return nil }
+        let pack = Int(number(framesStart + frame * IndexFormat.frameSize))
+        return pack < packCount ? pack : nil
+    }
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LifeboatCore
+import LifeboatFormats
+import LifeboatIO
+
+/// One worker of the data path: hash, look up, encode, verify, append. Lives on one thread.
+final class ChunkWorker {
+    private let known: KnownChunks
+    private let packs: PackAssembler
+    private let tar: TarMemberWriter
+    private let compressor: ZstdCompressor
+    private let decompressor: ZstdDecompressor
+    /// The decoded frame as it will be (tar members), the encoded frame, and the frame decoded again.
+    private let plain, encoded, decoded: UnsafeMutableRawBufferPointer
+
+    /// Longest frame a worker makes from chunks up to `maximumChunk` bytes.
+    static func maximumFrame(maximumChunk: Int) -> Int {
+        let plain = maximumPlain(maximumChunk: maximumChunk)
+        return max(ZstdCompressor.bound(plain), RawZstdFrame.size(of: plain))
+    }
+
+    /// Longest decoded frame: one largest chunk, or a group of small ones. A group of tiny chunks has more headers than
+    /// data, so the limit for groups counts headers too.
+    static func maximumPlain(maximumChunk: Int) -> Int {
+        max(TarMemberWriter.memberSize(dataSize: maximumChunk), ContentWriter.maximumGroupPlain)
+    }
+
+    init(known: KnownChunks, packs: PackAssembler, maximumChunk: Int, level: Int) throws {
+        self.known = known
+        self.packs = packs
+        tar = try TarMemberWriter()
+        compressor = try ZstdCompressor(level: level)
+        decompressor = try ZstdDecompressor()
+        let plainSize = Self.maximumPlain(maximumChunk: maximumChunk)
+        plain = .allocate(byteCount: plainSize, alignment: 64)
+        encoded = .allocate(byteCount: Self.maximumFrame(maximumChunk: maximumChunk), alignment: 64)
+        decoded = .allocate(byteCount: plainSize, alignment: 64)
+    }
+
+    deinit {
+        plain.deallocate()
+        encoded.deallocate()
+        decoded.deallocate()
+    }
+
+    /// Handles one batch: afterwards each of its chunks has an id and is stored or on its way into a pack.
+    func process(_ batch: ChunkBatch) throws -> [Digest] {
+        var ids: [Digest] = []
+        ids.reserveCapacity(batch.segments.count)
+        var members: [(id: Digest, offset: Int, length: Int)] = []
+        var plainLength = 0
+        for segment in batch.segments {
+            let data = UnsafeRawBufferPointer(
+                rebasing: batch.slab.memory[segment.offset..<segment.offset + segment.length])
+            let id = BLAKE3.hash(data)
+            ids.append(id)
+            guard known.claim(id) else { continue }
+            let start = plainLength
+            plainLength += try tar.append(name: id, data: data, to: plain, at: start)
+            members.append((id, start + TarMemberWriter.blockSize, segment.length))
+        }
+        guard !members.isEmpty else { return ids }
+        let source = UnsafeRawBufferPointer(rebasing: plain[..<plainLength])
+        let frame = try encode(source)
+        try verify(frame, members: members, plainLength: plainLength)
+        try packs.append(frame, plainLength: plainLength, chunks: members)
+        return ids
+    }
+
+    /// The zstd frame of `source`, in `encoded`: compressed when that saves something, else raw blocks.
+    private func encode(_ source: UnsafeRawBufferPointer) throws -> UnsafeRawBufferPointer {
+        let rawSize = RawZstdFrame.size(of: source.count)
+        if !Compressibility.looksIncompressible(source) {
+            let size = try compressor.compress(source, into: encoded)
+            if size < rawSize - rawSize / 64 { return UnsafeRawBufferPointer(rebasing: encoded[..<size]) }
+        }
+        return UnsafeRawBufferPointer(rebasing: encoded[..<RawZstdFrame.write(source, into: encoded)])
+    }
+
+    /// Decodes the frame again and hashes every chunk in it: an encoder or memory fault stops the backup here, before
+    /// anything is committed.
+    private func verify(
+        _ frame: UnsafeRawBufferPointer, members: [(id: Digest, offset: Int, length: Int)], plainLength: Int
+    ) throws {
+        let target = UnsafeMutableRawBufferPointer(rebasing: decoded[..<plainLength])
+        try decompressor.decompress(frame, into: target)
+        for member in members {
+            let data = UnsafeRawBufferPointer(rebasing: target[member.offset..<member.offset + member.length])
+            guard BLAKE3.hash(data) == member.id else {
+                throw LifeboatError(
+                    "chunk '\(member.id.shortHex)' does not come back from its encoded form",
+                    causes: ["the compressor or the memory of this machine is faulty; nothing was committed"],
+                    hint: "Test the memory of this machine before backing up again.")
+            }
+        }
+    }
+}

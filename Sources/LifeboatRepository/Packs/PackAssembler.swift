@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import LifeboatCore
+import LifeboatFormats
+import LifeboatIO
+import LifeboatStorage
+
+/// Joins frames into packs and stores full packs in the background: two buffers, one filling, one on its way out.
+///
+/// `append` is called by the workers; the upload thread runs `uploadPacks`. A frame never spans packs.
+final class PackAssembler: Sendable {
+    /// A pack being filled. Touched by one thread at a time: under the lock while filling, by the uploader after.
+    private final class Pack: @unchecked Sendable {
+        let buffer: UnsafeMutableRawBufferPointer
+        var size = 0
+        var frames: [PackContents.Frame] = []
+        var chunks: [PackContents.Chunk] = []
+
+        init(capacity: Int) throws {
+            guard
+                let address = mmap(nil, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+                address != MAP_FAILED
+            else { throw SystemCallError("allocate", "a pack buffer of \(capacity) bytes") }
+            buffer = UnsafeMutableRawBufferPointer(start: address, count: capacity)
+        }
+
+        deinit { munmap(buffer.baseAddress, buffer.count) }
+
+        func reset() {
+            size = 0
+            frames.removeAll(keepingCapacity: true)
+            chunks.removeAll(keepingCapacity: true)
+        }
+    }
+
+    private struct State {
+        var filling: Pack?
+        var free: [Pack] = []
+        var full: [Pack] = []
+        var created = 0
+        var closed = false
+        var failed = false
+    }
+
+    /// A pack is sealed when the next frame would take it over this many bytes.
+    static let targetSize = 32 << 20
+    private static let bufferCount = 2
+
+    private let monitor = Monitor(State())
+    private let endFrame: [UInt8]
+    private let capacity: Int
+
+    /// `maximumFrame` is the longest frame that will ever be appended.
+    init(maximumFrame: Int) throws {
+        endFrame = try Self.makeEndFrame()
+        capacity = max(Self.targetSize, maximumFrame) + endFrame.count
+    }
+
+    /// The tar end marker as a frame of its own: it ends every pack.
+    static func makeEndFrame() throws -> [UInt8] {
+        let marker = [UInt8](repeating: 0, count: TarMemberWriter.endMarkerSize)
+        var frame = [UInt8](repeating: 0, count: ZstdCompressor.bound(marker.count))
+        let size = try marker.withUnsafeBytes { source in
+            try frame.withUnsafeMutableBytes { try ZstdCompressor(level: 3).compress(source, into: $0) }
+        }
+        return Array(frame[..<size])
+    }
+
+    /// Adds a frame whose chunks lie at these ranges of its decoded bytes. Blocks while both buffers are full.
+    func append(
+        _ frame: UnsafeRawBufferPointer, plainLength: Int, chunks: [(id: Digest, offset: Int, length: Int)]
+    ) throws {
+        try monitor.wait { state throws -> Void? in
+            if state.failed { throw LifeboatError.interrupted }
+            guard let pack = try fillingPack(&state, roomFor: frame.count) else { return nil }
+            UnsafeMutableRawBufferPointer(rebasing: pack.buffer[pack.size...]).copyMemory(from: frame)
+            let number = pack.frames.count
+            // All below the pack's capacity, which is far below 2^32.
+            pack.frames.append(
+                PackContents.Frame(
+                    offset: UInt32(pack.size), length: UInt32(frame.count), plainLength: UInt32(plainLength)))
+            for chunk in chunks {
+                pack.chunks.append(
+                    PackContents.Chunk(
+                        id: chunk.id, frame: number, offset: UInt32(chunk.offset), length: UInt32(chunk.length)))
+            }
+            pack.size += frame.count
+            return ()
+        }
+    }
+
+    /// The pack to append to; nil when the caller must wait for a buffer.
+    private func fillingPack(_ state: inout State, roomFor size: Int) throws -> Pack? {
+        if let pack = state.filling {
+            if pack.size == 0 || pack.size + size + endFrame.count <= Self.targetSize { return pack }
+            state.full.append(pack)
+            state.filling = nil
+        }
+        if let pack = state.free.popLast() {
+            state.filling = pack
+        } else if state.created < Self.bufferCount {
+            state.filling = try Pack(capacity: capacity)
+            state.created += 1
+        }
+        return state.filling
+    }
+
+    /// No more frames will come: the last pack goes out too.
+    func close() {
+        monitor.update { state in
+            if let pack = state.filling, pack.size > 0 { state.full.append(pack) }
+            state.filling = nil
+            state.closed = true
+        }
+    }
+
+    /// Wakes everyone with an error.
+    func abandon() { monitor.update { $0.failed = true } }
+
+    /// Stores full packs until `close` and all are out; `stored` is told of each after it is durable. The body of the
+    /// upload thread.
+    func uploadPacks(to store: any ObjectStore, stored: (PackContents) throws -> Void) throws {
+        while true {
+            let next: Pack?? = try monitor.wait { state throws(LifeboatError) -> Pack?? in
+                if state.failed { throw LifeboatError.interrupted }
+                if !state.full.isEmpty { return .some(state.full.removeFirst()) }
+                return state.closed ? .some(nil) : nil
+            }
+            guard let pack = next ?? nil else { return }
+            try stored(try upload(pack, to: store))
+            pack.reset()
+            monitor.update { $0.free.append(pack) }
+        }
+    }
+
+    private func upload(_ pack: Pack, to store: any ObjectStore) throws -> PackContents {
+        let target = UnsafeMutableRawBufferPointer(rebasing: pack.buffer[pack.size...])
+        target.copyBytes(from: endFrame)
+        let bytes = UnsafeRawBufferPointer(rebasing: pack.buffer[..<(pack.size + endFrame.count)])
+        let name = BLAKE3.hash(bytes)
+        _ = try store.putIfAbsent(RepositoryLayout.pack(name), [bytes])
+        return PackContents(
+            name: name, storedSize: UInt64(bytes.count), frames: pack.frames, chunks: pack.chunks)
+    }
+}

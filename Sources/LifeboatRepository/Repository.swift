@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import LifeboatCore
+import LifeboatFormats
+import LifeboatIO
+package import LifeboatStorage
+
+/// An open repository: its store, its configuration, its local cache. Thread-safe; calls block.
+package struct Repository: Sendable {
+    package let store: any ObjectStore
+    package let config: RepositoryConfig
+    private let cache: IndexCache
+
+    /// Largest `config.json` and manifest that is read, in bytes.
+    package static let documentLimit: UInt64 = 64 << 20
+
+    /// Creates a repository where there is none: README.txt first, config.json last, since that one makes it exist.
+    package static func create(
+        in store: any ObjectStore, chunker: ChunkerParameters = ChunkerParameters(), clock: any Clock
+    ) throws -> RepositoryConfig {
+        try chunker.validate()
+        if try existing(store) {
+            throw LifeboatError(
+                "there is a repository at '\(store.properties.location)' already",
+                hint: "Use it as it is, or choose another place.")
+        }
+        for prefix in [RepositoryLayout.packPrefix, RepositoryLayout.indexPrefix, RepositoryLayout.snapshotPrefix] {
+            guard try store.list(prefix: prefix, after: nil, limit: 1).objects.isEmpty else {
+                throw LifeboatError(
+                    "'\(store.properties.location)' holds '\(prefix)' of a repository, but no config.json",
+                    hint: "Choose an empty place, or bring the config.json of that repository back.")
+            }
+        }
+        var generator = SystemRandomNumberGenerator()
+        let id = Digest(
+            bigEndianWords: generator.next(), generator.next(), generator.next(), generator.next())
+        let config = RepositoryConfig(repositoryID: id, created: clock.now(), chunker: chunker)
+        try Array(RepositoryReadme.text.utf8).withUnsafeBytes { try store.put(RepositoryLayout.readme, [$0]) }
+        let stored = try config.encoded().withUnsafeBytes { try store.putIfAbsent(RepositoryLayout.config, [$0]) }
+        guard stored else {
+            throw LifeboatError("another process created a repository at '\(store.properties.location)' just now")
+        }
+        return try RepositoryConfig(decoding: store.get(RepositoryLayout.config, limit: documentLimit))
+    }
+
+    /// Opens the repository in `store`. `cacheRoot` is the local folder for copies of indexes.
+    package static func open(_ store: any ObjectStore, cacheRoot: String) throws -> Repository {
+        guard try existing(store) else { throw RepositoryError.absent(store.properties.location) }
+        let bytes = try store.get(RepositoryLayout.config, limit: documentLimit)
+        let config = try RepositoryConfig(decoding: bytes)
+        return Repository(
+            store: store, config: config, cache: try IndexCache(root: cacheRoot, repositoryID: config.repositoryID))
+    }
+
+    private static func existing(_ store: any ObjectStore) throws -> Bool {
+        try store.stat(RepositoryLayout.config) != nil
+    }
+
+    private init(store: any ObjectStore, config: RepositoryConfig, cache: IndexCache) {
+        self.store = store
+        self.config = config
+        self.cache = cache
+    }
+
+    /// Opens every index the store lists.
+    package func openIndexes() throws -> IndexSet {
+        let names = try store.listAll(prefix: RepositoryLayout.indexPrefix).compactMap {
+            RepositoryLayout.indexName($0.key)
+        }
+        return IndexSet(try names.map { try cache.open($0, from: store) })
+    }
+
+    /// Opens one index from the store's own bytes, whatever the cache holds.
+    func openStoredIndex(_ name: Digest) throws -> MappedIndex { try cache.reopen(name, from: store) }
+
+    /// Opens every index for a backup: chunks in packs that are missing or have another size count as unknown.
+    package func openIndexesForWriting() throws -> IndexSet {
+        var indexes = try openIndexes()
+        var present: [Digest: UInt64] = [:]
+        for object in try store.listAll(prefix: RepositoryLayout.packPrefix) {
+            if let name = RepositoryLayout.packName(object.key) { present[name] = object.size }
+        }
+        indexes.restrict { name, size in present[name] == size }
+        return indexes
+    }
+
+    /// Stores an index over `packs` and maps it.
+    func storeIndex(_ packs: [PackContents]) throws -> MappedIndex {
+        let bytes = IndexFormat.encode(packs)
+        return try bytes.withUnsafeBytes { buffer in
+            let name = BLAKE3.hash(buffer)
+            _ = try store.putIfAbsent(RepositoryLayout.index(name), [buffer])
+            try cache.keep(buffer, as: name)
+            return try cache.open(name, from: store)
+        }
+    }
+}

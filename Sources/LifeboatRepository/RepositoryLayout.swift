@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import LifeboatCore
+package import LifeboatStorage
+
+/// Where every object of a repository is: the one place that knows the names of docs/repository-format.md.
+package enum RepositoryLayout {
+    package static let readme = key("README.txt")
+    package static let config = key("config.json")
+    package static let packPrefix = "packs/"
+    package static let indexPrefix = "index/"
+    package static let snapshotPrefix = "snapshots/"
+
+    private static let packSuffix = ".tar.zst"
+    private static let indexSuffix = ".idx"
+    private static let manifestSuffix = ".json"
+
+    /// `packs/ab/ab34….tar.zst`
+    package static func pack(_ name: Digest) -> ObjectKey {
+        let hex = name.hex
+        return key("\(packPrefix)\(hex.prefix(2))/\(hex)\(packSuffix)")
+    }
+
+    /// `index/cd12….idx`
+    package static func index(_ name: Digest) -> ObjectKey { key("\(indexPrefix)\(name.hex)\(indexSuffix)") }
+
+    /// `snapshots/<stack>/20261121T020000Z-<12 digits>.json`
+    package static func manifest(stack: String, time: Timestamp, id: Digest) -> ObjectKey {
+        key("\(snapshotPrefix)\(stack)/\(time.compact)-\(id.shortHex)\(manifestSuffix)")
+    }
+
+    /// The digest in the name of a pack; nil when it is not the name of one.
+    package static func packName(_ object: ObjectKey) -> Digest? {
+        guard object.text.hasPrefix(packPrefix), object.text.hasSuffix(packSuffix) else { return nil }
+        let parts = object.text.dropFirst(packPrefix.count).dropLast(packSuffix.count).split(separator: "/")
+        guard parts.count == 2, let digest = Digest(hex: parts[1]), parts[1].hasPrefix(parts[0]), parts[0].count == 2
+        else { return nil }
+        return digest
+    }
+
+    /// The digest in the name of an index; nil when it is not the name of one.
+    package static func indexName(_ object: ObjectKey) -> Digest? {
+        guard object.text.hasPrefix(indexPrefix), object.text.hasSuffix(indexSuffix) else { return nil }
+        return Digest(hex: object.text.dropFirst(indexPrefix.count).dropLast(indexSuffix.count))
+    }
+
+    /// Stack and short id in the name of a manifest; nil when it is not the name of one.
+    package static func manifestName(_ object: ObjectKey) -> (stack: String, shortID: String)? {
+        guard object.text.hasPrefix(snapshotPrefix), object.text.hasSuffix(manifestSuffix) else { return nil }
+        let parts = object.text.dropFirst(snapshotPrefix.count).dropLast(manifestSuffix.count).split(separator: "/")
+        guard parts.count == 2, let dash = parts[1].lastIndex(of: "-") else { return nil }
+        let shortID = parts[1][parts[1].index(after: dash)...]
+        guard shortID.count == 12 else { return nil }
+        return (String(parts[0]), String(shortID))
+    }
+
+    /// For texts made of valid components only.
+    private static func key(_ text: String) -> ObjectKey {
+        guard let key = ObjectKey(text) else { preconditionFailure("not an object key: \(text)") }
+        return key
+    }
+}
+
+extension RepositoryLayout {
+    /// Whether `name` can stand for a stack: it becomes a folder of the repository.
+    package static func isValidStackName(_ name: String) -> Bool {
+        guard (1...64).contains(name.utf8.count), let first = name.utf8.first else { return false }
+        func isAlphanumeric(_ byte: UInt8) -> Bool {
+            (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+        }
+        return isAlphanumeric(first)
+            && name.utf8.allSatisfy { isAlphanumeric($0) || $0 == 0x2E || $0 == 0x5F || $0 == 0x2D }
+    }
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import LifeboatCore
+package import LifeboatFormats
+
+/// A snapshot: what was captured of a stack at one time, and where it is in the repository. Stored as JSON with sorted
+/// keys under `snapshots/`; its id is the BLAKE3 of the stored bytes.
+package struct Manifest: Codable, Sendable, Equatable {
+    /// The manifest version this lifeboat writes.
+    package static let currentFormat = 1
+
+    package struct Part: Codable, Sendable, Equatable {
+        package enum Kind: String, Codable, Sendable { case stream, tree }
+
+        package var name: String
+        package var kind: Kind
+        /// The bytes of a stream, or the mtree text of a tree.
+        package var content: ContentReference
+
+        package init(name: String, kind: Kind, content: ContentReference) {
+            self.name = name
+            self.kind = kind
+            self.content = content
+        }
+    }
+
+    package struct Component: Codable, Sendable, Equatable {
+        package var name: String
+        /// `volume`, `postgres` …
+        package var store: String
+        /// What was captured, for people and for `restore --to`: the folder of a volume, the database.
+        package var source: String
+        package var engineVersion: String?
+        package var method: String
+        package var parts: [Part]
+        /// Files in trees; 1 for each stream.
+        package var files: UInt64
+        /// Plain bytes.
+        package var bytes: UInt64
+        package var counts: [String: Int64]
+        package var texts: [String: String]
+        package var warnings: [String]
+        /// Why the component is not complete; empty when it is.
+        package var problems: [String]
+
+        private enum CodingKeys: String, CodingKey {
+            case name, store, source, method, parts, files, bytes, counts, texts, warnings, problems
+            case engineVersion = "engine_version"
+        }
+
+        package init(name: String, store: String, source: String, method: String) {
+            self.name = name
+            self.store = store
+            self.source = source
+            self.method = method
+            parts = []
+            files = 0
+            bytes = 0
+            counts = [:]
+            texts = [:]
+            warnings = []
+            problems = []
+        }
+
+        package var isComplete: Bool { problems.isEmpty }
+    }
+
+    package var format: Int
+    /// Of the repository it was written to: a manifest of another repository is refused.
+    package var repositoryID: Digest
+    package var stack: String
+    package var host: String
+    /// Counts the snapshots of this stack by this host, from 1.
+    package var sequence: UInt64
+    /// Id of the snapshot before it, of this stack and host.
+    package var previous: Digest?
+    package var started: Timestamp
+    /// When all stores had fixed their point in time: what `--at` compares.
+    package var frozen: Timestamp
+    package var ended: Timestamp
+    /// Every component is complete.
+    package var complete: Bool
+    package var components: [Component]
+    /// Bytes read, plain bytes that were new, and bytes added to the repository.
+    package var bytesRead: UInt64
+    package var bytesNew: UInt64
+    package var bytesStored: UInt64
+    /// Text of the policy; nil for ad-hoc backups.
+    package var policy: String?
+    /// Version of lifeboat that wrote it.
+    package var lifeboat: String
+
+    private enum CodingKeys: String, CodingKey {
+        case format, stack, host, sequence, previous, started, frozen, ended, complete, components, policy, lifeboat
+        case repositoryID = "repository_id"
+        case bytesRead = "bytes_read"
+        case bytesNew = "bytes_new"
+        case bytesStored = "bytes_stored"
+    }
+
+    package init(
+        repositoryID: Digest, stack: String, host: String, sequence: UInt64, previous: Digest?, started: Timestamp,
+        lifeboat: String
+    ) {
+        format = Self.currentFormat
+        self.repositoryID = repositoryID
+        self.stack = stack
+        self.host = host
+        self.sequence = sequence
+        self.previous = previous
+        self.started = started
+        frozen = started
+        ended = started
+        complete = false
+        components = []
+        bytesRead = 0
+        bytesNew = 0
+        bytesStored = 0
+        policy = nil
+        self.lifeboat = lifeboat
+    }
+
+    package func component(_ name: String) -> Component? { components.first { $0.name == name } }
+}
+
+/// A manifest as it is stored: with its id and the object it is in.
+package struct Snapshot: Sendable, Equatable {
+    /// BLAKE3 of the stored manifest.
+    package var id: Digest
+    package var manifest: Manifest
+
+    package init(id: Digest, manifest: Manifest) {
+        self.id = id
+        self.manifest = manifest
+    }
+}

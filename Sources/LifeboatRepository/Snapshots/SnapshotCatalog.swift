@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import LifeboatCore
+import LifeboatFormats
+package import LifeboatStorage
+
+/// The snapshots of a repository: listed, read and verified, found by what people type, written.
+package struct SnapshotCatalog: Sendable {
+    /// Ascending by time, then id.
+    package let snapshots: [Snapshot]
+    /// Manifests that could not be read or are not what their name says; named in every listing, never skipped over
+    /// in silence.
+    package let damaged: [LifeboatError]
+
+    /// Reads every manifest; with `stack` those of that stack only.
+    package init(_ repository: Repository, stack: String? = nil) throws {
+        var snapshots: [Snapshot] = []
+        var damaged: [LifeboatError] = []
+        let prefix = RepositoryLayout.snapshotPrefix + (stack.map { "\($0)/" } ?? "")
+        for object in try repository.store.listAll(prefix: prefix) {
+            do {
+                snapshots.append(try Self.read(object.key, repository))
+            } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+                damaged.append(error)
+            }
+        }
+        snapshots.sort { ($0.manifest.frozen, $0.id) < ($1.manifest.frozen, $1.id) }
+        self.snapshots = snapshots
+        self.damaged = damaged
+    }
+
+    /// Reads and verifies one manifest: its bytes against the id in its name before any parser sees them.
+    package static func read(_ key: ObjectKey, _ repository: Repository) throws -> Snapshot {
+        guard let name = RepositoryLayout.manifestName(key) else {
+            throw RepositoryError.damaged(key.text, "its name is not that of a manifest")
+        }
+        let bytes: [UInt8]
+        do {
+            bytes = try repository.store.get(key, limit: Repository.documentLimit)
+        } catch {
+            throw error.readingRepositoryObject(key)
+        }
+        let id = BLAKE3.hash(bytes)
+        guard id.shortHex == name.shortID else {
+            throw RepositoryError.damaged(key.text, "its bytes do not have the digest in its name")
+        }
+        let manifest: Manifest
+        do {
+            manifest = try CanonicalJSON.decode(Manifest.self, from: bytes)
+        } catch {
+            throw RepositoryError.damaged(key.text, "it is not the JSON of a manifest")
+        }
+        guard manifest.format == Manifest.currentFormat else {
+            throw LifeboatError(
+                "snapshot '\(name.shortID)' has format \(manifest.format)",
+                hint: "Use a newer lifeboat for this repository.")
+        }
+        guard manifest.repositoryID == repository.config.repositoryID, manifest.stack == name.stack,
+            RepositoryLayout.manifest(stack: manifest.stack, time: manifest.frozen, id: id) == key
+        else {
+            throw RepositoryError.damaged(key.text, "it belongs to another repository, stack or time")
+        }
+        return Snapshot(id: id, manifest: manifest)
+    }
+
+    /// The newest snapshot of that stack and host, complete or not: the parent of the next one.
+    package func newest(stack: String, host: String) -> Snapshot? {
+        snapshots.last { $0.manifest.stack == stack && $0.manifest.host == host }
+    }
+
+    /// What people type: `latest` (the newest complete one), or an id of at least 4 digits. `at` gives the newest
+    /// complete one not after that time. With several stacks, `stack` must tell which.
+    package func find(_ text: String, stack: String? = nil, at time: Timestamp? = nil) throws -> Snapshot {
+        let candidates = snapshots.filter { stack == nil || $0.manifest.stack == stack }
+        if text == "latest" || time != nil {
+            let stacks = Set(candidates.map(\.manifest.stack))
+            guard stacks.count <= 1 else {
+                throw LifeboatError(
+                    "the repository holds snapshots of \(stacks.count) stacks",
+                    causes: [stacks.sorted().joined(separator: ", ")],
+                    hint: "Say which one with --stack NAME, or give the id of a snapshot.", exitCode: .usage)
+            }
+            let complete = candidates.filter { candidate in
+                guard candidate.manifest.complete else { return false }
+                guard let time else { return true }
+                return candidate.manifest.frozen <= time
+            }
+            guard let newest = complete.last else {
+                let limit = time.map { " at or before \($0.rfc3339)" } ?? ""
+                throw LifeboatError(
+                    "there is no complete snapshot\(stack.map { " of stack '\($0)'" } ?? "")\(limit)",
+                    causes: damaged.map(\.message),
+                    hint: "List what there is with 'lifeboat snapshots'.",
+                    exitCode: damaged.isEmpty ? .failed : .damagedRepository)
+            }
+            return newest
+        }
+        guard text.utf8.count >= 4, text.utf8.allSatisfy({ (48...57).contains($0) || (97...102).contains($0) }) else {
+            throw LifeboatError(
+                "'\(text)' is not a snapshot",
+                hint: "Give 'latest' or at least 4 digits of an id that 'lifeboat snapshots' lists.", exitCode: .usage)
+        }
+        let matching = candidates.filter { $0.id.hex.hasPrefix(text) }
+        guard let match = matching.first else {
+            throw LifeboatError(
+                "there is no snapshot '\(text)'", causes: damaged.map(\.message),
+                hint: "List what there is with 'lifeboat snapshots'.",
+                exitCode: damaged.isEmpty ? .failed : .damagedRepository)
+        }
+        guard matching.count == 1 else {
+            throw LifeboatError(
+                "'\(text)' names \(matching.count) snapshots", causes: matching.map(\.id.shortHex),
+                hint: "Give more digits.", exitCode: .usage)
+        }
+        return match
+    }
+
+    /// Stores a manifest and reads it back: from here on the snapshot exists.
+    package static func commit(_ manifest: Manifest, to repository: Repository) throws -> Snapshot {
+        let bytes = try CanonicalJSON.encode(manifest, pretty: true) + [UInt8(ascii: "\n")]
+        let id = BLAKE3.hash(bytes)
+        let key = RepositoryLayout.manifest(stack: manifest.stack, time: manifest.frozen, id: id)
+        _ = try bytes.withUnsafeBytes { try repository.store.putIfAbsent(key, [$0]) }
+        let stored = try read(key, repository)
+        guard stored.id == id else { throw RepositoryError.damaged(key.text, "it does not read back as written") }
+        return stored
+    }
+}
