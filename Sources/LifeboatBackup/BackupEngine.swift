@@ -51,7 +51,7 @@ package struct BackupEngine: Sendable {
         let writer = try RepositoryWriter(repository, settings)
         do {
             let parentReader = ChunkReader(repository, writer.parentIndexes, cacheLimit: 8 << 20)
-            var captures = try run.phase("fix point in time") { fixPoints(request.components) }
+            var captures = run.phase("fix point in time") { fixPoints(request.components) }
             defer { for capture in captures { capture.point?.release() } }
             let frozen = clock.now()
             try run.phase("capture") {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import LifeboatCore
-package import LifeboatFormats
+import LifeboatFormats
 import LifeboatIO
-package import LifeboatRepository
-package import LifeboatStores
+import LifeboatRepository
+import LifeboatStores
 
 /// Captures one file tree: merge-joins today's walk with yesterday's tree, stores the content of what changed, writes
 /// the new tree. Constant memory; runs on one thread; never opens an unchanged file.

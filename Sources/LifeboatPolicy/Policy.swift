@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
+package import LifeboatCore
+
 /// A validated policy: what one stack is, where its snapshots go, how it is stopped, started and proven healthy.
 ///
 /// A pure value made by `PolicyParser`; relative paths were made absolute against the policy file's folder.
 package struct Policy: Sendable, Equatable {
     /// 1...64 of `a-z 0-9 . _ -`, starting with a letter or digit: it names a folder in the repository.
     package var stack: String
+    /// The absolute path of a local folder.
     package var repository: String
     package var encryption: EncryptionPolicy
     package var services: ServicesPolicy
@@ -17,6 +20,8 @@ package struct Policy: Sendable, Equatable {
     package var objectives: ObjectivesPolicy
     /// The file it came from; nil for text.
     package var source: String?
+    /// The folder relative paths were resolved against, absolute; commands of the policy run in it.
+    package var folder: String
     /// The text it came from, kept in every manifest.
     package var text: String
 
@@ -25,7 +30,7 @@ package struct Policy: Sendable, Equatable {
         services: ServicesPolicy = ServicesPolicy(), components: [ComponentPolicy] = [],
         health: [HealthProbePolicy] = [], retention: RetentionPolicy? = nil,
         schedule: SchedulePolicy = SchedulePolicy(), objectives: ObjectivesPolicy = ObjectivesPolicy(),
-        source: String? = nil, text: String = ""
+        source: String? = nil, folder: String = "/", text: String = ""
     ) {
         self.stack = stack
         self.repository = repository
@@ -37,22 +42,13 @@ package struct Policy: Sendable, Equatable {
         self.schedule = schedule
         self.objectives = objectives
         self.source = source
+        self.folder = folder
         self.text = text
     }
 }
 
 package enum EncryptionPolicy: Sendable, Equatable {
     case none
-}
-
-/// Where a secret comes from; a literal in the policy is refused.
-package enum SecretReference: Sendable, Equatable {
-    case environment(String)
-    case file(String)
-    /// Standard output of a program, without its last newline.
-    case command([String])
-    /// A systemd credential: a file of that name in `$CREDENTIALS_DIRECTORY`.
-    case credential(String)
 }
 
 package struct ServicesPolicy: Sendable, Equatable {
@@ -62,9 +58,9 @@ package struct ServicesPolicy: Sendable, Equatable {
 }
 
 package enum ServiceControlPolicy: Sendable, Equatable {
-    /// Argument vectors, run in order. `status` tells whether the services run (exit 0) or not; without it they are
+    /// Argument vectors, run in order. The services run while any of `status` ends with exit 0; without any they are
     /// taken to run.
-    case commands(stop: [[String]], start: [[String]], status: [String]?)
+    case commands(stop: [[String]], start: [[String]], status: [[String]])
 }
 
 package struct ComponentPolicy: Sendable, Equatable {

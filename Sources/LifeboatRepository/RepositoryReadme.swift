@@ -18,7 +18,7 @@ package enum RepositoryReadme {
         the data. Depth n is a list whose chunks, joined, are a list of depth n-1. Size 0: no chunk, no data.
 
         A part of kind "tree" is the listing of a folder, text in mtree(5) format, one line a file, with the words
-        contents=ID depth=N size=N. A part of kind "stream" is one file, such as a PostgreSQL dump.
+        size=N contents=ID and tags=depth=N,… A part of kind "stream" is one file, such as a PostgreSQL dump.
 
         To get everything out by hand:
 
@@ -40,8 +40,8 @@ package enum RepositoryReadme {
           grep -F 'a/file.txt ' tree.mtree
           content FILE_ID FILE_DEPTH > file.txt
 
-        Names in a tree are written with \\ooo (octal) for bytes that are not plain. Files with holes have the word
-        extents=OFFSET:LENGTH,… : their content is these ranges, one after the other.
+        Names in a tree are written with \\ooo (octal) for bytes that are not plain. Files with holes have among their
+        tags extents=OFFSET+LENGTH:… in hexadecimal: their content is these ranges, one after the other.
 
         """
 }

@@ -107,9 +107,9 @@ package struct StorageError: Error, LifeboatErrorConvertible, Equatable {
     }
 
     package var kind: Kind
-    /// `put`, `get`, `stat`, `list`, `delete`.
+    /// `put`, `get`, `stat`, `list`, `delete`; `open` and `create` for the store itself.
     package var operation: String
-    /// The object or prefix.
+    /// The object or prefix, or the place of the store.
     package var subject: String
     /// The system's or server's words: errno, HTTP status and S3 code are never lost.
     package var cause: LifeboatError?
@@ -122,7 +122,12 @@ package struct StorageError: Error, LifeboatErrorConvertible, Equatable {
     }
 
     package var lifeboatError: LifeboatError {
-        let headline = "cannot \(operation) object '\(subject)'"
+        let headline =
+            switch operation {
+            case "open", "create": "cannot \(operation) the repository's folder '\(subject)'"
+            case "list": "cannot list the objects under '\(subject)'"
+            default: "cannot \(operation) object '\(subject)'"
+            }
         guard let cause else {
             let reason = kind == .notFound ? "there is no such object" : "\(kind)"
             return LifeboatError(headline, causes: [reason])

@@ -3,19 +3,9 @@
 import LifeboatCore
 import LifeboatFormats
 import LifeboatIO
+import LifeboatTesting
 import Testing
 
-/// A small seeded generator (SplitMix64): the same entries on every run.
-struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
-    }
-}
 
 @Suite struct MtreeTests {
     private func text(_ entries: [TreeEntry]) -> [UInt8] {
@@ -38,7 +28,7 @@ struct SeededGenerator: RandomNumberGenerator {
         return entries
     }
 
-    private func randomBytes(_ count: Int, excluding: Set<UInt8>, _ random: inout SeededGenerator) -> [UInt8] {
+    private func randomBytes(_ count: Int, excluding: Set<UInt8>, _ random: inout SplitMix64) -> [UInt8] {
         (0..<count).map { _ in
             while true {
                 let byte = UInt8.random(in: 0...255, using: &random)
@@ -47,18 +37,18 @@ struct SeededGenerator: RandomNumberGenerator {
         }
     }
 
-    private func randomTime(_ random: inout SeededGenerator) -> Timestamp {
+    private func randomTime(_ random: inout SplitMix64) -> Timestamp {
         let seconds =
             Bool.random(using: &random)
             ? Int64.random(in: .min ... .max, using: &random) : Int64.random(in: -5...2_000_000_000, using: &random)
         return Timestamp(seconds: seconds, nanoseconds: .random(in: 0..<1_000_000_000, using: &random))
     }
 
-    private func randomDigest(_ random: inout SeededGenerator) -> Digest {
+    private func randomDigest(_ random: inout SplitMix64) -> Digest {
         Digest(bigEndianWords: random.next(), random.next(), random.next(), random.next())
     }
 
-    private func randomPath(_ random: inout SeededGenerator) -> [UInt8] {
+    private func randomPath(_ random: inout SplitMix64) -> [UInt8] {
         var path: [UInt8] = []
         for index in 0..<Int.random(in: 1...4, using: &random) {
             if index > 0 { path.append(0x2F) }
@@ -69,7 +59,7 @@ struct SeededGenerator: RandomNumberGenerator {
         return path
     }
 
-    private func randomEntry(_ path: [UInt8], _ random: inout SeededGenerator) -> TreeEntry {
+    private func randomEntry(_ path: [UInt8], _ random: inout SplitMix64) -> TreeEntry {
         let kinds: [TreeEntry.Kind] = [
             .file, .file, .file, .directory, .symbolicLink, .fifo, .socket, .characterDevice, .blockDevice,
         ]
@@ -122,7 +112,7 @@ struct SeededGenerator: RandomNumberGenerator {
     }
 
     private func randomTree(_ count: Int, seed: UInt64) -> [TreeEntry] {
-        var random = SeededGenerator(state: seed)
+        var random = SplitMix64(seed: seed)
         let paths = Set((0..<count).map { _ in randomPath(&random) }.filter { treeOrder([0x01], $0) })
         return ([[]] + paths.sorted(by: treeOrder)).map { randomEntry($0, &random) }
     }
@@ -151,7 +141,7 @@ struct SeededGenerator: RandomNumberGenerator {
 
     @Test func aMutatedTextIsReadOrRefusedButNeverTraps() throws {
         let original = text(randomTree(30, seed: 5))
-        var random = SeededGenerator(state: 99)
+        var random = SplitMix64(seed: 99)
         var refused = 0
         for _ in 0..<4000 {
             var mutated = original

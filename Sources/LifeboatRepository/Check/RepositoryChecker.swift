@@ -44,7 +44,7 @@ package struct RepositoryChecker {
         do {
             guard try repository.store.get(key, limit: 1 << 20) != Array(RepositoryReadme.text.utf8) else { return }
             report.addProblem(key.text, "it is not the text that format 1 has there")
-        } catch let error as StorageError {
+        } catch {
             report.addProblem(key.text, error.readingRepositoryObject(key).summary)
         }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import LifeboatCore
+import LifeboatCore
 package import LifeboatFormats
 
 /// Tells whether all of a content is still in the repository, by the indexes and the list of packs, without reading

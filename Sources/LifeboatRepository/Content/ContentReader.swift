@@ -2,7 +2,7 @@
 
 package import LifeboatCore
 package import LifeboatFormats
-package import LifeboatIO
+import LifeboatIO
 
 /// The chunks of a content, front to back, with their place in it. Used on one thread.
 package final class ChunkSequence {

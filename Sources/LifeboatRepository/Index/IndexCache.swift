@@ -2,7 +2,7 @@
 
 package import LifeboatCore
 import LifeboatFormats
-package import LifeboatIO
+import LifeboatIO
 package import LifeboatStorage
 
 /// The local folder that holds copies of a repository's indexes, so that they can be memory-mapped whatever the store.

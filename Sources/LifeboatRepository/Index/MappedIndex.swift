@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import Glibc
+import Glibc
 package import LifeboatCore
 import LifeboatFormats
 import LifeboatIO
+import LifeboatStorage
 
 /// One index file, memory-mapped read-only and searched in place: opening it touches its header and nothing else.
 /// Thread-safe.

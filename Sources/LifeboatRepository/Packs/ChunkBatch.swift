@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import LifeboatCore
+import LifeboatIO
 
 /// A run of chunks in one slab: the unit of work of the data path. Their new ones become one zstd frame.
 struct ChunkBatch: Sendable {

@@ -3,7 +3,7 @@
 package import LifeboatCore
 import LifeboatFormats
 import LifeboatIO
-import LifeboatStorage
+package import LifeboatStorage
 
 /// Reads chunks: finds them in the index, fetches and decodes their frame, checks their digest. Thread-safe.
 ///
@@ -142,12 +142,12 @@ package final class ChunkReader: Sendable {
         let frame = Frame(count: Int(location.framePlainLength))
         try withDecoder { decoder in
             let encoded = decoder.buffer(Int(location.frameLength))
-            do {
+            do throws(StorageError) {
                 try repository.store.read(key, at: UInt64(location.frameOffset), into: encoded)
             } catch {
                 throw error.readingRepositoryObject(key)
             }
-            do {
+            do throws(FormatError) {
                 try decoder.decompressor.decompress(UnsafeRawBufferPointer(encoded), into: frame.bytes)
             } catch {
                 throw RepositoryError.damaged(key.text, error.lifeboatError.message)

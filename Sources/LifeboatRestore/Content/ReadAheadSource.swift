@@ -2,7 +2,7 @@
 
 import LifeboatCore
 package import LifeboatFormats
-package import LifeboatIO
+import LifeboatIO
 package import LifeboatRepository
 
 /// A content as a stream whose next chunks are fetched, decoded and verified by a thread of its own while the consumer

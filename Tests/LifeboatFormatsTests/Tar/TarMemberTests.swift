@@ -3,6 +3,7 @@
 import LifeboatCore
 import LifeboatFormats
 import LifeboatIO
+import LifeboatTesting
 import Testing
 
 @Suite struct TarMemberTests {
@@ -14,7 +15,7 @@ import Testing
 
     /// Members of the sizes above, named by digests, without an end marker.
     private func members() throws -> (archive: [UInt8], data: [[UInt8]]) {
-        var generator = SeededGenerator(seed: 20)
+        var generator = SplitMix64(seed: 20)
         let data = Self.sizes.map { generator.bytes($0) }
         let writer = try TarMemberWriter()
         let total = Self.sizes.reduce(0) { $0 + TarMemberWriter.memberSize(dataSize: $1) }

@@ -2,6 +2,7 @@
 
 import Glibc
 import LifeboatFormats
+import LifeboatTesting
 import Testing
 
 @Suite struct CompressibilityTests {
@@ -11,7 +12,7 @@ import Testing
 
     /// Normally distributed weights of standard deviation 0.02, as a model's tensors are.
     private func weights(_ count: Int, seed: UInt64) -> [Float] {
-        var generator = SeededGenerator(seed: seed)
+        var generator = SplitMix64(seed: seed)
         return (0..<count).map { _ in
             let first = Double.random(in: Double.leastNonzeroMagnitude..<1, using: &generator)
             let second = Double.random(in: 0..<1, using: &generator)
@@ -21,13 +22,13 @@ import Testing
 
     @Test func noiseIs() {
         for seed in 1...50 as ClosedRange<UInt64> {
-            var generator = SeededGenerator(seed: seed)
+            var generator = SplitMix64(seed: seed)
             #expect(looksIncompressible(generator.bytes(Int.random(in: 8192...400_000, using: &generator))))
         }
     }
 
     @Test func compressedTextIs() async throws {
-        var generator = SeededGenerator(seed: 7)
+        var generator = SplitMix64(seed: 7)
         // Rows of a table: numbers of different lengths, some repeated.
         let text = (0..<60_000).map { row in
             let value = Double.random(in: 0..<1, using: &generator)
@@ -55,7 +56,7 @@ import Testing
     @Test func textZerosAndRepetitionsAreNot() {
         #expect(!looksIncompressible(Array(String(repeating: "create table chunks;", count: 20_000).utf8)))
         #expect(!looksIncompressible([UInt8](repeating: 0, count: 100_000)))
-        var generator = SeededGenerator(seed: 9)
+        var generator = SplitMix64(seed: 9)
         let page = generator.bytes(300)
         #expect(!looksIncompressible((0..<500).flatMap { _ in page }))
         // Every byte value equally often, yet in order.
@@ -63,14 +64,14 @@ import Testing
     }
 
     @Test func noiseWithOneStretchOfTextIsNot() {
-        var generator = SeededGenerator(seed: 10)
+        var generator = SplitMix64(seed: 10)
         var data = generator.bytes(1 << 20)
         for index in 500_000..<650_000 { data[index] = 0x20 }
         #expect(!looksIncompressible(data))
     }
 
     @Test func anythingTinyIsNot() {
-        var generator = SeededGenerator(seed: 11)
+        var generator = SplitMix64(seed: 11)
         for count in [0, 1, 511, 512, 1023] { #expect(!looksIncompressible(generator.bytes(count))) }
     }
 }

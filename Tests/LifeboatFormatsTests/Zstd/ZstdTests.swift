@@ -3,6 +3,7 @@
 import LifeboatCore
 import LifeboatFormats
 import LifeboatIO
+import LifeboatTesting
 import Testing
 
 /// The frame of `data`, in an array of its own.
@@ -62,7 +63,7 @@ private func kind(_ body: () throws -> Void) -> FormatError.Kind? {
     }
 
     @Test(arguments: sizes) func rawFramesRoundTrip(size: Int) throws {
-        var generator = SeededGenerator(seed: UInt64(size))
+        var generator = SplitMix64(seed: UInt64(size))
         let data = generator.bytes(size)
         let frame = rawFrame(data)
         #expect(try decompressed(frame, count: size) == data)
@@ -72,7 +73,7 @@ private func kind(_ body: () throws -> Void) -> FormatError.Kind? {
 
     @Test func zstdAcceptsRawFramesAlone() async throws {
         for size in Self.sizes {
-            var generator = SeededGenerator(seed: UInt64(size))
+            var generator = SplitMix64(seed: UInt64(size))
             let data = generator.bytes(size)
             let frame = rawFrame(data)
             _ = try await OutsideTool.run("zstd", ["-t", "-q", "-"], input: frame)
@@ -81,7 +82,7 @@ private func kind(_ body: () throws -> Void) -> FormatError.Kind? {
     }
 
     @Test func zstdReadsCompressedAndRawFramesInOneFile() async throws {
-        var generator = SeededGenerator(seed: 1)
+        var generator = SplitMix64(seed: 1)
         let noise = generator.bytes(300_000)
         let text = Self.text(200_000)
         let file = try compressed(text) + rawFrame(noise) + compressed([]) + rawFrame([]) + compressed(noise)
@@ -99,7 +100,7 @@ private func kind(_ body: () throws -> Void) -> FormatError.Kind? {
     }
 
     @Test func aRawFrameGathersATarMember() throws {
-        var generator = SeededGenerator(seed: 3)
+        var generator = SplitMix64(seed: 3)
         for (head, body, padding) in [(512, 131_072 - 512, 0), (512, 300_000, 32), (0, 5, 200_000), (140_000, 0, 7)] {
             let first = generator.bytes(head)
             let second = generator.bytes(body)
@@ -117,7 +118,7 @@ private func kind(_ body: () throws -> Void) -> FormatError.Kind? {
     }
 
     @Test func dataThatDoesNotFitIsGivenUp() throws {
-        var generator = SeededGenerator(seed: 4)
+        var generator = SplitMix64(seed: 4)
         let noise = generator.bytes(10_000)
         let compressor = try ZstdCompressor(level: 1)
         var output = [UInt8](repeating: 0, count: noise.count - 1)
@@ -169,7 +170,7 @@ private func kind(_ body: () throws -> Void) -> FormatError.Kind? {
     }
 
     @Test func everyTruncationIsAnError() throws {
-        var generator = SeededGenerator(seed: 5)
+        var generator = SplitMix64(seed: 5)
         for frame in [try compressed(Self.text(3000)), rawFrame(generator.bytes(3000))] {
             for length in 0..<frame.count {
                 #expect(throws: FormatError.self) { try decompressed(Array(frame[..<length]), count: 3000) }

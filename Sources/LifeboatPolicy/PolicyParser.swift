@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LifeboatCore
+
+/// Reads policies.
+package enum PolicyParser {
+    /// The policy that `text` describes. `source` names the file in messages; `folder` (absolute) is where the file lies,
+    /// and relative paths start.
+    ///
+    /// Pure: touches no file. Throws everything that is wrong at once, in the order of the file.
+    package static func parse(_ text: String, source: String?, folder: String) throws(PolicyDiagnostics) -> Policy {
+        let document = PolicyDocument(text)
+        var diagnostics = document.diagnostics
+        if let root = document.root {
+            var reader = PolicyReader(folder: folder)
+            let policy = reader.policy(root, text: text, source: source)
+            diagnostics += reader.diagnostics
+            if diagnostics.isEmpty, let policy { return policy }
+        }
+        // Stable: two findings at one place stay in the order they were made.
+        let sorted = diagnostics.enumerated().sorted { left, right in
+            (left.element.location, left.offset) < (right.element.location, right.offset)
+        }
+        throw PolicyDiagnostics(source: source, diagnostics: sorted.map(\.element))
+    }
+}
+
+extension PolicyReader {
+    private static let topLevelKeys = [
+        "stack", "repository", "encryption", "services", "components", "health", "retention", "schedule", "objectives",
+    ]
+    private static let plannedKeys = [
+        "checks": "Remove it; facts such as rows per table are compared after a restore without it.",
+        "secrets": "Remove it; keep the values themselves in a safe place of their own.",
+        "notify": "Remove it, and let what runs lifeboat look at the exit code.",
+    ]
+
+    /// Nil only when something was reported.
+    fileprivate mutating func policy(_ root: LocatedNode, text: String, source: String?) -> Policy? {
+        guard let fields = fields(root, "", known: Self.topLevelKeys, planned: Self.plannedKeys) else { return nil }
+        let stack = required("stack", in: fields, hint: "Name the stack: stack: my-stack.").flatMap {
+            name($0, "stack")
+        }
+        let repository = required(
+            "repository", in: fields, hint: "Say where snapshots go: repository: /var/backups/my-stack."
+        ).flatMap { self.repository($0) }
+        readEncryption(fields)
+        let services = fields["services"].flatMap { self.services($0) } ?? ServicesPolicy()
+        let components =
+            required("components", in: fields, hint: "Name at least one thing to protect.")
+            .map { self.components($0, repository: repository) } ?? []
+        let health = fields["health"].map { self.health($0, databases: Self.databases(fields)) } ?? []
+        let retention = fields["retention"].flatMap { self.retention($0) }
+        let schedule = fields["schedule"].map { self.schedule($0) } ?? SchedulePolicy()
+        let objectives = fields["objectives"].map { self.objectives($0) } ?? ObjectivesPolicy()
+        guard let stack, let repository else { return nil }
+        return Policy(
+            stack: stack, repository: repository, encryption: .none, services: services,
+            components: components.map(\.policy), health: health, retention: retention, schedule: schedule,
+            objectives: objectives, source: source, folder: folder, text: text)
+    }
+
+    /// Names of the postgres components as they are written, so that a mistake in one is reported once.
+    private static func databases(_ fields: PolicyFields) -> [String] {
+        guard case .mapping(let components)? = fields["components"]?.content else { return [] }
+        return components.compactMap { component in
+            guard case .mapping(let stores) = component.value.content else { return nil }
+            return stores.contains { $0.key == "postgres" } ? component.key : nil
+        }
+    }
+
+    private mutating func name(_ node: LocatedNode, _ path: String) -> String? {
+        guard let text = text(node, path, "a name") else { return nil }
+        guard Self.isName(text) else {
+            report(
+                "'\(path)' is no valid name: '\(Self.shortened(text))'", at: node.location, hint: Self.nameRule)
+            return nil
+        }
+        return text
+    }
+
+    private mutating func repository(_ node: LocatedNode) -> String? {
+        let s3Hint = "Use a local folder: repository: /var/backups/my-stack."
+        if case .mapping = node.content {
+            reportPlanned("a repository with keys of its own", at: node.location, hint: s3Hint)
+            return nil
+        }
+        guard let text = text(node, "repository", "the path of a folder") else { return nil }
+        if let scheme = text.firstRange(of: "://").map({ text[..<$0.lowerBound] }), !scheme.contains("/") {
+            if scheme == "s3" {
+                reportPlanned("a repository in S3", at: node.location, hint: s3Hint)
+            } else {
+                report(
+                    "a repository is a folder, not a URL of kind '\(Self.shortened(String(scheme)))'",
+                    at: node.location, hint: "Write the plain path: repository: /var/backups/my-stack.")
+            }
+            return nil
+        }
+        return path(node, "repository")
+    }
+
+    private mutating func readEncryption(_ fields: PolicyFields) {
+        let plain = "Write 'encryption: none', and keep the repository where nobody else can read it."
+        guard let node = required("encryption", in: fields, hint: plain) else { return }
+        switch node.content {
+        case .scalar("none", _): return
+        case .mapping:
+            guard let forms = self.fields(node, "encryption", known: ["recipients", "passphrase"]) else { return }
+            if let form = forms.entries.first(where: { ["recipients", "passphrase"].contains($0.key) }) {
+                reportPlanned("'encryption.\(form.key)'", at: form.location, hint: plain)
+            } else if forms.entries.isEmpty {
+                report("'encryption' is empty", at: node.location, hint: plain)
+            }
+        default: reportType(node, "encryption", "'none'", hint: plain)
+        }
+    }
+
+    private mutating func retention(_ node: LocatedNode) -> RetentionPolicy? {
+        let rules = ["last", "hourly", "daily", "weekly", "monthly", "yearly"]
+        let before = diagnostics.count
+        guard let fields = fields(node, "retention", known: rules + ["within"]) else { return nil }
+        let counts = rules.map { integer($0, in: fields, 0...100_000) }
+        let within = duration("within", in: fields)
+        let keepsSomething = within != nil || counts.contains { ($0 ?? 0) > 0 }
+        if diagnostics.count == before, !keepsSomething {
+            report(
+                "'retention' would keep nothing", at: node.location,
+                hint: "Give one rule a number above 0, or remove 'retention' to keep every snapshot.")
+        }
+        return RetentionPolicy(
+            last: counts[0], hourly: counts[1], daily: counts[2], weekly: counts[3], monthly: counts[4],
+            yearly: counts[5], within: within)
+    }
+
+    private mutating func schedule(_ node: LocatedNode) -> SchedulePolicy {
+        guard let fields = fields(node, "schedule", known: ["backup", "drill", "check"]) else {
+            return SchedulePolicy()
+        }
+        return SchedulePolicy(
+            backup: cron("backup", in: fields), drill: cron("drill", in: fields), check: cron("check", in: fields))
+    }
+
+    private mutating func cron(_ key: String, in fields: PolicyFields) -> String? {
+        guard let node = fields[key], let text = text(node, fields.path(key), "a schedule such as \"0 2 * * *\"")
+        else { return nil }
+        do throws(CronExpression.Problem) {
+            _ = try CronExpression(text)
+            return text
+        } catch {
+            report(
+                "'\(fields.path(key))' is no cron schedule: \(Self.shortened(error.message))", at: node.location,
+                hint: "The fields are minute, hour, day of month, month, day of week: \"0 2 * * *\" is 02:00 daily.")
+            return nil
+        }
+    }
+
+    private mutating func objectives(_ node: LocatedNode) -> ObjectivesPolicy {
+        guard let fields = fields(node, "objectives", known: ["rto", "rpo"]) else { return ObjectivesPolicy() }
+        return ObjectivesPolicy(rto: duration("rto", in: fields), rpo: duration("rpo", in: fields))
+    }
+
+    private mutating func services(_ node: LocatedNode) -> ServicesPolicy? {
+        let commandsHint = "Use services.commands: {stop: [\"…\"], start: [\"…\"], status: [\"…\"]}."
+        let planned = [
+            "compose": commandsHint, "systemd": commandsHint,
+            "writers": "Remove it; with 'freeze: none' no writer is held.",
+        ]
+        guard let fields = fields(node, "services", known: ["commands", "freeze"], planned: planned) else { return nil }
+        let freezeHint = "Write 'freeze: none'; a database is captured at one point in time without a freeze."
+        _ = choice("freeze", in: fields, among: ["none"], planned: ["pause": freezeHint, "stop": freezeHint])
+        guard let commands = fields["commands"] else { return ServicesPolicy() }
+        let path = fields.path("commands")
+        guard let forms = self.fields(commands, path, known: ["stop", "start", "status"]) else { return nil }
+        let stop = required("stop", in: forms).flatMap { self.commands($0, forms.path("stop")) }
+        let start = required("start", in: forms).flatMap { self.commands($0, forms.path("start")) }
+        let status = forms["status"].map { self.commands($0, forms.path("status")) } ?? []
+        guard let stop, let start, let status else { return nil }
+        return ServicesPolicy(control: .commands(stop: stop, start: start, status: status))
+    }
+}
