@@ -274,7 +274,8 @@ import Testing
                     body: {
                         for round in 0..<25 {
                             let body = [UInt8](repeating: UInt8(thread * 25 + round), count: 1000 * thread + round)
-                            #expect(try client.send(HTTPRequest(.post, url, body: .bytes(body))).body == body)
+                            let answer = try client.send(HTTPRequest(.post, url, body: .bytes(body)))
+                            #expect(answer.body == body)
                         }
                     }
                 )

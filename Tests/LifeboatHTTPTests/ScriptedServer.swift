@@ -36,7 +36,7 @@ final class ScriptedServer: Sendable {
             var done = 0
             while done < bytes.count {
                 let count = bytes[done...].withUnsafeBytes {
-                    send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue))
+                    send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
                 }
                 guard count > 0 else { return false }
                 done += count
