@@ -97,7 +97,7 @@ private struct SmallRepository {
             for position in original.indices {
                 var damaged = original
                 damaged[position] ^= 1 << UInt8(position % 8)
-                try damaged.withUnsafeBytes { _ = try AtomicFile.write([$0], to: path) }
+                try damaged.withUnsafeBytes { _ = try AtomicFile.write([$0], to: path, durable: false) }
                 #expect(try !small.findings().isEmpty, "byte \(position) of \(object.key)")
                 do {
                     let files = try small.readAll()
@@ -106,7 +106,7 @@ private struct SmallRepository {
                 } catch is StorageError {
                 }
             }
-            try original.withUnsafeBytes { _ = try AtomicFile.write([$0], to: path) }
+            try original.withUnsafeBytes { _ = try AtomicFile.write([$0], to: path, durable: false) }
         }
         #expect(try small.findings() == [])
     }
@@ -118,14 +118,14 @@ private struct SmallRepository {
             let path = "\(small.fixture.root)/\(object.key)"
             let original = try small.fixture.store.get(object.key, limit: 1 << 20)
             for length in Set([0, 1, original.count / 2, original.count - 1]) {
-                try original[..<length].withUnsafeBytes { _ = try AtomicFile.write([$0], to: path) }
+                try original[..<length].withUnsafeBytes { _ = try AtomicFile.write([$0], to: path, durable: false) }
                 #expect(try !small.findings().isEmpty, "\(object.key) cut to \(length)")
             }
             #expect(try small.fixture.store.delete(object.key))
             let isOnlyManifest = object.key.text.hasPrefix(RepositoryLayout.snapshotPrefix)
             // Nothing in the repository itself remembers the newest manifest: signatures and host memory will.
             if !isOnlyManifest { #expect(try !small.findings().isEmpty, "\(object.key) removed") }
-            try original.withUnsafeBytes { _ = try AtomicFile.write([$0], to: path) }
+            try original.withUnsafeBytes { _ = try AtomicFile.write([$0], to: path, durable: false) }
         }
     }
 }
