@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "file_system.h"
+
 #define LIFEBOAT_RENAME_NOREPLACE 1u
 #define LIFEBOAT_RENAME_EXCHANGE 2u
 
