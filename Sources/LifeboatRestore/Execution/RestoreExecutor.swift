@@ -152,7 +152,7 @@ struct RestoreRun {
             timeline.mark(isDown: true)
             try stack.store(step.component).swap(staged(step.component))
         case .startServices:
-            try stack.services?.start(cancellation)
+            try stack.services?.start(startedServices, progress: progress, cancellation: cancellation)
             if plan.healthProbes == 0 { timeline.mark(isDown: false) }
         case .awaitHealth:
             try stack.health?.awaitHealth(progress, cancellation)
@@ -186,15 +186,21 @@ struct RestoreRun {
     /// Stops what runs, and writes down that it ran before it does not any more.
     private mutating func stopServices() throws {
         guard let services = stack.services else { return }
-        let running = try services.areRunning(cancellation) ?? true
-        machine.foundServices(running: running)
+        let running = try services.running(cancellation)
+        machine.foundServices(running)
         try journal.write(machine.record)
         timeline.mark(isDown: true)
-        guard running else {
+        guard !running.isEmpty else {
             progress.report(.note("the services do not run: nothing to stop"))
             return
         }
-        try services.stop(cancellation)
+        _ = try services.stop(running, progress: progress, cancellation: cancellation)
+    }
+
+    /// What goes forward starts: the services that ran, or all of a stack none of which did.
+    private var startedServices: [String] {
+        let found = machine.record.servicesFound ?? []
+        return found.isEmpty ? stack.allServices : found
     }
 
     /// Facts that fell short are a failure. Services run again by now and may have added to what was restored: numbers
@@ -238,30 +244,16 @@ struct RestoreRun {
         timeline.enter(machine.record.course == .rollingBack ? "roll back" : "clean up", detail: step.component)
         switch step.undo {
         case .stopServices:
-            try stopForRollback()
+            _ = try stack.services?.stop(startedServices, progress: progress, cancellation: undoCancellation)
         case .swapBack:
             try stack.store(step.component).swapBack(staged(step.component))
         case .startServices:
-            guard let services = stack.services else { return }
-            // A start that was cut off may have happened.
-            guard try services.areRunning(undoCancellation) != true else { return }
-            try services.start(undoCancellation)
+            try stack.services?.start(
+                machine.record.servicesFound ?? [], progress: progress, cancellation: undoCancellation)
         case .awaitHealth:
             try stack.health?.awaitHealth(progress, undoCancellation)
         case .discardStaged:
             try stack.store(step.component).discard(staged(step.component))
-        }
-    }
-
-    /// A service that died by itself cannot be stopped: only one that is known to run stands in the way.
-    private mutating func stopForRollback() throws {
-        guard let services = stack.services else { return }
-        if try services.areRunning(undoCancellation) == false { return }
-        do {
-            try services.stop(undoCancellation)
-        } catch {
-            guard try services.areRunning(undoCancellation) != true else { throw error }
-            warn(LifeboatError.converting(error, "the services could not be stopped for the rollback"))
         }
     }
 

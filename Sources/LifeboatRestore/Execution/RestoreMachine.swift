@@ -48,7 +48,6 @@ package struct RestoreMachine: Sendable, Equatable {
         }
         var machine = RestoreMachine(record)
         machine.record.course = .forward
-        machine.record.servicesWereRunning = machine.record.servicesWereRunning.map { _ in true }
         machine.turnBack(LifeboatError("a rollback was asked for"))
         return machine
     }
@@ -82,8 +81,8 @@ package struct RestoreMachine: Sendable, Equatable {
         }
     }
 
-    /// Services are about to be stopped; `running` is how they were found.
-    package mutating func foundServices(running: Bool) { record.servicesWereRunning = running }
+    /// Services are about to be stopped; `running` is what of them was found to run.
+    package mutating func foundServices(_ running: [String]) { record.servicesFound = running }
 
     /// The action in hand had its effect.
     package mutating func succeeded() {
@@ -153,7 +152,7 @@ package struct RestoreMachine: Sendable, Equatable {
         record.failure = RestoreRecord.Failure(error)
         let swapped = begun(.swap).compactMap(\.component)
         let staged = begun(.stage).compactMap(\.component)
-        let wereRunning = record.servicesWereRunning ?? false
+        let wereRunning = record.servicesFound?.isEmpty == false
         var undo: [RestoreRecord.UndoStep] = []
         if swapped.isEmpty {
             record.course = .abandoning

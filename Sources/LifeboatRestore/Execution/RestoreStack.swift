@@ -5,12 +5,12 @@ package import LifeboatStores
 
 /// The services of a stack as a restore needs them. Calls block.
 package protocol RestoreServices: Sendable {
-    /// Whether the services run; nil when there is no way to tell.
-    func areRunning(_ cancellation: Cancellation) throws -> Bool?
-    /// Returns when they are stopped; throws when they are not.
-    func stop(_ cancellation: Cancellation) throws
-    /// Starts them; whether they are well is for `RestoreHealth` to tell.
-    func start(_ cancellation: Cancellation) throws
+    /// The services that run now.
+    func running(_ cancellation: Cancellation?) throws -> [String]
+    /// Stops those of `services` that run; throws when one does not stop.
+    func stop(_ services: [String], progress: any ProgressSink, cancellation: Cancellation?) throws -> [String]
+    /// Starts `services`; one that runs is left alone.
+    func start(_ services: [String], progress: any ProgressSink, cancellation: Cancellation?) throws
 }
 
 /// The health of a stack as a restore needs it.
@@ -25,16 +25,20 @@ package struct RestoreStack: Sendable {
     package var stores: [String: any DataStore]
     /// Nil: lifeboat touches no service.
     package var services: (any RestoreServices)?
+    /// What is started after a restore that found no service running: a stack that was lost is brought up whole.
+    package var allServices: [String]
     /// Nil: there is no probe.
     package var health: (any RestoreHealth)?
 
     /// `stores` by component name.
     package init(
-        name: String, stores: [String: any DataStore], services: (any RestoreServices)?, health: (any RestoreHealth)?
+        name: String, stores: [String: any DataStore], services: (any RestoreServices)?, allServices: [String],
+        health: (any RestoreHealth)?
     ) {
         self.name = name
         self.stores = stores
         self.services = services
+        self.allServices = allServices
         self.health = health
     }
 

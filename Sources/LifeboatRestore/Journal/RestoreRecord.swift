@@ -80,8 +80,8 @@ package struct RestoreRecord: Codable, Sendable, Equatable {
     package var states: [StepState]
     /// What `abandoning` and `rollingBack` do, in order.
     package var undo: [UndoStep]
-    /// Known from just before the services are stopped on; nil: they were not touched.
-    package var servicesWereRunning: Bool?
+    /// The services that ran, known from just before they are stopped on; nil: none was touched.
+    package var servicesFound: [String]?
     /// Why it does not go forward any more.
     package var failure: Failure?
     /// What went wrong while undoing or finishing.
@@ -89,7 +89,7 @@ package struct RestoreRecord: Codable, Sendable, Equatable {
 
     private enum CodingKeys: String, CodingKey {
         case format, plan, owner, course, states, undo, failure, troubles
-        case servicesWereRunning = "services_were_running"
+        case servicesFound = "services_found"
     }
 
     package init(_ plan: RestorePlan, owner: ProcessIdentity) {
