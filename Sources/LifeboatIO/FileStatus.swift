@@ -48,6 +48,9 @@ package struct FileStatus: Sendable, Equatable {
     /// Of an open descriptor.
     package static func of(_ descriptor: Int32) throws(Errno) -> FileStatus { try at(descriptor, "") }
 
+    /// All zero: an object nothing is known about.
+    package init() { self.init(lifeboat_status()) }
+
     private init(_ status: lifeboat_status) {
         inode = status.inode
         size = status.size

@@ -65,6 +65,29 @@ package struct FolderNames: Sendable {
 
     package var count: Int { starts.count }
 
+    /// The name that begins at `start`, without its NUL.
+    package func name(at start: UInt32) -> ArraySlice<UInt8> {
+        var end = Int(start)
+        while bytes[end] != 0 { end &+= 1 }
+        return bytes[Int(start)..<end]
+    }
+
+    package func contains(_ name: [UInt8]) -> Bool {
+        starts.contains { self.name(at: $0).elementsEqual(name) }
+    }
+
+    /// Drops the names that do not satisfy `condition`.
+    package mutating func keep(where condition: (ArraySlice<UInt8>) -> Bool) {
+        var kept = 0
+        for index in starts.indices where condition(name(at: starts[index])) {
+            starts[kept] = starts[index]
+            types[kept] = types[index]
+            kept += 1
+        }
+        starts.removeLast(starts.count - kept)
+        types.removeLast(types.count - kept)
+    }
+
     /// Reads all names of `folder`, which must be at its start, and sorts them. `buffer` is scratch memory, at least
     /// 32 KiB. A failure ends the list early and is kept in `failure`.
     package init(_ folder: FolderDescriptor, scratch buffer: UnsafeMutableRawBufferPointer) {

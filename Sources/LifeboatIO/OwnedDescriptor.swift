@@ -20,6 +20,13 @@ package struct OwnedDescriptor: ~Copyable, Sendable {
         guard Glibc.close(descriptor) == 0 else { throw SystemCallError("close", subject()) }
     }
 
+    /// Gives the descriptor away: the caller closes it.
+    package consuming func release() -> Int32 {
+        let descriptor = raw
+        discard self
+        return descriptor
+    }
+
     /// open(2) with O_CLOEXEC added, retried on EINTR.
     package static func open(
         _ path: String, _ flags: Int32, mode: mode_t = 0o600

@@ -2,6 +2,7 @@
 
 package import LifeboatCore
 package import LifeboatFormats
+package import LifeboatIO
 
 /// A file tree that can be walked and read: the capture side of a volume.
 package protocol FileTreeSource: Sendable {
@@ -11,11 +12,16 @@ package protocol FileTreeSource: Sendable {
 
 /// One walk over a tree. Used on one thread; it reads ahead on threads of its own.
 package protocol FileTreeWalk: AnyObject {
-    /// The next entry with what lstat says (times, owner, size, change facts), but without extended attributes, flags,
-    /// extents or content: unchanged files are never opened. Nil at the end. An object that cannot be examined comes
-    /// as an item with `problem`; the walk goes on.
+    /// The next entry with what lstat says (times, owner, size, link target, device), but without extended attributes,
+    /// flags, extents or content: unchanged files are never opened. `changeFacts` hold what was found, for comparing
+    /// with an earlier tree; before such an entry is kept, `complete` or `FileContentSource.finish` decides whether
+    /// they can be trusted. Nil at the end. An object that cannot be examined comes as an item with a `problem`; the
+    /// walk goes on.
     func next() throws -> FileTreeItem?
-    /// Fills in what `next` left out, except content: extended attributes, flags, extents.
+    /// Fills in what `next` left out of everything but regular files: extended attributes, flags, and whether the
+    /// change facts can be trusted. Does nothing for regular files (`FileContentSource.finish` does it for them, so
+    /// that they are opened once) and for hard links to an earlier entry. What cannot be read becomes the entry's
+    /// `problem`.
     func complete(_ item: inout FileTreeItem) throws
     /// Ends the walk's threads. Idempotent.
     func close()
@@ -24,26 +30,66 @@ package protocol FileTreeWalk: AnyObject {
 /// An entry of a walk.
 package struct FileTreeItem: Sendable {
     package var entry: TreeEntry
-    /// Opens a regular file for reading; may be called on another thread, while the walk goes on.
+    /// Opens a regular file for reading; may be called on another thread, while the walk goes on. Nil for everything
+    /// else and for hard links to an earlier entry.
     package var opener: (any FileOpener)?
-    package init(entry: TreeEntry, opener: (any FileOpener)? = nil) {
+    /// Why what is below or behind this entry is not in the walk, when that is no problem.
+    package var note: FileTreeNote?
+    /// The walk's own way back to the object, for `complete`.
+    package var object: (any AnyObject & Sendable)?
+    package init(
+        entry: TreeEntry, opener: (any FileOpener)? = nil, note: FileTreeNote? = nil,
+        object: (any AnyObject & Sendable)? = nil
+    ) {
         self.entry = entry
         self.opener = opener
+        self.note = note
+        self.object = object
+    }
+}
+
+package enum FileTreeNote: Sendable, Equatable {
+    /// A folder another file system is mounted on; it is kept empty.
+    case mountPoint
+    /// A folder with a CACHEDIR.TAG; only the tag is kept.
+    case cacheFolder
+    /// Was there when its folder was listed and gone when it was examined: nothing is known of it but its path, so it
+    /// does not belong in the tree. The entry has a `problem`.
+    case vanished
+}
+
+/// Why a file of a walk cannot be read.
+package enum FileTreeError: Error, Equatable, LifeboatErrorConvertible {
+    /// Gone since it was examined.
+    case vanished(path: String)
+    /// Something else is there now: a link, a fifo, or another file where hard links were at stake.
+    case replaced(path: String)
+    case unreadable(SystemCallError)
+
+    package var lifeboatError: LifeboatError {
+        switch self {
+        case .vanished(let path): LifeboatError("'\(path)' vanished before it was read")
+        case .replaced(let path): LifeboatError("'\(path)' was replaced before it was read")
+        case .unreadable(let error): error.lifeboatError
+        }
     }
 }
 
 /// Opens and reads one regular file found by a walk.
 package protocol FileOpener: Sendable {
-    /// Opens without following links, checks that it is still the same regular file.
+    /// Opens without following links, checks that it is a regular file. One that was replaced by another regular file
+    /// is read as it is now. Throws `FileTreeError`.
     func open() throws -> any FileContentSource
 }
 
 /// An open regular file that is being captured.
 package protocol FileContentSource: AnyObject {
-    /// The next bytes of data; holes are skipped. 0 at the end.
+    /// The next bytes of data; holes are skipped. 0 at the end, which is where the file ended when it was opened: a
+    /// file that grows cannot be read for ever. Throws `FileTreeError`.
     func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int
-    /// Examines the file again after the last byte: the entry as it is now (size, times, extents, attributes), and
-    /// whether what was read is one consistent state of it.
+    /// Examines the file again after the last byte and fills in the entry: owner, mode, times, attributes and flags as
+    /// they are now; size and extents of what was read, so that the entry fits its content even when the file moved;
+    /// change facts when they can be trusted, else nil. Says whether what was read is one consistent state.
     func finish(_ entry: inout TreeEntry) throws -> FileReadOutcome
     func close()
 }
