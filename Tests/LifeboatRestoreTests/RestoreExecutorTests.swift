@@ -69,8 +69,6 @@ struct RestoreExecutorTests {
         for number in 1...40 {
             let fake = FakeStack(components: ["database", "documents"], unhealthyData: [FakeStack.new])
             try RestoreFixture.with(fake) { fixture in
-                let failAfterHealth = Monitor(false)
-                _ = failAfterHealth
                 fixture.fake.inject(.before(number))
                 let error = try #require(throws: LifeboatError.self) { _ = try fixture.restore() }
                 let mixed = fixture.end == .mixed
