@@ -10,17 +10,19 @@ package enum AtomicFile {
 
     /// Writes the pieces, in order, as the whole content of `path`.
     ///
+    /// Without `durable` a power loss may leave an empty or torn file: for copies that are checked when they are opened.
     /// With `replacing` false an existing file is left untouched and false is returned. Blocking.
     @discardableResult
     package static func write(
-        _ pieces: [UnsafeRawBufferPointer], to path: String, mode: mode_t = 0o600, replacing: Bool = true
+        _ pieces: [UnsafeRawBufferPointer], to path: String, mode: mode_t = 0o600, replacing: Bool = true,
+        durable: Bool = true
     ) throws(SystemCallError) -> Bool {
         if !replacing, access(path, F_OK) == 0 { return false }
         let temporary = "\(path).\(getpid())-\(UInt32.random(in: .min ... .max))\(temporarySuffix)"
         let file = try OwnedDescriptor.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: mode)
         do throws(SystemCallError) {
             for piece in pieces { try DescriptorIO.write(file.raw, piece, temporary) }
-            try DescriptorIO.synchronize(file.raw, temporary)
+            if durable { try DescriptorIO.synchronize(file.raw, temporary) }
             try file.close(temporary)
             if replacing {
                 guard rename(temporary, path) == 0 else { throw SystemCallError("rename to", path) }
@@ -39,7 +41,7 @@ package enum AtomicFile {
             } else {
                 throw SystemCallError("create", path)
             }
-            try synchronizeFolder(of: path)
+            if durable { try synchronizeFolder(of: path) }
             return true
         } catch {
             unlink(temporary)

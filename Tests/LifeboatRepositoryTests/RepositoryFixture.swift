@@ -14,8 +14,9 @@ struct RepositoryFixture {
 
     var root: String { "\(folder.path)/repository" }
 
-    init(chunker: ChunkerParameters = ChunkerParameters()) throws {
-        folder = try TemporaryFolder(prefix: "lifeboat-repository-")
+    /// `inMemory` puts it on a memory file system, for tests that write thousands of small objects.
+    init(chunker: ChunkerParameters = ChunkerParameters(), inMemory: Bool = false) throws {
+        folder = try TemporaryFolder(prefix: "lifeboat-repository-", in: inMemory ? "/dev/shm" : nil)
         store = try LocalFolderStore.create(at: "\(folder.path)/repository")
         _ = try Repository.create(in: store, chunker: chunker, clock: SystemClock())
         repository = try Repository.open(store, cacheRoot: "\(folder.path)/cache")

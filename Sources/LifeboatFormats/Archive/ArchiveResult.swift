@@ -2,6 +2,7 @@
 
 internal import CLibArchive
 internal import Glibc
+internal import LifeboatIO
 
 /// libarchive's result convention: ARCHIVE_OK, or a code with errno and words kept in the handle.
 enum ArchiveResult {
@@ -14,6 +15,9 @@ enum ArchiveResult {
         switch number {
         case ENOMEM: kind = .outOfMemory
         case ENAMETOOLONG, ERANGE, EILSEQ, EINVAL, ENOTSUP: kind = .unsupported
+        case ENOSPC, EDQUOT, EFBIG, EPIPE, EIO, EBADF, ECONNRESET:
+            kind = .output
+            text += ": \(SystemCallError.describe(number))"
         default: kind = .library
         }
         return FormatError(

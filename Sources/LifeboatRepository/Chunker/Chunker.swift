@@ -90,37 +90,71 @@ package struct Chunker: Sendable {
     private static func firstMatch(
         _ base: UnsafePointer<UInt8>, from start: Int, to end: Int, mask: UInt64, gear: UnsafePointer<UInt64>
     ) -> Int? {
-        guard start < end else { return nil }
-        let doubled = gear + 256
-        var hash: UInt64 = 0
-        for index in start - 64..<start - 1 { hash = hash &<< 1 &+ gear[Int(base[index])] }
-        // Two bytes a step: the hash after the first one is only ever needed doubled, so it is made and compared so.
-        let doubledMask = mask &<< 1
         var length = start
-        while length + 7 < end {
-            let next = base + (length - 1)
-            var middle = hash &<< 2 &+ doubled[Int(next[0])]
-            if middle & doubledMask == 0 { return length }
-            hash = middle &+ gear[Int(next[1])]
-            if hash & mask == 0 { return length + 1 }
-            middle = hash &<< 2 &+ doubled[Int(next[2])]
-            if middle & doubledMask == 0 { return length + 2 }
-            hash = middle &+ gear[Int(next[3])]
-            if hash & mask == 0 { return length + 3 }
-            middle = hash &<< 2 &+ doubled[Int(next[4])]
-            if middle & doubledMask == 0 { return length + 4 }
-            hash = middle &+ gear[Int(next[5])]
-            if hash & mask == 0 { return length + 5 }
-            middle = hash &<< 2 &+ doubled[Int(next[6])]
-            if middle & doubledMask == 0 { return length + 6 }
-            hash = middle &+ gear[Int(next[7])]
-            if hash & mask == 0 { return length + 7 }
-            length += 8
+        while end - length >= 2 * span {
+            let clean = cleanSteps(base, from: length, mask: mask, gear: gear)
+            if clean < span {
+                let middle = length + span
+                return firstMatchSerially(base, from: length + clean, to: middle, mask: mask, gear: gear)
+                    ?? firstMatchSerially(base, from: middle + clean, to: middle + span, mask: mask, gear: gear)
+            }
+            length += 2 * span
         }
-        while length < end {
+        return firstMatchSerially(base, from: length, to: end, mask: mask, gear: gear)
+    }
+
+    /// Lengths in each of the two runs that are hashed at the same time.
+    private static let span = 4096
+
+    /// Looks at the lengths `start + i` and `start + span + i` for i = 0, 1, 2 … and returns the first even i at which
+    /// one of them or of the two lengths that follow them is a match, or `span`.
+    ///
+    /// Each hash waits for the one before it; two runs side by side keep the processor busy meanwhile. Two bytes a
+    /// step: the hash after the first one is only needed doubled, so it is made and compared doubled, which saves a
+    /// shift.
+    private static func cleanSteps(
+        _ base: UnsafePointer<UInt8>, from start: Int, mask: UInt64, gear: UnsafePointer<UInt64>
+    ) -> Int {
+        let doubled = gear + 256
+        let doubledMask = mask &<< 1
+        let left = base + (start - 1)
+        let right = left + span
+        var leftHash = window(left, gear)
+        var rightHash = window(right, gear)
+        var step = 0
+        while step < span {
+            leftHash = leftHash &<< 2 &+ doubled[Int(left[step])]
+            rightHash = rightHash &<< 2 &+ doubled[Int(right[step])]
+            if leftHash & doubledMask == 0 || rightHash & doubledMask == 0 { return step }
+            leftHash = leftHash &+ gear[Int(left[step &+ 1])]
+            rightHash = rightHash &+ gear[Int(right[step &+ 1])]
+            if leftHash & mask == 0 || rightHash & mask == 0 { return step }
+            leftHash = leftHash &<< 2 &+ doubled[Int(left[step &+ 2])]
+            rightHash = rightHash &<< 2 &+ doubled[Int(right[step &+ 2])]
+            if leftHash & doubledMask == 0 || rightHash & doubledMask == 0 { return step &+ 2 }
+            leftHash = leftHash &+ gear[Int(left[step &+ 3])]
+            rightHash = rightHash &+ gear[Int(right[step &+ 3])]
+            if leftHash & mask == 0 || rightHash & mask == 0 { return step &+ 2 }
+            step = step &+ 4
+        }
+        return span
+    }
+
+    /// The hash of the 63 bytes before `end`: one byte more and the window is full.
+    private static func window(_ end: UnsafePointer<UInt8>, _ gear: UnsafePointer<UInt64>) -> UInt64 {
+        var hash: UInt64 = 0
+        for offset in -63..<0 { hash = hash &<< 1 &+ gear[Int(end[offset])] }
+        return hash
+    }
+
+    private static func firstMatchSerially(
+        _ base: UnsafePointer<UInt8>, from start: Int, to end: Int, mask: UInt64, gear: UnsafePointer<UInt64>
+    ) -> Int? {
+        guard start < end else { return nil }
+        var hash = window(base + (start - 1), gear)
+        for length in start..<end {
             hash = hash &<< 1 &+ gear[Int(base[length - 1])]
             if hash & mask == 0 { return length }
-            length += 1
         }
         return nil
     }

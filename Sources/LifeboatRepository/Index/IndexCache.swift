@@ -58,7 +58,7 @@ package struct IndexCache: Sendable {
     /// Keeps the bytes of an index under its name.
     package func keep(_ bytes: UnsafeRawBufferPointer, as name: Digest) throws {
         do {
-            try AtomicFile.write([bytes], to: "\(folder)/\(name.hex).idx")
+            try AtomicFile.write([bytes], to: "\(folder)/\(name.hex).idx", durable: false)
         } catch {
             throw error.lifeboatError.wrapped(
                 "cannot keep an index in the local cache",

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import LifeboatCore
+package import LifeboatRepository
+package import LifeboatStores
+
+/// What a plan is made from.
+package struct RestoreRequest: Sendable {
+    /// A component of the stack's policy, as it is on this host.
+    package struct Target: Sendable, Equatable {
+        package var name: String
+        package var store: String
+        package var subject: String
+        package var staged: StagedState
+
+        package init(name: String, store: String, subject: String, staged: StagedState) {
+            self.name = name
+            self.store = store
+            self.subject = subject
+            self.staged = staged
+        }
+    }
+
+    package var id: String
+    package var stack: String
+    package var snapshot: Snapshot
+    /// All components of the policy, in its order.
+    package var targets: [Target]
+    /// Names of the components to restore; empty: all of the policy.
+    package var selected: [String] = []
+    /// How services are stopped and started, for people; nil: no service is touched.
+    package var services: String?
+    package var healthProbes = 0
+    package var oldData = RestorePlan.OldData.discard
+    /// Restore what an incomplete snapshot holds of its components.
+    package var allowsIncomplete = false
+    package var created: Timestamp
+
+    package init(id: String, stack: String, snapshot: Snapshot, targets: [Target], created: Timestamp) {
+        self.id = id
+        self.stack = stack
+        self.snapshot = snapshot
+        self.targets = targets
+        self.created = created
+    }
+
+    /// A new id: the time, and enough chance that two restores never share one.
+    package static func newID(_ time: Timestamp) -> String {
+        let chance = String(UInt32.random(in: .min ... .max), radix: 16)
+        return time.compact.lowercased() + "-" + String(repeating: "0", count: 8 - chance.count) + chance
+    }
+}
+
+/// Makes plans. Pure: no I/O, the same request gives the same plan.
+package enum RestorePlanner {
+    /// Throws what makes the request impossible; what is only doubtful becomes a warning of the plan.
+    package static func plan(_ request: RestoreRequest) throws(LifeboatError) -> RestorePlan {
+        let manifest = request.snapshot.manifest
+        guard manifest.stack == request.stack else {
+            throw LifeboatError(
+                "snapshot '\(request.snapshot.id.shortHex)' is of stack '\(manifest.stack)', not of '\(request.stack)'",
+                hint: "Choose a snapshot of this stack, or extract that one with --to DIR.", exitCode: .usage)
+        }
+        var warnings: [String] = []
+        var components: [RestorePlan.Component] = []
+        for target in try chosen(request) {
+            let captured = try capture(of: target, request)
+            warnings += captured.problems.map { "component '\(target.name)' is not complete in the snapshot: \($0)" }
+            components.append(
+                RestorePlan.Component(
+                    name: target.name, store: target.store, subject: target.subject, bytes: captured.bytes,
+                    files: captured.files, staged: target.staged))
+        }
+        let planned = Set(components.map(\.name))
+        warnings += manifest.components.filter { !planned.contains($0.name) && request.selected.isEmpty }.map {
+            "component '\($0.name)' of the snapshot is not in the policy: it is not restored"
+        }
+        if request.services != nil, request.healthProbes == 0 {
+            warnings.append("the policy has no health probe: nothing proves that the stack works after the restore")
+        }
+        return RestorePlan(
+            id: request.id, stack: request.stack, snapshot: request.snapshot.id, snapshotTime: manifest.frozen,
+            created: request.created, components: components, services: request.services,
+            healthProbes: request.healthProbes, oldData: request.oldData,
+            steps: steps(components, services: request.services, probes: request.healthProbes, request.oldData),
+            warnings: warnings)
+    }
+
+    private static func chosen(_ request: RestoreRequest) throws(LifeboatError) -> [RestoreRequest.Target] {
+        for name in request.selected where !request.targets.contains(where: { $0.name == name }) {
+            throw LifeboatError(
+                "the policy has no component '\(name)'",
+                causes: ["it has: \(request.targets.map(\.name).joined(separator: ", "))"], exitCode: .usage)
+        }
+        let chosen = request.targets.filter { request.selected.isEmpty || request.selected.contains($0.name) }
+        guard !chosen.isEmpty else {
+            throw LifeboatError(
+                "the policy has no component to restore", hint: "Extract the snapshot with --to DIR.", exitCode: .usage)
+        }
+        return chosen
+    }
+
+    private static func capture(
+        of target: RestoreRequest.Target, _ request: RestoreRequest
+    ) throws(LifeboatError) -> Manifest.Component {
+        let shown = "snapshot '\(request.snapshot.id.shortHex)'"
+        guard let captured = request.snapshot.manifest.component(target.name) else {
+            throw LifeboatError(
+                "\(shown) holds no component '\(target.name)'",
+                hint: "Name the components to restore with --component, or choose another snapshot.",
+                exitCode: .incomplete)
+        }
+        guard captured.store == target.store else {
+            throw LifeboatError(
+                "component '\(target.name)' is a \(captured.store) in \(shown), but a \(target.store) in the policy",
+                hint: "Extract it with --to DIR, or use the policy that the snapshot keeps.")
+        }
+        guard captured.isComplete || request.allowsIncomplete else {
+            throw LifeboatError(
+                "component '\(target.name)' is not complete in \(shown)", causes: captured.problems,
+                hint: "Choose a complete snapshot, or extract what there is with --to DIR.", exitCode: .incomplete)
+        }
+        return captured
+    }
+
+    private static func steps(
+        _ components: [RestorePlan.Component], services: String?, probes: Int, _ oldData: RestorePlan.OldData
+    ) -> [RestoreStep] {
+        let total = components.reduce(0) { $0 + $1.bytes }
+        var steps = [
+            RestoreStep(
+                .verifyChunks, touches: nil,
+                summary: "verify that every chunk of \(ByteCount(total)) is in the repository")
+        ]
+        steps += components.map {
+            RestoreStep(
+                .preflight, component: $0.name, touches: nil,
+                summary: "check that \($0.subject) can take the restored data")
+        }
+        steps += components.map {
+            RestoreStep(
+                .stage, component: $0.name, touches: $0.subject, bytes: $0.bytes,
+                summary: "stage \(ByteCount($0.bytes)) of '\($0.name)' beside \($0.subject), which stays in use")
+        }
+        if let services {
+            steps.append(
+                RestoreStep(.stopServices, touches: services, isDowntime: true, summary: "stop \(services)"))
+        }
+        steps += components.map {
+            RestoreStep(
+                .swap, component: $0.name, touches: $0.subject, isDowntime: true,
+                summary: "exchange \($0.subject) and the staged data")
+        }
+        if let services {
+            steps.append(
+                RestoreStep(.startServices, touches: services, isDowntime: true, summary: "start \(services)"))
+        }
+        if probes > 0 {
+            steps.append(
+                RestoreStep(
+                    .awaitHealth, touches: nil, isDowntime: true,
+                    summary: "wait until \(probes) health probe\(probes == 1 ? "" : "s") pass\(probes == 1 ? "es" : "")"
+                ))
+        }
+        steps += components.map {
+            RestoreStep(
+                .verifyFacts, component: $0.name, touches: nil,
+                summary: "compare \($0.subject) with the facts in the snapshot")
+        }
+        steps += components.map { component in
+            switch oldData {
+            case .discard:
+                RestoreStep(
+                    .discardOld, component: component.name, touches: component.subject,
+                    summary: "remove what '\(component.name)' was before")
+            case .keep:
+                RestoreStep(
+                    .keepOld, component: component.name, touches: component.subject,
+                    summary: "keep what '\(component.name)' was before, for a rollback")
+            }
+        }
+        return steps
+    }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LifeboatCore
+import LifeboatFormats
+import LifeboatIO
+import LifeboatRepository
+import LifeboatTesting
+import Testing
+
+/// What lifeboat writes, read by Debian's tools alone.
+@Suite struct OutsideProofTests {
+    private func shell(_ script: String, in folder: String) throws -> ProcessResult {
+        try SystemProcessRunner().run(
+            ProcessCommand("bash", ["-euc", "set -o pipefail\n\(script)"], workingDirectory: folder), deadline: 60)
+    }
+
+    @Test func zstdAndTarListPacksAndB3sumConfirmEveryName() throws {
+        let fixture = try RepositoryFixture()
+        defer { fixture.remove() }
+        var random = SplitMix64(seed: 11)
+        var contents = (0..<200).map { Array("small file \($0)".utf8) }
+        contents.append(random.bytes(6_000_000))
+        contents.append([UInt8](repeating: 65, count: 3_000_000))
+        _ = try fixture.store(contents)
+        let result = try shell(
+            """
+            for pack in packs/*/*.tar.zst; do
+                test "$(basename "$pack" .tar.zst)" = "$(b3sum --no-names "$pack")"
+                zstd -dc "$pack" | tar -tf - > /dev/null
+                mkdir -p ../out && zstd -dc "$pack" | tar -C ../out -xf -
+            done
+            cd ../out
+            b3sum -- * | awk '$1 != $2 {bad = 1} END {print NR; exit bad}'
+            """, in: fixture.root)
+        #expect(result.termination == .exited(0), "\(result.standardError)")
+        let members = Int(String(decoding: result.standardOutput, as: UTF8.self).split(separator: "\n")[0]) ?? 0
+        #expect(members > 200)
+    }
+
+    /// Runs the recipe of README.txt as it is printed there, and gets a large and a small file back.
+    @Test func theRecipeOfTheReadmeRecoversFiles() throws {
+        let fixture = try RepositoryFixture()
+        defer { fixture.remove() }
+        var random = SplitMix64(seed: 12)
+        let files = ["large.bin": random.bytes(9_000_000), "small.txt": Array("hello\n".utf8)]
+        var text = MtreeEncoder.header
+        for (name, bytes) in files.sorted(by: { $0.key < $1.key }) {
+            var entry = TreeEntry(
+                path: Array(name.utf8), kind: .file, mode: 0o644, userID: 0, groupID: 0,
+                modificationTime: Timestamp(seconds: 1))
+            entry.size = UInt64(bytes.count)
+            entry.content = try fixture.store([bytes]).references[0]
+            MtreeEncoder.append(entry, to: &text)
+        }
+        let tree = try fixture.store([text]).references[0]
+        let lines = RepositoryReadme.text.split(separator: "\n", omittingEmptySubsequences: false)
+        let recipe = lines.filter { $0.hasPrefix("  ") }.map { $0.trimmingPrefix("  ") }
+        let function = recipe.drop { !$0.hasPrefix("content() {") }.prefix { !$0.hasPrefix("jq ") }
+        let unpack = recipe.filter { $0.hasPrefix("for pack in ") }.map { $0.replacing("REPOSITORY", with: fixture.root) }
+        #expect(unpack.count == 1)
+        let result = try shell(
+            """
+            mkdir chunks && cd chunks
+            \(unpack.joined())
+            \(function.joined(separator: "\n"))
+            content \(tree.id) \(tree.depth) > ../tree.mtree
+            bsdtar -tf ../tree.mtree > ../listing
+            for name in large.bin small.txt; do
+                line=$(grep -F "./$name " ../tree.mtree)
+                id=$(sed 's/.* contents=\\([0-9a-f]*\\).*/\\1/' <<< "$line")
+                depth=$(sed 's/.*tags=depth=\\([0-9]*\\).*/\\1/' <<< "$line")
+                content "$id" "$depth" > "../$name"
+            done
+            cat ../listing
+            """, in: fixture.folder.path)
+        #expect(result.termination == .exited(0), "\(result.standardError)")
+        #expect(String(decoding: result.standardOutput, as: UTF8.self) == "./large.bin\n./small.txt\n")
+        for (name, bytes) in files {
+            let compare = try shell("b3sum --no-names \(name)", in: fixture.folder.path)
+            let sum = String(decoding: compare.standardOutput, as: UTF8.self).split(separator: "\n")[0]
+            #expect(String(sum) == BLAKE3.hash(bytes).hex)
+        }
+    }
+}
