@@ -64,7 +64,9 @@ package struct RepositoryContent: RestoreContent {
         let count = report.problemCounts.filter { !tolerated.contains($0.key) }.values.reduce(0, +)
         told.withLock { $0 += report.problems.filter { tolerated.contains($0.kind) }.map(\.error) }
         guard count > 0 else { return }
-        let named = failures.prefix(Self.namedFailures).map { ([$0.error.message] + $0.error.causes).joined(separator: ": ") }
+        let named = failures.prefix(Self.namedFailures).map {
+            ([$0.error.message] + $0.error.causes).joined(separator: ": ")
+        }
         let rest = count > UInt64(named.count) ? ["and \(count - UInt64(named.count)) more"] : []
         throw LifeboatError(
             "component '\(component.name)' cannot be restored whole", causes: named + rest,

@@ -170,7 +170,9 @@ struct ExtractionWorker {
                         let open = try file ?? create(entry)
                         file = open
                         try open.write(bytes, atContentOffset: chunk.offset)
-                    } onFailure: { damage.writeFailure = $0 }
+                    } onFailure: {
+                        damage.writeFailure = $0
+                    }
                 } catch {
                     damage.add(at: chunk.offset, length: UInt64(chunk.length), error)
                 }
@@ -193,7 +195,9 @@ struct ExtractionWorker {
             do {
                 try withVerifiedChunk(place.id, length: place.length) { data in
                     try file.target.write(data, atContentOffset: place.offset)
-                } onFailure: { file.addWriteFailure($0) }
+                } onFailure: {
+                    file.addWriteFailure($0)
+                }
                 bytes += UInt64(place.length)
             } catch {
                 file.addDamage(at: place.offset, length: UInt64(place.length), error)

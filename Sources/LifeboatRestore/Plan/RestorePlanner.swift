@@ -159,7 +159,8 @@ package enum RestorePlanner {
             steps.append(
                 RestoreStep(
                     .awaitHealth, touches: nil, isDowntime: true,
-                    summary: "wait until \(probes) health probe\(probes == 1 ? "" : "s") pass\(probes == 1 ? "es" : "")"))
+                    summary: "wait until \(probes) health probe\(probes == 1 ? "" : "s") pass\(probes == 1 ? "es" : "")"
+                ))
         }
         steps += components.map {
             RestoreStep(

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import LifeboatCore
+
+/// A restore that succeeded, with its time line.
+package struct RestoreOutcome: Codable, Sendable, Equatable {
+    package struct Component: Codable, Sendable, Equatable {
+        package var name: String
+        package var store: String
+        package var subject: String
+        package var bytes: UInt64
+        package var files: UInt64
+        /// Facts of the snapshot that were compared with the live store.
+        package var factsVerified: Int
+
+        private enum CodingKeys: String, CodingKey {
+            case name, store, subject, bytes, files
+            case factsVerified = "facts_verified"
+        }
+    }
+
+    package struct Phase: Codable, Sendable, Equatable {
+        package var name: String
+        package var seconds: Double
+    }
+
+    package var id: String
+    package var stack: String
+    package var snapshot: Digest
+    package var snapshotTime: Timestamp
+    package var components: [Component]
+    /// In the order they were entered.
+    package var phases: [Phase]
+    /// From the stop of the services until the stack was healthy; without services from the first exchange on.
+    package var downtimeSeconds: Double
+    /// From the first step to the last: the recovery time.
+    package var totalSeconds: Double
+    package var warnings: [String]
+
+    private enum CodingKeys: String, CodingKey {
+        case id, stack, snapshot, components, phases, warnings
+        case snapshotTime = "snapshot_time"
+        case downtimeSeconds = "downtime_seconds"
+        case totalSeconds = "total_seconds"
+    }
+}
+
+/// Measures the phases of a restore and tells them to the progress channel as they pass.
+struct RestoreTimeline {
+    private let clock: any Clock
+    private let progress: any ProgressSink
+    private let start: Double
+    private var current: (name: String, begin: Double)?
+    private(set) var phases: [RestoreOutcome.Phase] = []
+    private var downSince: Double?
+    private(set) var downtime: Double = 0
+
+    init(_ clock: any Clock, _ progress: any ProgressSink) {
+        self.clock = clock
+        self.progress = progress
+        start = clock.monotonicSeconds()
+    }
+
+    var total: Double { clock.monotonicSeconds() - start }
+
+    /// A step of this phase begins; steps of one phase in a row count as one.
+    mutating func enter(_ phase: String, detail: String?) {
+        if let current {
+            if current.name == phase { return }
+            leave()
+        }
+        current = (phase, clock.monotonicSeconds())
+        progress.report(.phaseStarted(name: phase, detail: detail))
+    }
+
+    /// The phase in progress ends.
+    mutating func leave() {
+        guard let current else { return }
+        let seconds = clock.monotonicSeconds() - current.begin
+        phases.append(RestoreOutcome.Phase(name: current.name, seconds: seconds))
+        progress.report(.phaseEnded(name: current.name, seconds: seconds))
+        self.current = nil
+    }
+
+    /// The stack is down from now on, or up again.
+    mutating func mark(isDown: Bool) {
+        let now = clock.monotonicSeconds()
+        if isDown {
+            if downSince == nil { downSince = now }
+        } else if let since = downSince {
+            downtime += now - since
+            downSince = nil
+        }
+    }
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import LifeboatCore
+package import LifeboatStores
+
+/// The services of a stack as a restore needs them. Calls block.
+package protocol RestoreServices: Sendable {
+    /// The services that run now.
+    func running(_ cancellation: Cancellation?) throws -> [String]
+    /// Stops those of `services` that run; throws when one does not stop.
+    func stop(_ services: [String], progress: any ProgressSink, cancellation: Cancellation?) throws -> [String]
+    /// Starts `services`; one that runs is left alone.
+    func start(_ services: [String], progress: any ProgressSink, cancellation: Cancellation?) throws
+}
+
+/// The health of a stack as a restore needs it.
+package protocol RestoreHealth: Sendable {
+    /// Returns when every probe passed often enough; throws when a deadline passed first. Blocks.
+    func awaitHealth(_ progress: any ProgressSink, _ cancellation: Cancellation) throws
+}
+
+/// The stack a plan is executed on: the live things behind the names in the plan.
+package struct RestoreStack: Sendable {
+    package var name: String
+    package var stores: [String: any DataStore]
+    /// Nil: lifeboat touches no service.
+    package var services: (any RestoreServices)?
+    /// What is started after a restore that found no service running: a stack that was lost is brought up whole.
+    package var allServices: [String]
+    /// Nil: there is no probe.
+    package var health: (any RestoreHealth)?
+
+    /// `stores` by component name.
+    package init(
+        name: String, stores: [String: any DataStore], services: (any RestoreServices)?, allServices: [String],
+        health: (any RestoreHealth)?
+    ) {
+        self.name = name
+        self.stores = stores
+        self.services = services
+        self.allServices = allServices
+        self.health = health
+    }
+
+    func store(_ component: String?) throws -> any DataStore {
+        guard let component, let store = stores[component] else {
+            throw LifeboatError(
+                "the policy has no component '\(component ?? "")', which the restore is about",
+                hint: "Use the policy the restore was started with.")
+        }
+        return store
+    }
+}
+
+/// The snapshot a plan restores from.
+package protocol RestoreSource: Sendable {
+    /// Throws when chunks of these components are missing from the repository; reads no file data.
+    func verifyChunks(of components: [String], _ cancellation: Cancellation) throws
+    /// What the snapshot holds of a component.
+    func content(of component: String) throws -> any RestoreContent
+}

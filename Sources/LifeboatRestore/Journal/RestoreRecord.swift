@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import LifeboatCore
+
+/// What the journal keeps of one restore: the plan, how far it came, and what is being undone. Enough for a later
+/// process to finish or undo it. Holds no secret.
+package struct RestoreRecord: Codable, Sendable, Equatable {
+    package static let currentFormat = 1
+
+    package enum Course: String, Codable, Sendable, Equatable, CaseIterable {
+        /// Steps of the plan are executed; nothing is decided yet.
+        case forward
+        /// It failed before any swap: staged data goes, services run again.
+        case abandoning
+        /// It failed from the first swap on: the old data comes back.
+        case rollingBack = "rolling-back"
+        /// Everything is verified: the restored data stays, the old data goes.
+        case finishing
+        /// Over, with the old data kept for a later rollback.
+        case kept
+        case done
+    }
+
+    package enum StepState: String, Codable, Sendable, Equatable, CaseIterable {
+        case pending
+        /// Begun; whether it had its effect is not known.
+        case started
+        case done
+        /// Tried, with an error; only steps that undo or finish come to this.
+        case failed
+    }
+
+    package enum Undo: String, Codable, Sendable, Equatable, CaseIterable {
+        case stopServices = "stop-services"
+        case swapBack = "swap-back"
+        case startServices = "start-services"
+        case awaitHealth = "await-health"
+        case discardStaged = "discard-staged"
+    }
+
+    package struct UndoStep: Codable, Sendable, Equatable {
+        package var undo: Undo
+        package var component: String?
+        package var state = StepState.pending
+        package init(_ undo: Undo, component: String? = nil) {
+            self.undo = undo
+            self.component = component
+        }
+    }
+
+    /// A `LifeboatError` as the journal keeps it.
+    package struct Failure: Codable, Sendable, Equatable {
+        package var message: String
+        package var causes: [String]
+        package var hint: String?
+        package var exitCode: Int32
+
+        private enum CodingKeys: String, CodingKey {
+            case message, causes, hint
+            case exitCode = "exit_code"
+        }
+
+        package init(_ error: LifeboatError) {
+            message = error.message
+            causes = error.causes
+            hint = error.hint
+            exitCode = error.exitCode.rawValue
+        }
+
+        package var error: LifeboatError {
+            LifeboatError(message, causes: causes, hint: hint, exitCode: ExitCode(rawValue: exitCode) ?? .failed)
+        }
+    }
+
+    package var format: Int
+    package var plan: RestorePlan
+    package var owner: ProcessIdentity
+    package var course: Course
+    /// One for each step of the plan.
+    package var states: [StepState]
+    /// What `abandoning` and `rollingBack` do, in order.
+    package var undo: [UndoStep]
+    /// The services that ran, known from just before they are stopped on; nil: none was touched.
+    package var servicesFound: [String]?
+    /// Why it does not go forward any more.
+    package var failure: Failure?
+    /// What went wrong while undoing or finishing.
+    package var troubles: [Failure]
+
+    private enum CodingKeys: String, CodingKey {
+        case format, plan, owner, course, states, undo, failure, troubles
+        case servicesFound = "services_found"
+    }
+
+    package init(_ plan: RestorePlan, owner: ProcessIdentity) {
+        format = Self.currentFormat
+        self.plan = plan
+        self.owner = owner
+        course = .forward
+        states = Array(repeating: .pending, count: plan.steps.count)
+        undo = []
+        troubles = []
+    }
+
+    /// Whether a later process has something to do.
+    package var needsRecovery: Bool { course != .kept && course != .done }
+}

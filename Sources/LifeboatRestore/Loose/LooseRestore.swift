@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+package import LifeboatCore
+import LifeboatFormats
+import LifeboatIO
+package import LifeboatRepository
+package import LifeboatStores
+
+/// Extracts a snapshot, or components of it, into a folder: no stack, no services, nothing replaced. What cannot be
+/// restored is told and the rest goes on.
+package struct LooseRestore: Sendable {
+    package struct Options: Sendable {
+        /// Names of components; empty: all.
+        package var components: [String] = []
+        /// Which paths of each tree.
+        package var selection = PathSelection.everything
+        /// Threads that create files.
+        package var threads: Int
+        /// fsync what was restored, at the end.
+        package var isDurable = true
+
+        package init(threads: Int) { self.threads = threads }
+    }
+
+    package struct Component: Codable, Sendable, Equatable {
+        package var name: String
+        /// What was made for it.
+        package var paths: [String]
+        package var files: UInt64
+        package var bytes: UInt64
+        package var problems: UInt64
+    }
+
+    package struct Outcome: Sendable, Equatable {
+        package var components: [Component]
+        package var report: ExtractionReport
+        /// What the backup already lacked, by component.
+        package var incomplete: [String]
+        package var seconds: Double
+
+        /// 13 for damage, 3 for what is missing, 0 when all is there.
+        package var exitCode: ExitCode {
+            report.exitCode == .done && !incomplete.isEmpty ? .incomplete : report.exitCode
+        }
+    }
+
+    private let reader: ChunkReader
+    private let clock: any Clock
+    private let progress: any ProgressSink
+    private let cancellation: Cancellation
+    /// Opens a place for a tree: a folder that does not exist yet, in one that does.
+    private let target: @Sendable (_ path: String) throws -> any FileTreeTarget
+
+    package init(
+        _ reader: ChunkReader, clock: any Clock, progress: any ProgressSink, cancellation: Cancellation,
+        target: @escaping @Sendable (_ path: String) throws -> any FileTreeTarget
+    ) {
+        self.reader = reader
+        self.clock = clock
+        self.progress = progress
+        self.cancellation = cancellation
+        self.target = target
+    }
+
+    /// Throws before anything is written when a component is unknown or something stands where it goes.
+    package func run(_ snapshot: Snapshot, to folder: String, options: Options) throws -> Outcome {
+        let start = clock.monotonicSeconds()
+        let components = try chosen(snapshot, options.components)
+        let layout = try LooseLayout(components, below: Self.trimmed(folder))
+        for item in layout.items { try Self.refuseExisting(item) }
+        let counters = RestoreCounters(
+            progress, filesTotal: components.reduce(0) { $0 + $1.files },
+            bytesTotal: components.reduce(0) { $0 + $1.bytes })
+        var outcome = Outcome(components: [], report: ExtractionReport(), incomplete: [], seconds: 0)
+        for component in components {
+            progress.report(.phaseStarted(name: "restore", detail: component.name))
+            let begin = clock.monotonicSeconds()
+            var report = ExtractionReport()
+            let items = layout.items.filter { $0.component == component.name }
+            for item in items {
+                report.add(try extract(item, of: component, snapshot, options, counters))
+            }
+            outcome.components.append(
+                Component(
+                    name: component.name, paths: items.map(\.path), files: report.files, bytes: report.bytes,
+                    problems: report.problemCount))
+            outcome.report.add(report)
+            outcome.incomplete += component.problems.map { "component '\(component.name)': \($0)" }
+            progress.report(.phaseEnded(name: "restore", seconds: clock.monotonicSeconds() - begin))
+        }
+        outcome.seconds = clock.monotonicSeconds() - start
+        return outcome
+    }
+
+    private func chosen(_ snapshot: Snapshot, _ names: [String]) throws -> [Manifest.Component] {
+        for name in names where snapshot.manifest.component(name) == nil {
+            throw LifeboatError(
+                "snapshot '\(snapshot.id.shortHex)' holds no component '\(name)'",
+                causes: ["it has: \(snapshot.manifest.components.map(\.name).joined(separator: ", "))"],
+                exitCode: .usage)
+        }
+        return snapshot.manifest.components.filter { names.isEmpty || names.contains($0.name) }
+    }
+
+    private static func trimmed(_ folder: String) -> String {
+        var folder = folder
+        while folder.count > 1, folder.hasSuffix("/") { folder.removeLast() }
+        // The root: paths below it start with the slash that joins them.
+        return folder == "/" ? "" : folder
+    }
+
+    /// What is there stays as it is; an empty folder is not in the way.
+    private static func refuseExisting(_ item: LooseLayout.Item) throws {
+        var status = stat()
+        guard lstat(item.path, &status) == 0 else {
+            guard errno == ENOENT || errno == ENOTDIR else { throw SystemCallError("examine", item.path) }
+            return
+        }
+        if item.file == nil, status.st_mode & S_IFMT == S_IFDIR, rmdir(item.path) == 0 || item.folder.hasSuffix("/.") {
+            return
+        }
+        throw LifeboatError(
+            "'\(item.path)' exists already",
+            hint: "Choose an empty folder with --to, or move that away: lifeboat replaces nothing here.")
+    }
+
+    private func extract(
+        _ item: LooseLayout.Item, of component: Manifest.Component, _ snapshot: Snapshot, _ options: Options,
+        _ counters: RestoreCounters
+    ) throws -> ExtractionReport {
+        var extraction = TreeExtraction.Options(threads: options.threads)
+        extraction.isDurable = options.isDurable
+        let root = item.folder
+        let place: @Sendable ([UInt8]) -> String = { RestorePath.shown($0, in: root) }
+        if let slash = root.lastIndex(of: "/"), slash != root.startIndex {
+            try FileTree.createFolders(String(root[..<slash]), mode: 0o755)
+        }
+        guard let file = item.file else {
+            extraction.selection = options.selection
+            return try TreeExtraction(reader, options: extraction, counters: counters, cancellation: cancellation)
+                .extract(item.part.content, into: target(root), place: place)
+        }
+        // A stream becomes a tree of one file, so that it too is filled by several threads. The second stream of a
+        // component finds its folder there; dumps hold everything the database held, so nobody else may read them.
+        var entries = [Self.file(file, item.part.content, snapshot)]
+        if mkdir(root, 0o700) != 0, errno != EEXIST { throw SystemCallError("create folder", root) }
+        entries.reverse()
+        let existing = try target(root)
+        return try TreeExtraction(reader, options: extraction, counters: counters, cancellation: cancellation)
+            .extract({ entries.popLast() }, into: existing, place: place)
+    }
+
+    private static func file(_ name: String, _ content: ContentReference, _ snapshot: Snapshot) -> TreeEntry {
+        var entry = TreeEntry(
+            path: Array(name.utf8), kind: .file, mode: 0o600, userID: geteuid(), groupID: getegid(),
+            modificationTime: snapshot.manifest.frozen)
+        entry.size = content.size
+        entry.content = content
+        return entry
+    }
+}
