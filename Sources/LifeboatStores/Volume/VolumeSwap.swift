@@ -126,13 +126,14 @@ struct VolumeSwap {
 
     /// From the marker; nil when the staging is not complete.
     private func stagedInode() throws -> UInt64? {
-        let file: OwnedDescriptor
-        do throws(SystemCallError) {
-            file = try OwnedDescriptor.open(marker, O_RDONLY | O_NOFOLLOW)
+        let descriptor: Int32
+        do throws(Errno) {
+            descriptor = try openDescriptor(AT_FDCWD, marker, O_RDONLY | O_NOFOLLOW, mode: 0)
         } catch {
-            if error.errorNumber == ENOENT { return nil }
-            throw error
+            if error.number == ENOENT { return nil }
+            throw SystemCallError("open", marker, errorNumber: error.number)
         }
+        let file = OwnedDescriptor(owning: descriptor)
         var buffer = [UInt8](repeating: 0, count: 32)
         let count = try buffer.withUnsafeMutableBytes { try DescriptorIO.read(file.raw, into: $0, marker) }
         guard let inode = UInt64(String(decoding: buffer[..<count].dropLast(), as: UTF8.self)) else {
