@@ -72,7 +72,6 @@ struct PostgresFaultTests {
     @Test func aDumpKilledInMidStreamThrows() throws {
         let cluster = try PostgresCluster.shared()
         try cluster.makeDatabase("killed", rows: 60_000)
-        let store = cluster.store("killed")
         let folder = try fakeTools(
             cluster, "pg_dump",
             """
@@ -92,7 +91,6 @@ struct PostgresFaultTests {
         let error = failure { _ = try readAll(source) }
         #expect(error?.message == "cannot dump database 'killed' on 127.0.0.1:\(cluster.port)")
         #expect(error?.causes.first == "pg_dump: killed by signal 9")
-        withExtendedLifetime(store) {}
     }
 
     @Test(arguments: [

@@ -110,6 +110,24 @@ struct PostgresRoundTripTests {
         #expect(try target.psql(contents, database: name) == source.psql(contents, database: name))
     }
 
+    @Test func anICUDatabaseKeepsItsLocale() throws {
+        let cluster = try PostgresCluster.shared()
+        try cluster.psql(
+            """
+            CREATE DATABASE rt_icu TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'
+            LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8' CONNECTION LIMIT 5
+            """)
+        try cluster.psql("CREATE TABLE t AS SELECT 'ä' AS a", database: "rt_icu")
+        let store = cluster.store("rt_icu", globals: false)
+        let captured = try store.captureAll()
+        let state = try store.stageAll(captured, "id")
+        try store.swap(state)
+        try store.discard(state)
+        #expect(try store.captureAll().streams["settings"] == captured.streams["settings"])
+        #expect(try store.verify(captured) == [])
+        #expect(String(decoding: captured.streams["settings"] ?? [], as: UTF8.self).contains("de-DE"))
+    }
+
     @Test func equalDatabasesGiveEqualStreams() throws {
         let cluster = try PostgresCluster.shared()
         try cluster.makeDatabase("equal_streams")

@@ -168,10 +168,10 @@ struct PostgresSwapTests {
         #expect(
             refusal(captured.changing(engineVersion: "99.1"), store)?.hint
                 == "Restore into a server of version 99 or newer.")
-        let missing = captured.changing(facts: { $0.texts["extension:vector"] = "0.8.0" })
+        let missing = captured.changing(facts: { $0.texts["extension:no_such_one"] = "0.8.0" })
         #expect(
             refusal(missing, store)?.causes
-                == ["the server has no extension 'vector' (version 0.8.0 was captured)"])
+                == ["the server has no extension 'no_such_one' (version 0.8.0 was captured)"])
         let newer = captured.changing(facts: { $0.texts["extension:plpgsql"] = "99.0" })
         #expect(refusal(newer, store)?.causes.first?.contains("was captured at version 99.0") == true)
         let locale = captured.changing(facts: {
