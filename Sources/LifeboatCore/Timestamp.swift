@@ -21,17 +21,22 @@ package struct Timestamp: Hashable, Comparable, Sendable {
 
     /// Seconds from `earlier` to self.
     package func seconds(since earlier: Timestamp) -> Double {
-        Double(seconds - earlier.seconds) + Double(nanoseconds - earlier.nanoseconds) / 1e9
+        // Converted before subtracting: times in foreign data may lie further apart than Int64 reaches.
+        Double(seconds) - Double(earlier.seconds) + Double(nanoseconds - earlier.nanoseconds) / 1e9
     }
 
+    /// Stops at the ends of the representable range.
     package func adding(seconds delta: Int64) -> Timestamp {
-        Timestamp(seconds: seconds + delta, nanoseconds: nanoseconds)
+        let (sum, overflow) = seconds.addingReportingOverflow(delta)
+        return Timestamp(seconds: overflow ? (delta < 0 ? .min : .max) : sum, nanoseconds: nanoseconds)
     }
 
     /// Year, month 1...12, day 1...31, hour, minute, second in UTC, proleptic Gregorian calendar.
     package var utc: (year: Int64, month: Int, day: Int, hour: Int, minute: Int, second: Int) {
         let dayNumber = seconds.flooredQuotient(86_400)
-        let secondOfDay = Int(seconds - dayNumber * 86_400)
+        // Not by multiplying back, which overflows in the first day of the range.
+        let remainder = Int(seconds % 86_400)
+        let secondOfDay = remainder < 0 ? remainder + 86_400 : remainder
         // Days since 0000-03-01, in 400-year eras (Howard Hinnant's civil_from_days).
         let shifted = dayNumber + 719_468
         let era = shifted.flooredQuotient(146_097)

@@ -79,6 +79,9 @@ final class ProcessPipeEnd: Sendable {
 
 /// poll(2) over descriptors; negative ones are skipped.
 enum ProcessPoll {
+    /// How often a wait looks at its cancellation.
+    static let sliceMilliseconds: Int32 = 50
+
     /// Waits for any of them (for at most `milliseconds`, -1: for ever) and tells which have something: data, room, an
     /// end or an error. An interrupted wait gives none.
     static func wait(_ interests: [(descriptor: Int32, events: Int32)], milliseconds: Int32 = -1) -> [Bool] {

@@ -85,9 +85,23 @@ package protocol ProcessRunner: Sendable {
 
     /// Starts the program; `pipesInput` gives it a pipe as standard input, else /dev/null.
     func start(_ command: ProcessCommand, pipesInput: Bool, pipesOutput: Bool) throws -> any RunningProcess
+
+    /// The same for a child that is ended when `cancellation` fires: `read`, `write` and `finish`, however long they
+    /// wait for it, then throw `LifeboatError.interrupted`.
+    func start(
+        _ command: ProcessCommand, pipesInput: Bool, pipesOutput: Bool, cancellation: Cancellation?
+    ) throws -> any RunningProcess
 }
 
 extension ProcessRunner {
+    /// For runners whose children never wait: only looks at the cancellation before the start.
+    package func start(
+        _ command: ProcessCommand, pipesInput: Bool, pipesOutput: Bool, cancellation: Cancellation?
+    ) throws -> any RunningProcess {
+        try cancellation?.check()
+        return try start(command, pipesInput: pipesInput, pipesOutput: pipesOutput)
+    }
+
     package func run(
         _ command: ProcessCommand, deadline: Double? = nil, cancellation: Cancellation? = nil
     ) throws -> ProcessResult {

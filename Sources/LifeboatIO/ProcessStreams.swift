@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import LifeboatCore
 import Synchronization
 
 /// A child started by `SystemProcessRunner` whose streams the caller reads and writes.
@@ -15,8 +16,15 @@ final class SystemRunningProcess: RunningProcess {
     /// Its writing end is closed by `terminate`, which wakes a blocked reader or writer.
     private let wake: ProcessPipe
     private let terminated = Atomic<Bool>(false)
+    private let cancellation: Cancellation?
+    /// Seconds from SIGTERM to SIGKILL after a cancellation.
+    private let grace: Double
 
-    init(_ command: ProcessCommand, pipesInput: Bool, pipesOutput: Bool) throws {
+    init(
+        _ command: ProcessCommand, pipesInput: Bool, pipesOutput: Bool, cancellation: Cancellation?, grace: Double
+    ) throws {
+        self.cancellation = cancellation
+        self.grace = grace
         let program = command.executable
         let null = try OwnedDescriptor.open("/dev/null", O_RDWR)
         let errorPipe = try ProcessPipe(program)
@@ -44,7 +52,7 @@ final class SystemRunningProcess: RunningProcess {
         while true {
             if terminated.load(ordering: .acquiring) { throw ProcessError.terminated(program: child.program) }
             if let count = try output.read(into: buffer) { return count }
-            _ = ProcessPoll.wait([(output.raw, POLLIN), (wake.reading.raw, POLLIN)])
+            try wait(output, POLLIN)
         }
     }
 
@@ -56,9 +64,23 @@ final class SystemRunningProcess: RunningProcess {
             if let count = try input.write(UnsafeRawBufferPointer(rebasing: bytes[done...])) {
                 done += count
             } else {
-                _ = ProcessPoll.wait([(input.raw, POLLOUT), (wake.reading.raw, POLLIN)])
+                try wait(input, POLLOUT)
             }
         }
+    }
+
+    /// Waits until one of our ends can go on, `terminate` was called or some time has passed.
+    private func wait(_ end: ProcessPipeEnd, _ events: Int32) throws {
+        try checkCancellation()
+        _ = ProcessPoll.wait(
+            [(end.raw, events), (wake.reading.raw, POLLIN)],
+            milliseconds: cancellation == nil ? -1 : ProcessPoll.sliceMilliseconds)
+    }
+
+    private func checkCancellation() throws {
+        guard cancellation?.isCancelled == true else { return }
+        terminate(grace: grace)
+        throw LifeboatError.interrupted
     }
 
     func closeInput() throws { input?.close() }
@@ -67,7 +89,9 @@ final class SystemRunningProcess: RunningProcess {
         // A child that still has output to write gets an error for it rather than waiting for us for ever.
         input?.close()
         output?.close()
-        _ = child.waitForExit()
+        while !child.waitForExit(seconds: cancellation == nil ? nil : Double(ProcessPoll.sliceMilliseconds) / 1000) {
+            try checkCancellation()
+        }
         let text = try errors.join()
         return ProcessResult(termination: try child.reap(), standardOutput: [], standardError: text)
     }

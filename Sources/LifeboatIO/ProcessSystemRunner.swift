@@ -13,7 +13,15 @@ package struct SystemProcessRunner: ProcessRunner {
     package func start(
         _ command: ProcessCommand, pipesInput: Bool, pipesOutput: Bool
     ) throws -> any RunningProcess {
-        try SystemRunningProcess(command, pipesInput: pipesInput, pipesOutput: pipesOutput)
+        try start(command, pipesInput: pipesInput, pipesOutput: pipesOutput, cancellation: nil)
+    }
+
+    package func start(
+        _ command: ProcessCommand, pipesInput: Bool, pipesOutput: Bool, cancellation: Cancellation?
+    ) throws -> any RunningProcess {
+        try cancellation?.check()
+        return try SystemRunningProcess(
+            command, pipesInput: pipesInput, pipesOutput: pipesOutput, cancellation: cancellation, grace: grace)
     }
 
     package func run(
@@ -42,9 +50,6 @@ private struct ProcessExchange {
     private var collected: [UInt8] = []
     private var tail = ProcessErrorTail()
     private var buffer = [UInt8](repeating: 0, count: 64 << 10)
-
-    /// How often a cancellation is looked at.
-    private static let pollMilliseconds: Int32 = 50
 
     init(_ command: ProcessCommand, input bytes: [UInt8], outputLimit: Int) throws {
         let program = command.executable
@@ -85,7 +90,7 @@ private struct ProcessExchange {
                 throw ProcessError.deadline(
                     program: child.program, seconds: deadline ?? 0, standardError: tail.text)
             }
-            let slice = cancellation == nil ? Int32.max : Self.pollMilliseconds
+            let slice = cancellation == nil ? Int32.max : ProcessPoll.sliceMilliseconds
             let wait = left.isFinite ? min(slice, Int32(clamping: Int((left * 1000).rounded(.up)))) : slice
             let ready = ProcessPoll.wait(
                 [

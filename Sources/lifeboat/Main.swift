@@ -1,6 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
+import LifeboatCommands
+import LifeboatCore
+import LifeboatIO
+
 @main
 struct Main {
-    static func main() {}
+    static func main() {
+        let cancellation = Cancellation()
+        let output = CommandOutput.process()
+        do {
+            try SignalThread.install(cancellation)
+        } catch {
+            try? output.error.write(LifeboatError.converting(error).description + "\n")
+            exit(ExitCode.failed.rawValue)
+        }
+        let environment = CommandContext.processEnvironment()
+        let context = CommandContext(
+            clock: SystemClock(), environment: environment, workingDirectory: CommandContext.processFolder(),
+            terminal: .current(environment: environment), output: output, input: StandardInput(),
+            processRunner: SystemProcessRunner(), cancellation: cancellation, host: .current())
+        exit(LifeboatProgram.run(Array(CommandLine.arguments.dropFirst()), context).rawValue)
+    }
 }

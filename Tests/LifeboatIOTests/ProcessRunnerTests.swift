@@ -230,6 +230,37 @@ import Testing
         #expect(try child.finish().termination == .signalled(SIGKILL))
     }
 
+    @Test func cancellationReachesABlockedReadAndFinish() throws {
+        for reads in [true, false] {
+            let cancellation = Cancellation()
+            let child = try runner.start(
+                ProcessCommand("sleep", ["1000"]), pipesInput: false, pipesOutput: true, cancellation: cancellation)
+            let waiting = BlockingThread<Void>(name: "waiting") {
+                var buffer = [UInt8](repeating: 0, count: 64)
+                if reads { _ = try buffer.withUnsafeMutableBytes { try child.read(into: $0) } }
+                _ = try child.finish()
+            }
+            cancellation.cancel()
+            #expect(throws: LifeboatError.interrupted) { try waiting.join() }
+            #expect(try child.finish().termination == .signalled(SIGTERM))
+        }
+    }
+
+    @Test func aSecretFileIsForThisUserAloneAndGoesWithItsOwner() throws {
+        var file: ProcessSecretFile? = try ProcessSecretFile("canary-7f3a\n")
+        let path = try #require(file?.path)
+        let read = try runner.run(ProcessCommand("sh", ["-c", "cat \"$1\"; stat -L -c '%a %F' \"$1\"", "sh", path]))
+        #expect(text(read) == "canary-7f3a\n600 regular file\n")
+        if geteuid() == 0 {
+            let other = try runner.run(ProcessCommand("cat", [path], userID: 65534, groupID: 65534))
+            #expect(!other.termination.succeeded)
+            #expect(other.standardOutput.isEmpty)
+        }
+        file = nil
+        // The number may already be another descriptor: only its name can be looked at.
+        #expect(!text(try runner.run(ProcessCommand("readlink", [path]))).contains("lifeboat-secret"))
+    }
+
     @Test func aChildKilledInMidStreamIsToldByItsTermination() throws {
         let child = try runner.start(shell("echo $$; exec sleep 1000"), pipesInput: false, pipesOutput: true)
         var buffer = [UInt8](repeating: 0, count: 64)

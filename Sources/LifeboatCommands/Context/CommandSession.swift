@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LifeboatCore
+import LifeboatIO
+
+/// One run of one command: the context, and the only place that prints. Used on the command's thread; `progress` from
+/// any.
+final class CommandSession {
+    let context: CommandContext
+    let progress: ProgressPrinter
+    private let options: OutputOptions
+    /// Standard output carries data (`cat`, `export --output -`): messages go to standard error.
+    private let dataOnOutput: Bool
+    private let results: ResultWriter
+
+    init(_ context: CommandContext, _ options: OutputOptions, dataOnOutput: Bool = false) {
+        self.context = context
+        self.options = options
+        self.dataOnOutput = dataOnOutput
+        let messages = dataOnOutput ? context.output.error : context.output.standard
+        results = ResultWriter(messages)
+        let style: ProgressRenderer.Style =
+            options.quiet
+            ? .quiet
+            : options.json
+                ? .json
+                : context.terminal.errorIsTerminal ? .terminal(columns: context.terminal.columns) : .lines
+        progress = ProgressPrinter(
+            style: style, printsJSON: options.json, clock: context.clock, stream: context.output.error,
+            jsonStream: messages)
+    }
+
+    var cancellation: Cancellation { context.cancellation }
+    var printsJSON: Bool { options.json }
+    var isQuiet: Bool { options.quiet }
+
+    /// Prints a result: a JSON line, or its text.
+    func emit(_ result: some OutputRendering) throws {
+        if options.json {
+            try results.write(JSONLine.encode(result) + [0x0A])
+        } else {
+            let text = result.text
+            if !text.isEmpty { try results.write(text + "\n") }
+        }
+    }
+
+    /// Prints the closing report of an operation; nothing with `--quiet`.
+    func emitReport(_ result: some OutputRendering) throws {
+        progress.finish()
+        if !options.quiet { try emit(result) }
+    }
+
+    /// Prints rows below their titles, or a JSON line each. Without rows the text is `whenEmpty`.
+    func emitTable<Row: TableRow>(_ rows: [Row], whenEmpty: String) throws {
+        if options.json {
+            for row in rows { try emit(row) }
+        } else if rows.isEmpty {
+            note(whenEmpty)
+        } else {
+            try results.write(TextTable.render(Row.columns, rows.map(\.cells)))
+        }
+    }
+
+    /// A remark for the person at the terminal, on standard error.
+    func note(_ text: String) {
+        guard !options.json, !options.quiet else { return }
+        printError("\(EscapedName.line(text))\n")
+    }
+
+    /// A problem that does not end the command.
+    func warn(_ warning: LifeboatError) { progress.report(.warning(warning)) }
+
+    /// A problem that ends the command with a code other than 0, sooner or later.
+    func problem(_ problem: LifeboatError) throws {
+        progress.finish()
+        if options.json {
+            try results.write(JSONLine.encode(error: problem) + [0x0A])
+        } else {
+            try results.flush()
+            printError(ErrorText.render(problem) + "\n")
+        }
+    }
+
+    /// Writes what is buffered; the last thing a command does.
+    func flush() throws {
+        progress.finish()
+        try results.flush()
+    }
+
+    /// Asks a question on the terminal and reads a line. Nil when there is no terminal to ask on.
+    func ask(_ question: String) throws -> String? {
+        guard context.terminal.inputIsTerminal, context.terminal.errorIsTerminal else { return nil }
+        progress.finish()
+        printError(question)
+        return try context.input.readLine() ?? ""
+    }
+
+    /// Standard error is the last resort: when it is gone there is nobody left to tell.
+    private func printError(_ text: String) {
+        do { try context.output.error.write(text) } catch { return }
+    }
+}

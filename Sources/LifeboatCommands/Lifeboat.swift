@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+
+/// The root of the command line.
+struct Lifeboat: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "lifeboat",
+        abstract: "Back up a self-hosted stack, and prove that it comes back.",
+        version: "lifeboat \(LifeboatProgram.version)",
+        groupedSubcommands: [
+            CommandGroup(name: "Setting up:", subcommands: [Init.self, RepositoryNoun.self]),
+            CommandGroup(name: "Backing up:", subcommands: [Check.self]),
+            CommandGroup(
+                name: "Looking into snapshots:",
+                subcommands: [
+                    Snapshots.self, Show.self, List.self, Find.self, Diff.self, Cat.self,
+                ])
+        ])
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import LifeboatCore
+import LifeboatPolicy
+import LifeboatRepository
+import LifeboatStorage
+
+/// Which repository, and which policy may name it.
+struct RepositoryOptions: ParsableArguments {
+    @Option(
+        name: [.short, .long],
+        help: ArgumentHelp(
+            "Folder of the repository.", discussion: "Else LIFEBOAT_REPOSITORY, else what the policy says.",
+            valueName: "folder"))
+    var repository: String?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "The stack's policy.",
+            discussion: "Else LIFEBOAT_POLICY, else ./lifeboat.yaml, else the one file /etc/lifeboat/*.yaml.",
+            valueName: "file"))
+    var policy: String?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Folder for local copies of indexes.",
+            discussion: "Else LIFEBOAT_CACHE, else $XDG_CACHE_HOME/lifeboat or ~/.cache/lifeboat.", valueName: "folder"))
+    var cache: String?
+
+    /// Where the repository is: flag, environment, policy, in this order.
+    func location(_ context: CommandContext) throws -> String {
+        if let flag = repository ?? context.variable("LIFEBOAT_REPOSITORY") {
+            return try Locations.repository(flag, context)
+        }
+        guard let policy = try PolicyFile.find(policy, context) else {
+            throw LifeboatError(
+                "no repository was named",
+                hint: "Give --repository FOLDER, set LIFEBOAT_REPOSITORY, or give a policy with --policy FILE.",
+                exitCode: .usage)
+        }
+        return policy.repository
+    }
+
+    /// The stack that `latest` means when the command line names none: the policy's, when the policy also names the
+    /// repository.
+    func defaultStack(_ context: CommandContext) throws -> String? {
+        if repository != nil && policy == nil { return nil }
+        if policy == nil, context.variable("LIFEBOAT_REPOSITORY") != nil { return nil }
+        return try PolicyFile.find(policy, context)?.stack
+    }
+
+    /// Opens the repository.
+    func open(_ session: CommandSession) throws -> Repository {
+        try Self.open(location(session.context), cache: cache, session)
+    }
+
+    /// Opens the repository at a known place.
+    static func open(_ location: String, cache: String?, _ session: CommandSession) throws -> Repository {
+        let store: LocalFolderStore
+        do {
+            store = try LocalFolderStore(opening: location)
+        } catch where error.kind == .notFound {
+            throw RepositoryError.absent(location)
+        } catch {
+            throw error.lifeboatError.wrapped("cannot open the repository '\(location)'")
+        }
+        return try Repository.open(store, cacheRoot: Locations.cacheRoot(cache, session.context))
+    }
+}
+
+/// Where lifeboat keeps things on this host.
+enum Locations {
+    /// An absolute path for what a user typed as a repository.
+    static func repository(_ text: String, _ context: CommandContext) throws -> String {
+        guard !text.isEmpty else {
+            throw LifeboatError("the name of the repository is empty", exitCode: .usage)
+        }
+        guard !text.contains("://") else {
+            throw LifeboatError(
+                "repositories like '\(text.prefix { $0 != ":" })://…' are not supported by this version",
+                hint: "Give the path of a folder.", exitCode: .usage)
+        }
+        return context.absolutePath(text)
+    }
+
+    /// Local copies of indexes; losing them costs time, never data.
+    static func cacheRoot(_ flag: String?, _ context: CommandContext) throws -> String {
+        if let named = flag ?? context.variable("LIFEBOAT_CACHE") { return context.absolutePath(named) }
+        if let cache = context.variable("XDG_CACHE_HOME"), cache.hasPrefix("/") { return "\(cache)/lifeboat" }
+        if let home = context.variable("HOME") { return "\(context.absolutePath(home))/.cache/lifeboat" }
+        guard context.host.userID == 0 else { throw noHome("--cache FOLDER or LIFEBOAT_CACHE") }
+        return "/var/cache/lifeboat"
+    }
+
+    /// Journals of services and restores: what a later run needs to put things right after a crash.
+    static func stateRoot(_ context: CommandContext) throws -> String {
+        if let named = context.variable("LIFEBOAT_STATE") { return context.absolutePath(named) }
+        if context.host.userID == 0 { return "/var/lib/lifeboat" }
+        if let state = context.variable("XDG_STATE_HOME"), state.hasPrefix("/") { return "\(state)/lifeboat" }
+        guard let home = context.variable("HOME") else { throw noHome("LIFEBOAT_STATE") }
+        return "\(context.absolutePath(home))/.local/state/lifeboat"
+    }
+
+    private static func noHome(_ remedy: String) -> LifeboatError {
+        LifeboatError("HOME is not set", hint: "Name a folder with \(remedy).", exitCode: .usage)
+    }
+}
