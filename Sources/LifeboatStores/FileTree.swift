@@ -101,19 +101,30 @@ package enum FileReadOutcome: Sendable, Equatable {
 }
 
 /// A place a tree is written to: the restore side of a volume. Thread-safe; never leaves its root.
+///
+/// A folder is created before what is in it, and the first name of a file before its hard links; beyond that any
+/// thread may create and write anything in any order.
 package protocol FileTreeTarget: Sendable {
-    /// Creates the object of this entry (folders with safe temporary permissions); a regular file is returned open.
+    /// Creates the object of this entry (folders with safe temporary permissions); a regular file is returned open,
+    /// also an empty one: it is complete after its `finish`. Throws for an entry that would leave the root.
     func create(_ entry: TreeEntry) throws -> (any FileContentTarget)?
     /// After everything below it exists: mode, owner, times of a folder. Called once per folder, deepest first.
     func finishFolder(_ entry: TreeEntry) throws
-    /// Makes everything durable.
+    /// After everything else: sets what makes objects unchangeable, and makes everything durable.
     func synchronize() throws
+    /// What could not be restored though the rest was (owners without root, attributes the file system does not have),
+    /// one warning a kind. Complete after `synchronize`.
+    func shortfalls() -> [LifeboatError]
 }
 
-/// A regular file being written.
+extension FileTreeTarget {
+    package func shortfalls() -> [LifeboatError] { [] }
+}
+
+/// A regular file being written. Letting it go before `finish` removes it.
 package protocol FileContentTarget: AnyObject, Sendable {
     /// Writes data at a position of the *content* (extents one after the other); any thread, any order.
     func write(_ bytes: UnsafeRawBufferPointer, atContentOffset offset: UInt64) throws
-    /// Sets size, attributes, mode, owner, times; the file is complete.
+    /// Sets size, attributes, mode, owner, times; the file is complete. Throws when content is missing.
     func finish() throws
 }

@@ -131,7 +131,11 @@ struct Glob: Sendable {
                     token += 1
                     continue
                 case .doubleStar, .folders:
-                    if case .folders = tokens[token] { wide = (token + 1, at, true) } else { wide = (token + 1, at, false) }
+                    if case .folders = tokens[token] {
+                        wide = (token + 1, at, true)
+                    } else {
+                        wide = (token + 1, at, false)
+                    }
                     star = nil
                     token += 1
                     continue

@@ -49,7 +49,7 @@ final class FolderWalk: FileTreeWalk {
         self.reader = reader
         guard root.status.isFolder else { return }
         let listing = WalkListing(
-            WalkedFolder(
+            TrackedFolder(
                 parent: nil, path: [], name: root.name, identity: root.status.identity, cache: cache,
                 descriptor: root.folder))
         rootListing = listing

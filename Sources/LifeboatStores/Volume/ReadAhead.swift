@@ -40,7 +40,7 @@ enum WorkState { case waiting, running, done }
 /// One folder and what is in it.
 final class WalkListing: @unchecked Sendable {
     // Sendable: as WalkSegment.
-    let folder: WalkedFolder
+    let folder: TrackedFolder
     fileprivate(set) var state = WorkState.waiting
     fileprivate(set) var names = FolderNames()
     fileprivate(set) var segments: [WalkSegment] = []
@@ -48,7 +48,7 @@ final class WalkListing: @unchecked Sendable {
     fileprivate(set) var failure: Errno?
     fileprivate(set) var isCacheFolder = false
 
-    init(_ folder: WalkedFolder) { self.folder = folder }
+    init(_ folder: TrackedFolder) { self.folder = folder }
 }
 
 /// What a walk leaves out.
@@ -265,7 +265,7 @@ final class ReadAhead: Sendable {
         let path = WalkRules.path(of: name[...], in: listing.folder.path)
         if path.count > WalkRules.longestPath { return nil }
         return WalkListing(
-            WalkedFolder(
+            TrackedFolder(
                 parent: listing.folder, path: path, name: name + [0], identity: status.identity, cache: cache))
     }
 

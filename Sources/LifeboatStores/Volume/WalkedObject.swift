@@ -18,25 +18,12 @@ struct WalkedRoot: Sendable {
     let failure: Errno?
 
     init(_ path: String) throws(SystemCallError) {
-        var trimmed = path[...]
-        while trimmed.count > 1, trimmed.last == "/" { trimmed.removeLast() }
-        var parentPath = String(trimmed)
-        var last = "."
-        if let slash = trimmed.utf8.lastIndex(of: 0x2F) {
-            let tail = trimmed[trimmed.utf8.index(after: slash)...]
-            if !tail.isEmpty, tail != ".", tail != ".." {
-                last = String(tail)
-                parentPath = slash == trimmed.startIndex ? "/" : String(trimmed[..<slash])
-            }
-        } else if trimmed != ".", trimmed != ".." {
-            last = String(trimmed)
-            parentPath = "."
-        }
-        name = Array(last.utf8) + [0]
+        let place = RootPlace(path)
+        name = place.name
         let cName = name.map { CChar(bitPattern: $0) }
         do throws(Errno) {
             parent = FolderDescriptor(
-                owning: try openDescriptor(AT_FDCWD, parentPath, OpenFlags.path | O_DIRECTORY, mode: 0))
+                owning: try openDescriptor(AT_FDCWD, place.parent, OpenFlags.path | O_DIRECTORY, mode: 0))
             status = try FileStatus.at(parent.raw, cName)
         } catch {
             throw SystemCallError("open", path, errorNumber: error.number)
@@ -62,7 +49,7 @@ struct WalkedRoot: Sendable {
 final class WalkedObject: FileOpener {
     enum Place: Sendable {
         case root(WalkedRoot)
-        case folder(WalkedFolder)
+        case folder(TrackedFolder)
     }
 
     private let place: Place

@@ -4,21 +4,22 @@ import Glibc
 import LifeboatIO
 import Synchronization
 
-/// A folder of a walk: how to reach it again, component by component from the root, whatever the length of its path.
-final class WalkedFolder: @unchecked Sendable {
+/// A folder below a root and how to reach it again, component by component, whatever the length of its path: no link is
+/// passed and no other folder taken for it.
+final class TrackedFolder: @unchecked Sendable {
     // Sendable: `parent` changes in deinit only; `descriptor` only under the lock of `cache`.
-    private(set) var parent: WalkedFolder?
+    private(set) var parent: TrackedFolder?
     /// Path below the root; empty for the root.
     let path: [UInt8]
     /// Name in the parent, ended by a NUL.
     let name: [UInt8]
-    /// What the walk found under that name.
+    /// What was found or made under that name.
     let identity: FileStatus.Identity
     private let cache: FolderCache
     fileprivate var descriptor: FolderDescriptor?
 
     init(
-        parent: WalkedFolder?, path: [UInt8], name: [UInt8], identity: FileStatus.Identity, cache: FolderCache,
+        parent: TrackedFolder?, path: [UInt8], name: [UInt8], identity: FileStatus.Identity, cache: FolderCache,
         descriptor: FolderDescriptor? = nil
     ) {
         self.parent = parent
@@ -66,7 +67,7 @@ final class WalkedFolder: @unchecked Sendable {
 final class FolderCache: Sendable {
     private struct Slot {
         // Weak: a folder nobody walks or reads from any more closes by itself.
-        weak var folder: WalkedFolder?
+        weak var folder: TrackedFolder?
     }
 
     private struct Ring {
@@ -78,12 +79,28 @@ final class FolderCache: Sendable {
 
     init(capacity: Int = 256) { ring = Mutex(Ring(slots: Array(repeating: Slot(), count: capacity))) }
 
-    fileprivate func open(_ folder: WalkedFolder) throws(Errno) -> FolderDescriptor {
+    /// Remembers an open folder in place of the one remembered longest.
+    func keep(_ descriptor: FolderDescriptor, of folder: TrackedFolder) {
+        var closed: FolderDescriptor?
+        ring.withLock { ring in
+            if let old = ring.slots[ring.next].folder {
+                closed = old.descriptor
+                old.descriptor = nil
+            }
+            ring.slots[ring.next].folder = folder
+            ring.next = (ring.next + 1) % ring.slots.count
+            folder.descriptor = descriptor
+        }
+        // Closed here, outside the lock, unless someone still uses it.
+        _ = consume closed
+    }
+
+    fileprivate func open(_ folder: TrackedFolder) throws(Errno) -> FolderDescriptor {
         // The way from the nearest folder that is open down to this one.
-        var chain: [WalkedFolder] = []
+        var chain: [TrackedFolder] = []
         var nearest: FolderDescriptor?
         ring.withLock { _ in
-            var at: WalkedFolder? = folder
+            var at: TrackedFolder? = folder
             while let current = at {
                 if let descriptor = current.descriptor {
                     nearest = descriptor
@@ -96,19 +113,7 @@ final class FolderCache: Sendable {
         guard var descriptor = nearest else { throw Errno(EBADF) }
         while let current = chain.popLast() {
             descriptor = try current.reopen(in: descriptor)
-            let opened = descriptor
-            var closed: FolderDescriptor?
-            ring.withLock { ring in
-                if let old = ring.slots[ring.next].folder {
-                    closed = old.descriptor
-                    old.descriptor = nil
-                }
-                ring.slots[ring.next].folder = current
-                ring.next = (ring.next + 1) % ring.slots.count
-                current.descriptor = opened
-            }
-            // Closed here, outside the lock, unless someone still uses it.
-            _ = consume closed
+            keep(descriptor, of: current)
         }
         return descriptor
     }

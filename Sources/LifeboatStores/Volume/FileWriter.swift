@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import LifeboatCore
+import LifeboatFormats
+import LifeboatIO
+import Synchronization
+
+/// A regular file being extracted; any thread may write. Removed again when it is let go unfinished.
+final class FileWriter: FileContentTarget {
+    private let descriptor: Int32
+    private let entry: TreeEntry
+    private let folder: FolderDescriptor
+    private let name: [UInt8]
+    private let target: FolderTarget
+    /// Where each extent begins in the content, and the end of the last; nil when the file has no holes.
+    private let starts: [UInt64]?
+    private let written = Atomic<UInt64>(0)
+    private let isFinished = Atomic<Bool>(false)
+
+    /// Takes over the descriptor of the file `name` (ended by a NUL), just created in `folder`.
+    init(owning descriptor: Int32, _ entry: TreeEntry, folder: FolderDescriptor, name: [UInt8], target: FolderTarget) {
+        self.descriptor = descriptor
+        self.entry = entry
+        self.folder = folder
+        self.name = name
+        self.target = target
+        starts = entry.extents.map { extents in
+            var starts: [UInt64] = [0]
+            for extent in extents { starts.append((starts.last ?? 0) &+ extent.length) }
+            return starts
+        }
+        if entry.fileFlags & FileFlags.noCopyOnWrite != 0 {
+            // Taken only while the file is empty; whether it could be set, `finish` tells.
+            try? FileFlags.set(descriptor, FileFlags.noCopyOnWrite)
+        }
+    }
+
+    deinit {
+        if isFinished.load(ordering: .acquiring) { return }
+        _ = close(descriptor)
+        try? name.withCName { name throws(Errno) in _ = unlinkat(folder.raw, name, 0) }
+    }
+
+    func write(_ bytes: UnsafeRawBufferPointer, atContentOffset offset: UInt64) throws {
+        let (end, overflow) = offset.addingReportingOverflow(UInt64(bytes.count))
+        guard !overflow, end <= entry.contentSize ?? 0 else {
+            throw LifeboatError(
+                "the content of '\(target.shown(entry.path))' is longer than its entry says",
+                exitCode: .damagedRepository)
+        }
+        if let starts, let extents = entry.extents {
+            try write(bytes, at: offset, starts, extents)
+        } else {
+            try write(bytes, atFileOffset: offset)
+        }
+        written.add(UInt64(bytes.count), ordering: .acquiringAndReleasing)
+    }
+
+    /// Spreads the bytes over the extents they belong to.
+    private func write(
+        _ bytes: UnsafeRawBufferPointer, at offset: UInt64, _ starts: [UInt64], _ extents: [TreeEntry.Extent]
+    ) throws {
+        // The last extent that begins at or before the offset.
+        var low = 0
+        var high = extents.count
+        while high - low > 1 {
+            let middle = (low + high) / 2
+            if starts[middle] <= offset { low = middle } else { high = middle }
+        }
+        var rest = bytes
+        var position = offset
+        while !rest.isEmpty, low < extents.count {
+            let within = position - starts[low]
+            let count = Int(clamping: min(UInt64(rest.count), extents[low].length - within))
+            try write(UnsafeRawBufferPointer(rebasing: rest[..<count]), atFileOffset: extents[low].offset &+ within)
+            rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+            position += UInt64(count)
+            low += 1
+        }
+    }
+
+    private func write(_ bytes: UnsafeRawBufferPointer, atFileOffset offset: UInt64) throws {
+        let (end, overflow) = offset.addingReportingOverflow(UInt64(bytes.count))
+        guard !overflow, end <= UInt64(Int64.max) else {
+            throw SystemCallError("write to", target.shown(entry.path), errorNumber: EFBIG)
+        }
+        try DescriptorIO.write(descriptor, at: offset, bytes, target.shown(entry.path))
+    }
+
+    func finish() throws {
+        let size = written.load(ordering: .acquiring)
+        if let content = entry.content, size != content.size {
+            throw LifeboatError(
+                "'\(target.shown(entry.path))' is incomplete",
+                causes: ["\(size) of \(content.size) bytes were written"],
+                exitCode: .incomplete)
+        }
+        try target.describing("finish", entry.path) { () throws(Errno) in
+            if entry.extents != nil || size != entry.size {
+                guard let length = off_t(exactly: entry.size) else { throw Errno(EFBIG) }
+                guard ftruncate(descriptor, length) == 0 else { throw Errno(errno) }
+            }
+            let created = target.owner.hasMode(entry.mode) ? entry.mode : nil
+            try target.setMetadata(of: entry, .file(descriptor), createdMode: created)
+        }
+        isFinished.store(true, ordering: .releasing)
+        // The last chance of a network file system to report a failed write.
+        guard close(descriptor) == 0 else { throw SystemCallError("close", target.shown(entry.path)) }
+    }
+}
