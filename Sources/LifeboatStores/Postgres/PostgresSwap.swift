@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LifeboatCore
+
+extension PostgresStore {
+    package func swap(_ state: StagedState) throws {
+        let databases = try PostgresDatabases(try connectMaintenance(), state)
+        let live = try databases.id(databases.live)
+        if try databases.isRestored(databases.live) {
+            // Done before; a crash may have come between the renames and this.
+            return try databases.allowConnections(databases.live, true)
+        }
+        guard try databases.id(databases.staged) != nil else {
+            throw LifeboatError(
+                "cannot swap \(subject)", causes: ["the restored database '\(databases.staged)' does not exist"])
+        }
+        guard live == databases.liveID else {
+            throw LifeboatError(
+                "cannot swap \(subject)",
+                causes: ["it was \(live == nil ? "dropped" : "created or replaced") since the restore was planned"],
+                hint: "Run the restore again; this one's data is in database '\(databases.staged)'.")
+        }
+        guard live != nil else {
+            try databases.rename([(databases.staged, databases.live)])
+            return try databases.allowConnections(databases.live, true)
+        }
+        guard try databases.id(databases.aside) == nil else {
+            throw LifeboatError(
+                "cannot swap \(subject)", causes: ["a database '\(databases.aside)' exists already"],
+                hint: "Drop or rename it, then run the same command again.")
+        }
+        // Clients that reconnect by themselves would otherwise hold up the renames.
+        try databases.allowConnections(databases.live, false)
+        do {
+            try databases.rename([(databases.live, databases.aside), (databases.staged, databases.live)])
+        } catch {
+            _ = try? databases.allowConnections(databases.live, true)
+            throw error
+        }
+        // After a `swapBack` it may have been closed.
+        try databases.allowConnections(databases.live, true)
+    }
+
+    package func swapBack(_ state: StagedState) throws {
+        let databases = try PostgresDatabases(try connectMaintenance(), state)
+        let isSwapped = try databases.isRestored(databases.live)
+        let isAside = try databases.id(databases.aside) != nil
+        var renames: [(from: String, to: String)] = []
+        if isSwapped { renames.append((databases.live, databases.staged)) }
+        if isAside {
+            guard try isSwapped || databases.id(databases.live) == nil else {
+                throw LifeboatError(
+                    "cannot swap back \(subject)",
+                    causes: ["a database of that name was made that is not of this restore"],
+                    hint: "The data before the restore is in database '\(databases.aside)'.")
+            }
+            renames.append((databases.aside, databases.live))
+        }
+        if !renames.isEmpty {
+            if isSwapped { try databases.allowConnections(databases.live, false) }
+            try databases.rename(renames)
+        }
+        // A swap that failed or never ran may have closed it.
+        if try databases.id(databases.live) != nil { try databases.allowConnections(databases.live, true) }
+    }
+
+    package func verify(_ content: any RestoreContent) throws -> [FactDifference] {
+        try differences(try connect(), content.facts, nil)
+    }
+
+    package func discard(_ state: StagedState) throws {
+        let databases = try PostgresDatabases(try connectMaintenance(), state)
+        if try databases.isRestored(databases.live) {
+            // Only what carried the live name when the restore was planned.
+            if let liveID = databases.liveID { try databases.drop(databases.aside, id: liveID) }
+            try databases.removeMark(databases.live)
+            return
+        }
+        guard let staged = try databases.id(databases.staged), staged != databases.liveID else { return }
+        try databases.drop(databases.staged, id: staged)
+    }
+
+    /// The facts that must hold after a restore, compared with a session's database: rows of every table, large
+    /// objects, extensions, encoding, and sequences not behind where they were. Versions and sizes may differ.
+    func differences(
+        _ connection: PostgresConnection, _ facts: StoreFacts, _ cancellation: Cancellation?
+    ) throws -> [FactDifference] {
+        var differences: [FactDifference] = []
+        let counts = try PostgresFacts.rows(connection, cancellation)
+        for (name, expected) in facts.counts.sorted(by: { $0.key < $1.key }) where counts[name] != expected {
+            differences.append(
+                FactDifference(name: name, expected: "\(expected)", found: counts[name].map { "\($0)" }))
+        }
+        let texts = try PostgresFacts.texts(connection)
+        let sequences = try PostgresFacts.sequences(connection)
+        for (name, expected) in facts.texts.sorted(by: { $0.key < $1.key }) {
+            if name.hasPrefix(PostgresFacts.extensionPrefix), texts[name] == nil {
+                differences.append(FactDifference(name: name, expected: expected, found: nil))
+            } else if name == PostgresFacts.encoding, texts[name] != expected {
+                differences.append(FactDifference(name: name, expected: expected, found: texts[name]))
+            } else if name.hasPrefix(PostgresFacts.sequencePrefix) {
+                let found = sequences[name]
+                if found?.isNotBehind(expected) != true {
+                    differences.append(FactDifference(name: name, expected: expected, found: found?.lastValue))
+                }
+            }
+        }
+        return differences
+    }
+}
