@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import LifeboatCore
+
+/// Stops and starts the services of one stack. All calls block.
+///
+/// Service names are the manager's own; lists of them are in start order, dependencies first. The order of a restore is
+/// `running` → journal → `stop` → … → `start` of what `running` gave, on every path.
+package protocol ServiceManager: Sendable {
+    /// For people: `the services of compose project 'semantik'`.
+    var subject: String { get }
+
+    /// The services that run now. Throws when that cannot be told: nothing was touched then.
+    func running(_ cancellation: Cancellation?) throws -> [String]
+
+    /// Stops those of `services` that run, in reverse order, and returns when none of them runs any more; the result is
+    /// what was stopped. Throws when one ignores it, or ends uncleanly: the caller then starts `services` again.
+    func stop(_ services: [String], progress: any ProgressSink, cancellation: Cancellation?) throws -> [String]
+
+    /// Starts `services` in order. One that runs is left alone, so it may be called again after it failed half-way. That
+    /// they are well is for health probes to tell.
+    func start(_ services: [String], progress: any ProgressSink, cancellation: Cancellation?) throws
+
+    /// What starts `services` without this manager and its policy: for the journal. Holds no secret.
+    func startCommands(_ services: [String]) -> [ServiceCommand]
+}
+
+/// A command the journal keeps.
+package struct ServiceCommand: Sendable, Equatable, Codable {
+    package var words: [String]
+    package var folder: String?
+
+    package init(_ words: [String], folder: String? = nil) {
+        self.words = words
+        self.folder = folder
+    }
+}
+
+/// A stack whose policy names no services: nothing runs, nothing is stopped.
+package struct NoServices: ServiceManager {
+    package init() {}
+    package var subject: String { "no services" }
+    package func running(_ cancellation: Cancellation?) throws -> [String] { [] }
+    package func stop(
+        _ services: [String], progress: any ProgressSink, cancellation: Cancellation?
+    ) throws -> [String] { [] }
+    package func start(_ services: [String], progress: any ProgressSink, cancellation: Cancellation?) throws {}
+    package func startCommands(_ services: [String]) -> [ServiceCommand] { [] }
+}
