@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FoundationEssentials
-import Glibc
+import LifeboatCore
 import LifeboatIO
 import Testing
 
@@ -214,5 +214,15 @@ import Testing
                 Issue.record("\(found.place): tests may not import \(found.module)")
             }
         }
+    }
+
+    // MARK: What the documents say
+
+    @Test func theReadmeListsEveryExitCodeWithItsMeaning() throws {
+        let readme = try String(contentsOfFile: "\(Self.root)/README.md", encoding: .utf8)
+        let rows = readme.split(separator: "\n").filter {
+            $0.hasPrefix("| ") && ("0"..."9").contains($0.dropFirst(2).prefix(1))
+        }
+        #expect(rows == ExitCode.allCases.map { "| \($0.rawValue) | \($0.meaning) |" })
     }
 }
