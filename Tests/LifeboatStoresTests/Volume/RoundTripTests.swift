@@ -59,7 +59,8 @@ import Testing
         #expect(tree["program"]?.mode == 0o6755)
         #expect(tree["a.txt"]?.modificationTime == Timestamp(seconds: -5, nanoseconds: 123_456_789))
         #expect(tree["socket"]?.kind == .socket)
-        #expect(tree.paths == tree.entries.map(\.path).sorted(by: treeOrder).map { String(decoding: $0, as: UTF8.self) })
+        #expect(
+            tree.paths == tree.entries.map(\.path).sorted(by: treeOrder).map { String(decoding: $0, as: UTF8.self) })
     }
 
     @Test func anyNameAndAnyDepthSurvives() throws {
@@ -123,14 +124,17 @@ import Testing
             try ExtendedAttributes.set(
                 .descriptor(file.raw), name: Array("security.capability".utf8),
                 value: [1, 0, 0, 2, 0, 0x20, 0, 0] + Array(repeating: 0, count: 12))
-            for (name, flags) in [("frozen", FileFlags.immutable | 0x40), ("log", FileFlags.appendOnly), ("folder", 0x80)] {
+            for (name, flags) in [
+                ("frozen", FileFlags.immutable | 0x40), ("log", FileFlags.appendOnly), ("folder", 0x80),
+            ] {
                 let object = try OwnedDescriptor.open(scratch("tree/\(name)"), O_RDONLY)
                 try FileFlags.set(object.raw, flags)
             }
         }
         let tree = try roundTrip(scratch)
         #expect(tree["file"]?.extendedAttributes.contains { $0.name == Array("system.posix_acl_access".utf8) } == true)
-        #expect(tree["folder"]?.extendedAttributes.contains { $0.name == Array("system.posix_acl_default".utf8) } == true)
+        #expect(
+            tree["folder"]?.extendedAttributes.contains { $0.name == Array("system.posix_acl_default".utf8) } == true)
         if geteuid() == 0 {
             #expect(tree["file"]?.extendedAttributes.contains { $0.name == Array("security.capability".utf8) } == true)
             #expect(tree["frozen"]?.fileFlags == FileFlags.immutable | 0x40)

@@ -7,7 +7,7 @@ import LifeboatIO
 import LifeboatStores
 
 /// A tree in memory: what an engine would keep in a repository.
-struct TreeCopy {
+struct TreeCopy: Sendable {
     var entries: [TreeEntry] = []
     var contents: [[UInt8]: [UInt8]] = [:]
     var notes: [[UInt8]: FileTreeNote] = [:]
@@ -15,7 +15,11 @@ struct TreeCopy {
 
     /// Captures a folder, reading every file.
     init(of path: String, _ options: FolderSource.Options = FolderSource.Options()) throws {
-        let walk = try FolderSource(path, options).walk(Cancellation())
+        try self.init(walking: FolderSource(path, options))
+    }
+
+    init(walking source: any FileTreeSource) throws {
+        let walk = try source.walk(Cancellation())
         defer { walk.close() }
         var buffer = [UInt8](repeating: 0, count: 70_001)
         while var item = try walk.next() {
@@ -47,6 +51,12 @@ struct TreeCopy {
     subscript(_ path: String) -> TreeEntry? { entries.first { $0.path == Array(path.utf8) } }
     func content(_ path: String) -> [UInt8]? { contents[Array(path.utf8)] }
     var paths: [String] { entries.map { String(decoding: $0.path, as: UTF8.self) } }
+
+    func without(_ path: String) -> TreeCopy {
+        var copy = self
+        copy.entries.removeAll { $0.path == Array(path.utf8) }
+        return copy
+    }
 
     /// Entries without what differs between two copies of a tree: inodes and change times.
     var portable: [TreeEntry] {
@@ -92,7 +102,7 @@ struct TreeCopy {
 }
 
 /// A temporary folder that removes itself, immutable files and all.
-final class Scratch {
+final class Scratch: Sendable {
     let path: String
     private let folder: TemporaryFolder
 
