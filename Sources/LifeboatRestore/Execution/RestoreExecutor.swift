@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LifeboatCore
+import LifeboatServices
 import LifeboatStores
 
 /// Executes restore plans, and only plans. Every step is journalled before and after; a failure before the first swap
@@ -29,13 +30,13 @@ package struct RestoreExecutor: Sendable {
             throw LifeboatError("the plan is for stack '\(plan.stack)', not '\(stack.name)'", exitCode: .usage)
         }
         let lock = try journal.lock(stack: plan.stack)
-        defer { withExtendedLifetime(lock) {} }
+        defer { _ = consume lock }
         if let other = try journal.records().records.first(where: { $0.plan.stack == plan.stack && $0.needsRecovery }) {
             throw LifeboatError(
                 "restore '\(other.plan.id)' of stack '\(plan.stack)' was cut off and has to be finished first",
                 hint: "Run any lifeboat command with this policy: it finishes or undoes it.", exitCode: .busy)
         }
-        let record = RestoreRecord(plan, owner: .current())
+        let record = RestoreRecord(plan, owner: try .current())
         var run = RestoreRun(
             RestoreMachine(record), stack: stack, journal: journal, source: source, clock: clock, progress: progress,
             cancellation: cancellation)

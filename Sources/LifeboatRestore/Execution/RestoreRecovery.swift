@@ -64,13 +64,13 @@ package struct RestoreRecovery: Sendable {
     /// it. What could not be done is in the outcome, and is tried again next time.
     package func recover(_ stack: RestoreStack) throws -> [Outcome] {
         guard try !pending(stack: stack.name).isEmpty else { return [] }
-        let lock: RestoreLock
+        let lock: FileLock
         do {
             lock = try journal.lock(stack: stack.name)
         } catch let error as LifeboatError where error.exitCode == .busy {
             return []
         }
-        defer { withExtendedLifetime(lock) {} }
+        defer { _ = consume lock }
         // Asked again under the lock: another process may have ended meanwhile.
         return try pending(stack: stack.name).map { record in
             run(RestoreMachine(recovering: record), stack, decision: Self.decision(record))
@@ -80,7 +80,7 @@ package struct RestoreRecovery: Sendable {
     /// Brings back the old data of a restore that succeeded and kept it.
     package func rollBack(_ id: String, _ stack: RestoreStack) throws -> Outcome {
         let lock = try journal.lock(stack: stack.name)
-        defer { withExtendedLifetime(lock) {} }
+        defer { _ = consume lock }
         guard let record = try kept(stack: stack.name).first(where: { $0.plan.id == id }) else {
             throw LifeboatError("there is no restore '\(id)' of stack '\(stack.name)' that kept its old data")
         }
