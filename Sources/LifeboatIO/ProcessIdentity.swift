@@ -19,9 +19,15 @@ package struct ProcessIdentity: Sendable, Equatable, Codable {
     /// The calling process.
     package static func current() throws(SystemCallError) -> ProcessIdentity {
         let processID = getpid()
-        guard let start = try startTicks(of: processID) else {
+        guard let identity = try of(processID) else {
             throw SystemCallError("read", "/proc/\(processID)/stat", errorNumber: ENOENT)
         }
+        return identity
+    }
+
+    /// The process that has this id now; nil when none has.
+    package static func of(_ processID: Int32) throws(SystemCallError) -> ProcessIdentity? {
+        guard let start = try startTicks(of: processID) else { return nil }
         return ProcessIdentity(processID: processID, startTicks: start, bootID: try currentBootID())
     }
 

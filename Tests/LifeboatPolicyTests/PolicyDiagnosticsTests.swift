@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import LifeboatCore
+import LifeboatIO
 import LifeboatPolicy
 import Testing
 
@@ -89,6 +90,14 @@ import Testing
         let found = try #require(Self.diagnostics(bomb))
         #expect(found.diagnostics.map(\.message) == ["aliases (*name) are not supported in a policy"])
         #expect(found.diagnostics[0].location.line == 2)
+    }
+
+    @Test func `the deepest text that YAML takes fits the stack of a worker thread`() throws {
+        let text = "stack: " + String(repeating: "[", count: 990) + String(repeating: "]", count: 990)
+        let thread = BlockingThread<Int>(name: "policy", stackSize: 1 << 20) {
+            Self.diagnostics(text)?.diagnostics.count ?? 0
+        }
+        #expect(try thread.join() > 0)
     }
 
     @Test(arguments: [40, 900, 5000, 100_000]) func `deep nesting is refused`(_ depth: Int) throws {

@@ -186,7 +186,7 @@ import Testing
     }
 
     @Test(arguments: [UInt64(1), 2, 3, 4]) func `mutations of a good policy never trap`(_ seed: UInt64) {
-        var random = SplitMix(state: seed)
+        var random = SplitMix64(seed: seed)
         let good = Array(Self.full.utf8)
         let snippets = [
             "{", "}", "[", "]", ": ", "- ", "&a ", "*a", "!!x ", "\n", "\t", "\"", "'", "|\n", "? ", "<<: ", "---\n",
@@ -216,17 +216,5 @@ import Testing
                 #expect(error.diagnostics.allSatisfy { $0.location.line <= lines }, "seed \(seed)")
             }
         }
-    }
-}
-
-/// A small seeded generator (SplitMix64, public domain by S. Vigna).
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }

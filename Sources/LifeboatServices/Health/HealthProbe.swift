@@ -84,7 +84,8 @@ package struct ClosureHealthProbe: HealthProbe {
 
     /// `question` returns when the answer is good and throws otherwise; called on the thread that waits.
     package init(
-        subject: String, _ question: @escaping @Sendable (_ timeout: Double, _ cancellation: Cancellation?) throws -> Void
+        subject: String,
+        _ question: @escaping @Sendable (_ timeout: Double, _ cancellation: Cancellation?) throws -> Void
     ) {
         self.subject = subject
         self.question = question

@@ -65,19 +65,19 @@ package struct ServiceJournal: Sendable {
 
     // MARK: Writing
 
-    /// Notes that this process is about to stop `services`. When this returns, the note survives a crash.
+    /// Notes that this process (or `owner`) is about to stop `services`. When this returns, the note survives a crash.
     ///
     /// Throws `busy` when a living process has services of this stack stopped, and fails when a dead one left some:
     /// they are resumed first. An entry of the same operation left by a dead process is taken over.
     @discardableResult
     package func begin(
         operation: String, kind: String, stack: String, policy: String?, services: [String],
-        startCommands: [ServiceCommand]
+        startCommands: [ServiceCommand], owner: ProcessIdentity? = nil
     ) throws -> ServiceJournalEntry {
         let path = try path(of: operation)
         let entry = ServiceJournalEntry(
-            operation: operation, kind: kind, stack: stack, policy: policy, owner: try .current(), time: clock.now(),
-            services: services, startCommands: startCommands)
+            operation: operation, kind: kind, stack: stack, policy: policy, owner: try owner ?? .current(),
+            time: clock.now(), services: services, startCommands: startCommands)
         try FileTree.createFolders(folder)
         let lock = try lock()
         let listing = try list()
@@ -223,7 +223,8 @@ package struct ServiceJournal: Sendable {
 
     private func path(of operation: String) throws -> String {
         let isName = operation.utf8.allSatisfy { byte in
-            (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte) || [45, 46, 95].contains(byte)
+            (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
+                || [45, 46, 95].contains(byte)
         }
         guard isName, !operation.isEmpty, operation.first != ".", operation.utf8.count <= 200 else {
             throw LifeboatError("'\(operation)' is no name of an operation")
