@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LifeboatCore
+import LifeboatIO
 import LifeboatServices
 import LifeboatStores
 
@@ -30,7 +31,14 @@ package struct RestoreExecutor: Sendable {
             throw LifeboatError("the plan is for stack '\(plan.stack)', not '\(stack.name)'", exitCode: .usage)
         }
         let lock = try journal.lock(stack: plan.stack)
-        defer { _ = consume lock }
+        let outcome = try executeLocked(plan, from: source, cancellation)
+        _ = consume lock
+        return outcome
+    }
+
+    private func executeLocked(
+        _ plan: RestorePlan, from source: any RestoreSource, _ cancellation: Cancellation
+    ) throws -> RestoreOutcome {
         if let other = try journal.records().records.first(where: { $0.plan.stack == plan.stack && $0.needsRecovery }) {
             throw LifeboatError(
                 "restore '\(other.plan.id)' of stack '\(plan.stack)' was cut off and has to be finished first",
