@@ -6,6 +6,8 @@ package import LifeboatStores
 
 /// The health of a stack as a restore needs it.
 package protocol RestoreHealth: Sendable {
+    /// How many probes there are.
+    var probeCount: Int { get }
     /// Returns when every probe passed often enough; throws when a deadline passed first. Blocks.
     func awaitHealth(_ progress: any ProgressSink, _ cancellation: Cancellation) throws
 }
@@ -20,6 +22,8 @@ package struct ProbedHealth: RestoreHealth {
         waiter = HealthWaiter(clock: clock)
     }
 
+    package var probeCount: Int { checks.count }
+
     package func awaitHealth(_ progress: any ProgressSink, _ cancellation: Cancellation) throws {
         let failures = try waiter.wait(for: checks, progress: progress, cancellation: cancellation).compactMap(\.error)
         guard let first = failures.first else { return }
@@ -32,8 +36,19 @@ package struct ProbedHealth: RestoreHealth {
 
 /// The stack a plan is executed on: the live things behind the names in the plan.
 package struct RestoreStack: Sendable {
+    package struct Component: Sendable {
+        package var name: String
+        package var store: any DataStore
+
+        package init(name: String, store: any DataStore) {
+            self.name = name
+            self.store = store
+        }
+    }
+
     package var name: String
-    package var stores: [String: any DataStore]
+    /// In the order of the policy.
+    package var components: [Component]
     /// Nil: lifeboat touches no service.
     package var services: (any ServiceManager)?
     /// What is started after a restore that found no service running: a stack that was lost is brought up whole.
@@ -41,20 +56,19 @@ package struct RestoreStack: Sendable {
     /// Nil: there is no probe.
     package var health: (any RestoreHealth)?
 
-    /// `stores` by component name.
     package init(
-        name: String, stores: [String: any DataStore], services: (any ServiceManager)?, allServices: [String],
+        name: String, components: [Component], services: (any ServiceManager)?, allServices: [String],
         health: (any RestoreHealth)?
     ) {
         self.name = name
-        self.stores = stores
+        self.components = components
         self.services = services
         self.allServices = allServices
         self.health = health
     }
 
     func store(_ component: String?) throws -> any DataStore {
-        guard let component, let store = stores[component] else {
+        guard let component, let store = components.first(where: { $0.name == component })?.store else {
             throw LifeboatError(
                 "the policy has no component '\(component ?? "")', which the restore is about",
                 hint: "Use the policy the restore was started with.")
