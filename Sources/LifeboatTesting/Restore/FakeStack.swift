@@ -114,7 +114,7 @@ package final class FakeStack: Sendable {
     package var stack: RestoreStack {
         RestoreStack(
             name: "fake",
-            components: names.map { RestoreStack.Component(name: $0, store: FakeStore(stack: self, name: $0)) },
+            stores: Dictionary(uniqueKeysWithValues: names.map { ($0, FakeStore(stack: self, name: $0)) }),
             services: hasServices ? FakeServices(stack: self) : nil, allServices: [FakeServices.service],
             health: FakeHealth(stack: self, unhealthyData: unhealthyData))
     }
@@ -231,8 +231,6 @@ struct FakeServices: ServiceManager {
 struct FakeHealth: RestoreHealth {
     let stack: FakeStack
     let unhealthyData: Set<String>
-
-    var probeCount: Int { 1 }
 
     func awaitHealth(_ progress: any ProgressSink, _ cancellation: Cancellation) throws {
         try stack.operate("health") { _ in }
