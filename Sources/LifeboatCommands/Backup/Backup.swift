@@ -77,11 +77,10 @@ struct Backup: LifeboatCommand {
             components: { try assembly.backupComponents(items) })
     }
 
-    /// Nil when a policy is meant: none of the items is a path.
+    /// Nil when a policy is meant.
     private func adHocVolumes(_ session: CommandSession) throws -> Source? {
         let context = session.context
-        guard location.policy == nil, items.contains(where: { $0.contains("/") || $0 == "." || $0 == ".." }) || adHoc.isUsed
-        else { return nil }
+        guard try isAdHoc(context) else { return nil }
         guard let repository = location.repository ?? context.variable("LIFEBOAT_REPOSITORY") else {
             throw LifeboatError(
                 "a backup of paths needs a repository", hint: "Give --repository FOLDER or set LIFEBOAT_REPOSITORY.",
@@ -104,5 +103,16 @@ struct Backup: LifeboatCommand {
                     BackupComponent(name: $0.path, store: StackAssembly.volume($0), source: $0.path)
                 }
             })
+    }
+
+    /// Paths are meant when a repository was given for them, when they look like paths, and when there is no policy
+    /// whose components could be meant.
+    private func isAdHoc(_ context: CommandContext) throws -> Bool {
+        if location.policy != nil { return false }
+        if adHoc.isUsed { return true }
+        guard !items.isEmpty else { return false }
+        if location.repository != nil { return true }
+        if items.contains(where: { $0.contains("/") || $0 == "." || $0 == ".." }) { return true }
+        return try context.variable("LIFEBOAT_REPOSITORY") != nil && PolicyFile.find(nil, context) == nil
     }
 }

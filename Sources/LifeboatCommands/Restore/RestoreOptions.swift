@@ -51,7 +51,8 @@ struct PlannedRestore {
         _ session: CommandSession
     ) throws {
         self.snapshot = snapshot
-        stack = try assembly.restoreStack()
+        let stack = try assembly.restoreStack()
+        self.stack = stack
         let now = session.context.clock.now()
         let id = RestoreRequest.newID(now)
         let targets = try assembly.policy.components.compactMap { component -> RestoreRequest.Target? in
