@@ -54,9 +54,12 @@ struct BackupReport: OutputRendering {
         packs = outcome.statistics.packs
         self.warnings = warnings
         problems = outcome.problems.count
-        seconds = outcome.seconds
-        phases = outcome.phases.map { Phase(name: $0.name, seconds: $0.seconds) }
+        seconds = Self.rounded(outcome.seconds)
+        phases = outcome.phases.map { Phase(name: $0.name, seconds: Self.rounded($0.seconds)) }
     }
+
+    /// To microseconds.
+    private static func rounded(_ seconds: Double) -> Double { (seconds * 1e6).rounded() / 1e6 }
 
     var text: String {
         var lines = [

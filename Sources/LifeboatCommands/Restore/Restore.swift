@@ -84,16 +84,17 @@ struct Restore: LifeboatCommand {
     /// The name of the stack, typed: a restore replaces what is live.
     private func confirm(_ plan: RestorePlan, _ session: CommandSession) throws {
         if yes { return }
+        guard session.canAsk else { throw Self.cannotAsk("restore") }
         for line in PlanReport(plan: plan).text.split(separator: "\n") { session.note(String(line)) }
         let question = "This replaces the live data of stack '\(plan.stack)'. Type its name to go on: "
-        guard let answer = try session.ask(question) else {
-            throw LifeboatError(
-                "a restore replaces live data, and there is no terminal to ask on", hint: "Add --yes.",
-                exitCode: .usage)
-        }
-        guard answer == plan.stack else {
+        guard try session.ask(question) == plan.stack else {
             throw LifeboatError("the name of the stack was not typed: nothing was touched", exitCode: .interrupted)
         }
+    }
+
+    private static func cannotAsk(_ what: String) -> LifeboatError {
+        LifeboatError(
+            "a \(what) replaces live data, and there is no terminal to ask on", hint: "Add --yes.", exitCode: .usage)
     }
 
     private func recover(_ assembly: StackAssembly, _ session: CommandSession) throws -> ExitCode {
@@ -109,12 +110,8 @@ struct Restore: LifeboatCommand {
             }
             if !yes {
                 let question = "This brings back the data from before restore '\(last.plan.id)'. Type the name of the stack: "
-                guard let answer = try session.ask(question) else {
-                    throw LifeboatError(
-                        "a rollback replaces live data, and there is no terminal to ask on", hint: "Add --yes.",
-                        exitCode: .usage)
-                }
-                guard answer == assembly.policy.stack else {
+                guard session.canAsk else { throw Self.cannotAsk("rollback") }
+                guard try session.ask(question) == assembly.policy.stack else {
                     throw LifeboatError(
                         "the name of the stack was not typed: nothing was touched", exitCode: .interrupted)
                 }
