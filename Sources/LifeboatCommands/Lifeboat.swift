@@ -10,11 +10,12 @@ struct Lifeboat: ParsableCommand {
         version: "lifeboat \(LifeboatProgram.version)",
         groupedSubcommands: [
             CommandGroup(name: "Setting-up", subcommands: [Init.self, RepositoryNoun.self]),
-            CommandGroup(name: "Backup", subcommands: [Check.self]),
+            CommandGroup(name: "Backup", subcommands: [Backup.self, Check.self]),
             CommandGroup(
                 name: "Snapshot",
                 subcommands: [
                     Snapshots.self, Show.self, List.self, Find.self, Diff.self, Cat.self, Export.self,
-                ])
+                ]),
+            CommandGroup(name: "Restore", subcommands: [Plan.self, Restore.self]),
         ])
 }

@@ -26,7 +26,7 @@ struct Export: LifeboatCommand {
     var format: ExportFormat?
 
     @Option(
-        name: [.short, .customLong("output")],
+        name: [.customShort("o"), .customLong("output")],
         help: ArgumentHelp("The archive; '-' is standard output. An existing file is not replaced.", valueName: "file"))
     var file: String
 

@@ -87,9 +87,11 @@ final class CommandSession {
         try results.flush()
     }
 
-    /// Asks a question on the terminal and reads a line. Nil when there is no terminal to ask on.
-    func ask(_ question: String) throws -> String? {
-        guard context.terminal.inputIsTerminal, context.terminal.errorIsTerminal else { return nil }
+    /// Whether there is a person to ask.
+    var canAsk: Bool { context.terminal.inputIsTerminal && context.terminal.errorIsTerminal }
+
+    /// Asks a question on the terminal and reads a line; empty at the end of the input.
+    func ask(_ question: String) throws -> String {
         progress.finish()
         printError(question)
         return try context.input.readLine() ?? ""

@@ -95,15 +95,6 @@ enum Locations {
         return "/var/cache/lifeboat"
     }
 
-    /// Journals of services and restores: what a later run needs to put things right after a crash.
-    static func stateRoot(_ context: CommandContext) throws -> String {
-        if let named = context.variable("LIFEBOAT_STATE") { return context.absolutePath(named) }
-        if context.host.userID == 0 { return "/var/lib/lifeboat" }
-        if let state = context.variable("XDG_STATE_HOME"), state.hasPrefix("/") { return "\(state)/lifeboat" }
-        guard let home = context.variable("HOME") else { throw noHome("LIFEBOAT_STATE") }
-        return "\(context.absolutePath(home))/.local/state/lifeboat"
-    }
-
     private static func noHome(_ remedy: String) -> LifeboatError {
         LifeboatError("HOME is not set", hint: "Name a folder with \(remedy).", exitCode: .usage)
     }

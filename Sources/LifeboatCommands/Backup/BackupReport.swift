@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LifeboatBackup
+import LifeboatCore
+import LifeboatRepository
+
+/// What a backup did.
+struct BackupReport: OutputRendering {
+    static let messageType = "summary"
+
+    struct Phase: Encodable, Sendable {
+        let name: String
+        let seconds: Double
+    }
+
+    let snapshot: String
+    let previous: String?
+    let stack: String
+    let time: Timestamp
+    let complete: Bool
+    let components: [String]
+    let filesNew: UInt64
+    let filesChanged: UInt64
+    let filesUnchanged: UInt64
+    let filesRemoved: UInt64
+    let bytes: UInt64
+    let bytesRead: UInt64
+    let bytesNew: UInt64
+    let bytesStored: UInt64
+    let chunksNew: UInt64
+    let packs: UInt64
+    let warnings: Int
+    let problems: Int
+    let seconds: Double
+    let phases: [Phase]
+
+    init(_ outcome: BackupOutcome, warnings: Int) {
+        let manifest = outcome.snapshot.manifest
+        snapshot = outcome.snapshot.id.hex
+        previous = outcome.previous?.id.hex
+        stack = manifest.stack
+        time = manifest.frozen
+        complete = manifest.complete
+        components = manifest.components.map(\.name)
+        filesNew = outcome.files.new
+        filesChanged = outcome.files.changed
+        filesUnchanged = outcome.files.unchanged
+        filesRemoved = outcome.files.removed
+        bytes = manifest.components.reduce(0) { $0 &+ $1.bytes }
+        bytesRead = outcome.statistics.bytesRead
+        bytesNew = outcome.statistics.bytesNew
+        bytesStored = outcome.statistics.bytesStored
+        chunksNew = outcome.statistics.chunksNew
+        packs = outcome.statistics.packs
+        self.warnings = warnings
+        problems = outcome.problems.count
+        seconds = Self.rounded(outcome.seconds)
+        phases = outcome.phases.map { Phase(name: $0.name, seconds: Self.rounded($0.seconds)) }
+    }
+
+    /// To microseconds.
+    private static func rounded(_ seconds: Double) -> Double { (seconds * 1e6).rounded() / 1e6 }
+
+    var text: String {
+        var lines = [
+            "snapshot \(snapshot.prefix(12)) of stack '\(EscapedName.line(stack))': \(ByteCount(bytes)) in "
+                + DurationText.short(seconds)
+        ]
+        lines.append(
+            "files: \(grouped(filesNew)) new, \(grouped(filesChanged)) changed, \(grouped(filesUnchanged)) unchanged, "
+                + "\(grouped(filesRemoved)) removed")
+        lines.append(
+            "data: \(ByteCount(bytesRead)) read, \(ByteCount(bytesNew)) new, \(ByteCount(bytesStored)) stored")
+        if !complete {
+            lines.append(
+                "INCOMPLETE: \(counted(problems, "problem")); the snapshot is kept, and marked as incomplete")
+        }
+        return lines.joined(separator: "\n")
+    }
+}

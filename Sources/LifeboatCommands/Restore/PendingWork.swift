@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LifeboatCore
+import LifeboatPolicy
+import LifeboatRestore
+import LifeboatServices
+
+/// What a lifeboat that died left undone on this host: told by every command, put right by those that know the stack.
+enum PendingWork {
+    static func stateFolder(_ context: CommandContext) throws -> String {
+        try StateFolder.path(environment: context.environment, userID: context.host.userID)
+    }
+
+    /// Starts services that a dead lifeboat left stopped, and tells of restores that were cut off.
+    static func report(_ session: CommandSession) throws {
+        let folder: String
+        do {
+            folder = try stateFolder(session.context)
+        } catch {
+            // No HOME, no state: a command that needs the state says so itself.
+            return
+        }
+        let journal = RestoreJournal(stateFolder: folder)
+        let records = try journal.records()
+        for damage in records.unreadable { session.warn(damage) }
+        var toldStacks: Set<String> = []
+        for record in records.records where record.needsRecovery {
+            let stack = record.plan.stack
+            guard toldStacks.insert(stack).inserted, try !isAtWork(stack, journal) else { continue }
+            session.warn(
+                LifeboatError(
+                    "restore '\(record.plan.id)' of stack '\(stack)' was cut off",
+                    hint: "Run 'lifeboat restore --resume' with the policy of that stack: it is finished or undone."))
+        }
+        try resumeServices(ServiceJournal(stateFolder: folder, clock: session.context.clock), session)
+    }
+
+    private static func resumeServices(_ journal: ServiceJournal, _ session: CommandSession) throws {
+        let listing = try journal.list()
+        for damage in listing.damaged { session.warn(damage) }
+        for entry in listing.abandoned {
+            session.note("starting services again that \(entry.subject) left stopped")
+            do {
+                try journal.resume(
+                    entry, runner: session.context.processRunner, progress: session.progress,
+                    cancellation: session.cancellation)
+            } catch let error as LifeboatError where error.exitCode == .busy {
+                continue
+            } catch {
+                session.warn(LifeboatError.converting(error, "services could not be started again"))
+            }
+        }
+    }
+
+    private static func isAtWork(_ stack: String, _ journal: RestoreJournal) throws -> Bool {
+        do {
+            let lock = try journal.lock(stack: stack)
+            defer { withExtendedLifetime(lock) {} }
+            return false
+        } catch let error as LifeboatError where error.exitCode == .busy {
+            return true
+        }
+    }
+
+    /// Finishes or undoes what restores of this stack left; throws when that does not work out.
+    @discardableResult
+    static func recover(_ assembly: StackAssembly, _ session: CommandSession) throws -> [RestoreRecovery.Outcome] {
+        let recovery = RestoreRecovery(
+            journal: RestoreJournal(stateFolder: try stateFolder(session.context)), clock: session.context.clock,
+            progress: session.progress)
+        guard try !recovery.pending(stack: assembly.policy.stack).isEmpty else { return [] }
+        let outcomes = try recovery.recover(try assembly.restoreStack())
+        for outcome in outcomes {
+            guard outcome.problems.isEmpty else {
+                throw LifeboatError(
+                    "restore '\(outcome.id)' of stack '\(outcome.stack)' was cut off and cannot be \(outcome.decision.word)",
+                    causes: outcome.problems, hint: "Correct the cause, then run 'lifeboat restore --resume'.")
+            }
+            session.note("restore '\(outcome.id)' of stack '\(outcome.stack)' was cut off: it was \(outcome.decision.word)")
+        }
+        return outcomes
+    }
+}
+
+extension RestoreRecovery.Decision {
+    /// What was done, for people.
+    var word: String {
+        switch self {
+        case .abandon: "undone before anything was exchanged"
+        case .rollBack: "rolled back"
+        case .finish: "finished"
+        case .nothing: "over already"
+        }
+    }
+}

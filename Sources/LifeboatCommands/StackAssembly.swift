@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LifeboatBackup
+import LifeboatCore
+import LifeboatHTTP
+import LifeboatIO
+import LifeboatPolicy
+import LifeboatRestore
+import LifeboatServices
+import LifeboatStores
+
+/// The one place where a policy's words become live things: stores, services, health probes.
+struct StackAssembly {
+    let policy: Policy
+    private let session: CommandSession
+
+    init(_ policy: Policy, _ session: CommandSession) {
+        self.policy = policy
+        self.session = session
+    }
+
+    // MARK: - Stores
+
+    /// The components of a backup, in the order of the policy; `selected` empty: all.
+    func backupComponents(_ selected: [String]) throws -> [BackupComponent] {
+        try chosen(selected).map { component in
+            BackupComponent(name: component.name, store: try store(component), source: Self.source(component))
+        }
+    }
+
+    /// Components of the policy by name, in its order; `selected` empty: all.
+    func chosen(_ selected: [String]) throws -> [ComponentPolicy] {
+        for name in selected where !policy.components.contains(where: { $0.name == name }) {
+            throw LifeboatError(
+                "the policy has no component '\(name)'",
+                causes: ["it has: \(policy.components.map(\.name).joined(separator: ", "))"],
+                hint: "To back up a folder without a policy, add --repository and give its path.", exitCode: .usage)
+        }
+        return policy.components.filter { selected.isEmpty || selected.contains($0.name) }
+    }
+
+    func store(_ component: ComponentPolicy) throws -> any DataStore {
+        switch component.store {
+        case .volume(let volume): Self.volume(volume)
+        case .postgres(let postgres): try self.postgres(postgres, component.name)
+        }
+    }
+
+    static func volume(_ volume: VolumePolicy) -> any DataStore {
+        VolumeStore(
+            path: volume.path, exclude: volume.exclude, excludeCaches: volume.excludeCaches,
+            oneFileSystem: volume.oneFileSystem)
+    }
+
+    private func postgres(_ postgres: PostgresPolicy, _ name: String) throws -> PostgresStore {
+        let context = session.context
+        guard let user = postgres.user ?? context.variable("PGUSER") ?? context.variable("USER") else {
+            throw LifeboatError(
+                "component '\(name)' does not say which user it connects as",
+                hint: "Add 'user: NAME' to it in the policy.", exitCode: .usage)
+        }
+        let password = try postgres.password.map {
+            try secrets.resolve(
+                $0, for: "password of database '\(postgres.database)'", cancellation: context.cancellation)
+        }
+        let endpoint = PostgresEndpoint(
+            host: postgres.host ?? context.variable("PGHOST") ?? "/var/run/postgresql",
+            port: UInt16(exactly: postgres.port ?? 5432) ?? 5432, user: user, password: password,
+            sslMode: postgres.sslMode)
+        return PostgresStore(
+            endpoint: endpoint, database: postgres.database, binaries: postgres.binaries, globals: postgres.globals,
+            maintenanceDatabase: postgres.maintenanceDatabase, runner: context.processRunner)
+    }
+
+    private var secrets: SecretResolver {
+        let progress = session.progress
+        return SecretResolver(
+            environment: session.context.environment, runner: session.context.processRunner,
+            workingDirectory: policy.folder
+        ) { progress.report(.warning($0)) }
+    }
+
+    /// What a component's data is, for the manifest: the folder of a volume, the database.
+    private static func source(_ component: ComponentPolicy) -> String {
+        switch component.store {
+        case .volume(let volume): volume.path
+        case .postgres(let postgres): postgres.database
+        }
+    }
+
+    // MARK: - Services and health
+
+    /// The live stack a restore works on.
+    func restoreStack() throws -> RestoreStack {
+        var stores: [String: any DataStore] = [:]
+        for component in policy.components { stores[component.name] = try store(component) }
+        let services = serviceManager()
+        let checks = try healthChecks(stores)
+        return RestoreStack(
+            name: policy.stack, stores: stores, services: services.map(ManagedServices.init),
+            allServices: services == nil ? [] : [CommandServices.service],
+            health: checks.isEmpty ? nil : StackHealth(checks: checks, waiter: HealthWaiter(clock: session.context.clock)))
+    }
+
+    /// Nil: the policy names no services.
+    func serviceManager() -> (any ServiceManager)? {
+        switch policy.services.control {
+        case nil: nil
+        case .commands(let stop, let start, let status):
+            CommandServices(
+                stop: stop, start: start, status: status, folder: policy.folder,
+                runner: session.context.processRunner, clock: session.context.clock)
+        }
+    }
+
+    private func healthChecks(_ stores: [String: any DataStore]) throws -> [HealthCheck] {
+        try policy.health.map { probe in
+            HealthCheck(
+                name: probe.name, probe: try question(probe.question, stores), within: probe.within,
+                interval: probe.interval, consecutive: probe.consecutive)
+        }
+    }
+
+    private func question(
+        _ question: HealthProbePolicy.Question, _ stores: [String: any DataStore]
+    ) throws -> any HealthProbe {
+        switch question {
+        case .http(let url, let status, let field, let equals):
+            return HTTPHealthProbe(client: HTTPClient(), url: url, status: status, field: field, equals: equals)
+        case .tcp(let host, let port): return TCPHealthProbe(host: host, port: port)
+        case .command(let words):
+            return CommandHealthProbe(words: words, folder: policy.folder, runner: session.context.processRunner)
+        case .postgres(let component, let sql, let equals):
+            guard let store = stores[component] as? PostgresStore else {
+                throw LifeboatError(
+                    "a health probe asks component '\(component)', which is no database", exitCode: .usage)
+            }
+            return ClosureHealthProbe(subject: "a query on \(store.subject)") { _, cancellation in
+                let answer = try store.scalar(sql, cancellation: cancellation)
+                guard let equals else {
+                    guard answer != nil else { throw LifeboatError("the query gave no row, or NULL") }
+                    return
+                }
+                guard answer == equals else {
+                    throw LifeboatError("the query gave '\(answer ?? "NULL")' instead of '\(equals)'")
+                }
+            }
+        }
+    }
+}
+
+/// A service manager as a restore needs it.
+private struct ManagedServices: RestoreServices {
+    let manager: any ServiceManager
+
+    func running(_ cancellation: Cancellation?) throws -> [String] { try manager.running(cancellation) }
+
+    func stop(_ services: [String], progress: any ProgressSink, cancellation: Cancellation?) throws -> [String] {
+        try manager.stop(services, progress: progress, cancellation: cancellation)
+    }
+
+    func start(_ services: [String], progress: any ProgressSink, cancellation: Cancellation?) throws {
+        try manager.start(services, progress: progress, cancellation: cancellation)
+    }
+}
+
+/// The health probes of a policy as a restore needs them.
+private struct StackHealth: RestoreHealth {
+    let checks: [HealthCheck]
+    let waiter: HealthWaiter
+
+    func awaitHealth(_ progress: any ProgressSink, _ cancellation: Cancellation) throws {
+        let failures = try waiter.wait(for: checks, progress: progress, cancellation: cancellation).compactMap(\.error)
+        guard let first = failures.first else { return }
+        throw LifeboatError(
+            "the stack did not come up healthy",
+            causes: failures.flatMap { [$0.message] + $0.causes }, hint: first.hint)
+    }
+}
