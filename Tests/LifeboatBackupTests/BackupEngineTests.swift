@@ -60,7 +60,7 @@ import Testing
         let fixture = try BackupFixture()
         defer { fixture.remove() }
         try fixture.fill(seed: 4)
-        let outcome = try fixture.backUp(nil, [
+        let outcome = try fixture.backUp([
             BackupComponent(name: "gone", store: VolumeStore(path: "\(fixture.source)/gone"), source: "gone"),
             BackupComponent(name: "files", store: VolumeStore(path: fixture.source), source: fixture.source),
         ])
@@ -92,8 +92,11 @@ import Testing
         defer { fixture.remove() }
         try fixture.fill(seed: 6)
         _ = try fixture.backUp()
+        try fixture.keepRepository()
         var failures = 0
         for attempt in 1...200 {
+            // Every attempt starts from the same repository, so that it makes the same calls.
+            try fixture.bringRepositoryBack()
             try fixture.write(Array("state \(attempt)\n".utf8), to: "docs/changing.txt")
             let faulty = FaultInjectingStore(fixture.store)
             let repository = try Repository.open(faulty, cacheRoot: "\(fixture.folder.path)/cache")

@@ -43,7 +43,7 @@ struct BackupFixture {
     }
 
     func backUp(
-        into repository: Repository? = nil, _ components: [BackupComponent]? = nil,
+        _ components: [BackupComponent]? = nil, into repository: Repository? = nil,
         cancellation: Cancellation = Cancellation()
     ) throws -> BackupOutcome {
         let components =
@@ -78,6 +78,22 @@ struct BackupFixture {
                     "compare", source, "\(target.path)\(source)",
                 ]), deadline: 60)
         return compare.termination.succeeded
+    }
+
+    /// Copies the repository aside, for `bringRepositoryBack`.
+    func keepRepository() throws { try copy("\(folder.path)/repository", to: "\(folder.path)/kept") }
+
+    func bringRepositoryBack() throws {
+        // The folder itself stays: the open store holds on to it.
+        for name in ["packs", "index", "snapshots"] {
+            try FileTree.remove("\(folder.path)/repository/\(name)")
+            try copy("\(folder.path)/kept/\(name)", to: "\(folder.path)/repository/\(name)")
+        }
+    }
+
+    private func copy(_ path: String, to target: String) throws {
+        let result = try SystemProcessRunner().run(ProcessCommand("cp", ["-a", path, target]), deadline: 60)
+        guard result.termination.succeeded else { throw LifeboatError(result.standardError) }
     }
 
     func findings() throws -> [String] {

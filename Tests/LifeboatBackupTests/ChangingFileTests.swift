@@ -112,7 +112,7 @@ private struct ScriptedStore: DataStore, CapturePoint, FileTreeSource, FileOpene
         let fixture = try BackupFixture()
         defer { fixture.remove() }
         let outcome = try fixture.backUp(
-            nil, [BackupComponent(name: "files", store: ScriptedStore(script), source: "/scripted")])
+            [BackupComponent(name: "files", store: ScriptedStore(script), source: "/scripted")])
         let reader = ChunkReader(fixture.repository, try fixture.repository.openIndexes())
         guard let tree = outcome.snapshot.manifest.components[0].parts.first?.content else { return (outcome, nil) }
         let entries = MtreeReader(try ContentSource(reader, tree))
