@@ -6,7 +6,6 @@ import LifeboatIO
 import LifeboatTesting
 import Testing
 
-
 @Suite struct MtreeTests {
     private func text(_ entries: [TreeEntry]) -> [UInt8] {
         var text = MtreeEncoder.header

@@ -24,7 +24,7 @@ package final class FolderTarget: FileTreeTarget {
     /// Objects whose flags forbid changes: set when all is done.
     private let frozen = Mutex<[(path: [UInt8], kind: TreeEntry.Kind, flags: UInt32)]>([])
     let missing = ShortfallLog()
-    let owner: ProcessOwner
+    let owner = ProcessOwner()
 
     /// The root becomes `path`, whose parent must exist. Unless `allowsExisting`, there must be nothing at `path` but
     /// an empty folder; else folders are entered and everything else is replaced.
@@ -39,7 +39,6 @@ package final class FolderTarget: FileTreeTarget {
         } catch {
             throw SystemCallError("open", place.parent, errorNumber: error.number)
         }
-        owner = ProcessOwner(trustsDefaults: !allowsExisting)
     }
 
     package func create(_ entry: TreeEntry) throws -> (any FileContentTarget)? {
@@ -106,8 +105,9 @@ package final class FolderTarget: FileTreeTarget {
                 owning: try openBeneath(folder.raw, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, mode: 0))
         }
         if isRoot {
-            if existed, !allowsExisting { try checkEmpty(opened) }
-            try prepareRoot(opened, isNew: !existed || !allowsExisting)
+            let isEmpty = existed ? try self.isEmpty(opened) : true
+            guard isEmpty || allowsExisting else { throw Errno(ENOTEMPTY) }
+            if isEmpty { try prepareRoot(opened) }
         }
         let identity = try FileStatus.of(opened.raw).identity
         let above = isRoot ? nil : folders.withLock { $0[SplitPath(entry.path)?.parent ?? []] }
@@ -122,19 +122,21 @@ package final class FolderTarget: FileTreeTarget {
         folders.withLock { $0[entry.path] = created }
     }
 
-    private func checkEmpty(_ folder: FolderDescriptor) throws(Errno) {
-        var count = 0
-        withUnsafeTemporaryAllocation(byteCount: 32 << 10, alignment: 16) { scratch in
-            count = FolderNames(folder, scratch: scratch).count
+    private func isEmpty(_ folder: FolderDescriptor) throws(Errno) -> Bool {
+        let names = withUnsafeTemporaryAllocation(byteCount: 32 << 10, alignment: 16) { scratch in
+            FolderNames(folder, scratch: scratch)
         }
-        if count > 0 { throw Errno(ENOTEMPTY) }
-        _ = lseek(folder.raw, 0, SEEK_SET)
+        if let failure = names.failure { throw failure }
+        return names.count == 0
     }
 
-    /// Nothing below inherits a group or an access list from where the target happens to be.
-    private func prepareRoot(_ folder: FolderDescriptor, isNew: Bool) throws(Errno) {
-        guard isNew else { return }
-        if fchmod(folder.raw, 0o700) != 0 { throw Errno(errno) }
+    /// A root that is empty: nothing below it inherits a group or an access list from where the target happens to be.
+    private func prepareRoot(_ folder: FolderDescriptor) throws(Errno) {
+        if fchmod(folder.raw, 0o700) != 0 {
+            // Another user's empty folder: what it lets new files inherit is changed file by file.
+            if errno == EPERM { return }
+            throw Errno(errno)
+        }
         for name in ["system.posix_acl_default", "system.posix_acl_access"] {
             do throws(Errno) {
                 try ExtendedAttributes.remove(.descriptor(folder.raw), name: Array(name.utf8))

@@ -11,28 +11,24 @@ final class ProcessOwner: Sendable {
     let userID = geteuid()
     private let groupID = getegid()
     private let mask: UInt16?
-    private let groupIsInherited = Atomic<Bool>(false)
-    private let trustsDefaults: Bool
+    /// Set when the root folder is new, so that there are no access lists and groups to inherit below it.
+    private let isTrusted = Atomic<Bool>(false)
 
-    /// `trustsDefaults`: every folder is new, without access lists or groups to inherit.
-    init(trustsDefaults: Bool) {
-        self.trustsDefaults = trustsDefaults
-        mask = Self.fileCreationMask()
-    }
+    init() { mask = Self.fileCreationMask() }
 
     /// What the root folder, just made, says: some mounts give new files the group of their folder.
     func learn(_ root: FileStatus) {
-        if root.groupID != groupID || root.userID != userID { groupIsInherited.store(true, ordering: .releasing) }
+        isTrusted.store(root.userID == userID && root.groupID == groupID, ordering: .releasing)
     }
 
+    /// Whether a new file belongs to whom it should without being given away.
     func isOwner(_ entry: TreeEntry) -> Bool {
-        trustsDefaults && !groupIsInherited.load(ordering: .acquiring) && entry.userID == userID
-            && entry.groupID == groupID
+        isTrusted.load(ordering: .acquiring) && entry.userID == userID && entry.groupID == groupID
     }
 
     /// Whether a file created with the low bits of this mode has it.
     func hasMode(_ mode: UInt16) -> Bool {
-        guard trustsDefaults, let mask else { return false }
+        guard isTrusted.load(ordering: .acquiring), let mask else { return false }
         return mode & 0o7000 == 0 && mode & mask == 0
     }
 
