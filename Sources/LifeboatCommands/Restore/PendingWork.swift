@@ -76,7 +76,8 @@ enum PendingWork {
                     "restore '\(outcome.id)' of stack '\(outcome.stack)' was cut off and cannot be \(outcome.decision.word)",
                     causes: outcome.problems, hint: "Correct the cause, then run 'lifeboat restore --resume'.")
             }
-            session.note("restore '\(outcome.id)' of stack '\(outcome.stack)' was cut off: it was \(outcome.decision.word)")
+            session.note(
+                "restore '\(outcome.id)' of stack '\(outcome.stack)' was cut off: it was \(outcome.decision.word)")
         }
         return outcomes
     }
