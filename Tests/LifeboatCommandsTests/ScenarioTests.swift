@@ -25,6 +25,7 @@ struct ScenarioTests {
         #expect(first.error.isEmpty)
         try fixture.write("changed\n", to: "docs/b.txt")
         try fixture.write("new\n", to: "docs/d.txt")
+        fixture.clock.advance(seconds: 60)
         #expect(unlink("\(fixture.path)/docs/a.txt") == 0)
         #expect(try fixture.inRepository("backup", "docs").code == .done)
 
@@ -257,7 +258,7 @@ struct ScenarioTests {
         let running = try BinaryRunner().start(
             ["restore", "latest", "--yes", "--json"], environment: fixture.environment, in: fixture.path)
         for _ in 0..<600 {
-            if String(decoding: try running.outputSoFar(), as: UTF8.self).contains("stop services: sleep 60") { break }
+            if String(decoding: try running.outputSoFar(), as: UTF8.self).contains(#""phase":"stop""#) { break }
             SystemClock().sleep(seconds: 0.05)
         }
         running.send(SIGTERM)

@@ -73,7 +73,7 @@ enum PendingWork {
         for outcome in outcomes {
             guard outcome.problems.isEmpty else {
                 throw LifeboatError(
-                    "restore '\(outcome.id)' of stack '\(outcome.stack)' was cut off and cannot be \(outcome.decision.word)",
+                    "restore '\(outcome.id)' of stack '\(outcome.stack)' was cut off, and cannot be put right",
                     causes: outcome.problems, hint: "Correct the cause, then run 'lifeboat restore --resume'.")
             }
             session.note(
