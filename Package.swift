@@ -18,8 +18,6 @@ let systemLibraries: [Target] = [
 ]
 
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
-let systemPackage: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
-let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 
 let core = ["LifeboatCore"]
@@ -36,31 +34,31 @@ func dependencies(_ names: [String], _ external: [Target.Dependency] = []) -> [T
 
 let libraries: [Target] = [
     .target(name: "LifeboatCore", dependencies: []),
-    .target(name: "LifeboatIO", dependencies: dependencies(core + ["CLinux"], [systemPackage, subprocess])),
+    .target(name: "LifeboatIO", dependencies: dependencies(core + ["CLinux"])),
     .target(
         name: "LifeboatFormats",
-        dependencies: dependencies(coreIO + ["CBlake3", "CLibArchive", "CLibZstd"], [systemPackage])),
-    .target(name: "LifeboatHTTP", dependencies: dependencies(coreIO + ["CLibCurl"], [systemPackage])),
+        dependencies: dependencies(coreIO + ["CBlake3", "CLibArchive", "CLibZstd"])),
+    .target(name: "LifeboatHTTP", dependencies: dependencies(coreIO + ["CLibCurl"])),
     .target(
         name: "LifeboatStorage",
-        dependencies: dependencies(coreIO + ["LifeboatHTTP"], [systemPackage])),
+        dependencies: dependencies(coreIO + ["LifeboatHTTP"])),
     .target(
         name: "LifeboatRepository",
-        dependencies: dependencies(coreIO + ["LifeboatFormats", "LifeboatStorage"], [systemPackage])),
+        dependencies: dependencies(coreIO + ["LifeboatFormats", "LifeboatStorage"])),
     .target(name: "LifeboatPolicy", dependencies: dependencies(core, [yams])),
     .target(
         name: "LifeboatServices",
-        dependencies: dependencies(coreIO + ["LifeboatHTTP"], [systemPackage])),
+        dependencies: dependencies(coreIO + ["LifeboatHTTP"])),
     .target(
         name: "LifeboatStores",
         dependencies: dependencies(
-            coreIO + ["LifeboatFormats", "LifeboatHTTP", "CLibPQ"], [systemPackage])),
-    .target(name: "LifeboatBackup", dependencies: dependencies(allButBackup, [systemPackage])),
-    .target(name: "LifeboatRestore", dependencies: dependencies(allButBackup, [systemPackage])),
+            coreIO + ["LifeboatFormats", "LifeboatHTTP", "CLibPQ"])),
+    .target(name: "LifeboatBackup", dependencies: dependencies(allButBackup)),
+    .target(name: "LifeboatRestore", dependencies: dependencies(allButBackup)),
     .target(
         name: "LifeboatCommands",
         dependencies: dependencies(
-            allButBackup + ["LifeboatBackup", "LifeboatRestore"], [argumentParser, systemPackage])),
+            allButBackup + ["LifeboatBackup", "LifeboatRestore"], [argumentParser])),
 ]
 
 let executables: [Target] = [
@@ -73,8 +71,7 @@ let testing: [Target] =
         .target(
             name: "LifeboatTesting",
             dependencies: dependencies(
-                allButBackup + ["LifeboatBackup", "LifeboatRestore", "LifeboatCommands"],
-                [systemPackage, subprocess]),
+                allButBackup + ["LifeboatBackup", "LifeboatRestore", "LifeboatCommands"]),
             path: "Sources/LifeboatTesting")
     ]
     + [
@@ -85,8 +82,7 @@ let testing: [Target] =
         .testTarget(
             name: "\(name)Tests",
             dependencies: dependencies(
-                allButBackup + ["LifeboatBackup", "LifeboatRestore", "LifeboatCommands", "LifeboatTesting"],
-                [systemPackage, subprocess]))
+                allButBackup + ["LifeboatBackup", "LifeboatRestore", "LifeboatCommands", "LifeboatTesting"]))
     }
     + [
         .testTarget(
@@ -94,8 +90,7 @@ let testing: [Target] =
             dependencies: dependencies(
                 allButBackup + [
                     "LifeboatBackup", "LifeboatRestore", "LifeboatCommands", "LifeboatTesting", "lifeboat",
-                ],
-                [systemPackage, subprocess]))
+                ]))
     ]
 
 let package = Package(
@@ -103,8 +98,6 @@ let package = Package(
     products: [.executable(name: "lifeboat", targets: ["lifeboat"])],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
-        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: systemLibraries

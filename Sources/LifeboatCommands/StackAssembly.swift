@@ -97,7 +97,7 @@ struct StackAssembly {
         let services = serviceManager()
         let checks = try healthChecks(stores)
         return RestoreStack(
-            name: policy.stack, stores: stores, services: services.map(ManagedServices.init),
+            name: policy.stack, stores: stores, services: services,
             allServices: services == nil ? [] : [CommandServices.service],
             health: checks.isEmpty
                 ? nil : StackHealth(checks: checks, waiter: HealthWaiter(clock: session.context.clock)))
@@ -147,21 +147,6 @@ struct StackAssembly {
                 }
             }
         }
-    }
-}
-
-/// A service manager as a restore needs it.
-private struct ManagedServices: RestoreServices {
-    let manager: any ServiceManager
-
-    func running(_ cancellation: Cancellation?) throws -> [String] { try manager.running(cancellation) }
-
-    func stop(_ services: [String], progress: any ProgressSink, cancellation: Cancellation?) throws -> [String] {
-        try manager.stop(services, progress: progress, cancellation: cancellation)
-    }
-
-    func start(_ services: [String], progress: any ProgressSink, cancellation: Cancellation?) throws {
-        try manager.start(services, progress: progress, cancellation: cancellation)
     }
 }
 

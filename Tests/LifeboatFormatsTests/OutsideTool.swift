@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import LifeboatIO
-import Subprocess
 import Testing
 
 /// Runs a Debian tool on what lifeboat wrote: the outside proof of a format.
@@ -17,13 +16,12 @@ enum OutsideTool {
     static func run(
         _ tool: String, _ arguments: [String], input: [UInt8] = [],
         sourceLocation: SourceLocation = #_sourceLocation
-    ) async throws -> Output {
-        let result = try await Subprocess.run(
-            .name(tool), arguments: Arguments(arguments), input: .array(input),
-            output: .bytes(limit: 256 << 20), error: .string(limit: 1 << 20))
-        let message = result.standardError
+    ) throws -> Output {
+        let result = try SystemProcessRunner().run(
+            ProcessCommand(tool, arguments), input: input, outputLimit: 256 << 20, deadline: 120, cancellation: nil)
         #expect(
-            result.terminationStatus == .exited(0), "\(tool) \(arguments): \(message)", sourceLocation: sourceLocation)
-        return Output(standardOutput: result.standardOutput, standardError: message)
+            result.termination.succeeded, "\(tool) \(arguments): \(result.standardError)",
+            sourceLocation: sourceLocation)
+        return Output(standardOutput: result.standardOutput, standardError: result.standardError)
     }
 }

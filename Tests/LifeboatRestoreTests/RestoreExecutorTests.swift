@@ -223,13 +223,13 @@ struct RestoreExecutorTests {
             let error = try #require(throws: LifeboatError.self) { _ = try fixture.restore() }
             #expect(error.exitCode == .busy)
             #expect(fixture.fake.state.log == [])
-            withExtendedLifetime(lock) {}
+            _ = consume lock
         }
     }
 
     @Test func aRestoreThatWasCutOffComesBeforeANewOne() throws {
         try RestoreFixture.with { fixture in
-            try fixture.journal.write(RestoreRecord(try fixture.fake.plan(id: "earlier"), owner: .current()))
+            try fixture.journal.write(RestoreRecord(try fixture.fake.plan(id: "earlier"), owner: try .current()))
             let error = try #require(throws: LifeboatError.self) { _ = try fixture.restore() }
             #expect(error.exitCode == .busy)
             #expect(error.message.contains("earlier"))

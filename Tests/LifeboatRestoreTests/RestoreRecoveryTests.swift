@@ -118,7 +118,7 @@ struct RestoreRecoveryTests {
         let plan = try fake.plan()
         for begun in 0...plan.steps.count {
             for last in [RestoreRecord.StepState.started, .done] where begun > 0 {
-                var record = RestoreRecord(plan, owner: .current())
+                var record = RestoreRecord(plan, owner: try .current())
                 for position in 0..<begun { record.states[position] = position == begun - 1 ? last : .done }
                 let swapped = plan.steps[..<begun].contains { $0.action == .swap }
                 #expect(RestoreRecovery.decision(record) == (swapped ? .rollBack : .abandon))
@@ -136,7 +136,7 @@ struct RestoreRecoveryTests {
     @Test func aJournalThatCannotBeReadIsToldAndNeverPassedOver() throws {
         try RestoreFixture.with { fixture in
             let path = fixture.journal.path(of: "torn")
-            try fixture.journal.write(RestoreRecord(try fixture.fake.plan(id: "torn"), owner: .current()))
+            try fixture.journal.write(RestoreRecord(try fixture.fake.plan(id: "torn"), owner: try .current()))
             try AtomicFile.write("{\"format\": 1", to: path)
             let error = try #require(throws: LifeboatError.self) { _ = try fixture.recovery.pending() }
             #expect(error.message.contains("torn.json"))

@@ -11,18 +11,18 @@ import Testing
     /// of the architecture: CONTRIBUTING and the comment in Package.swift say the same in words.
     static let arrows: [String: (targets: Set<String>, products: Set<String>)] = [
         "LifeboatCore": ([], []),
-        "LifeboatIO": (["LifeboatCore", "CLinux"], ["SystemPackage", "Subprocess"]),
-        "LifeboatFormats": (coreIO.union(["CBlake3", "CLibArchive", "CLibZstd"]), ["SystemPackage"]),
-        "LifeboatHTTP": (coreIO.union(["CLibCurl"]), ["SystemPackage"]),
-        "LifeboatStorage": (coreIO.union(["LifeboatHTTP"]), ["SystemPackage"]),
-        "LifeboatRepository": (coreIO.union(["LifeboatFormats", "LifeboatStorage"]), ["SystemPackage"]),
+        "LifeboatIO": (["LifeboatCore", "CLinux"], []),
+        "LifeboatFormats": (coreIO.union(["CBlake3", "CLibArchive", "CLibZstd"]), []),
+        "LifeboatHTTP": (coreIO.union(["CLibCurl"]), []),
+        "LifeboatStorage": (coreIO.union(["LifeboatHTTP"]), []),
+        "LifeboatRepository": (coreIO.union(["LifeboatFormats", "LifeboatStorage"]), []),
         "LifeboatPolicy": (["LifeboatCore"], ["Yams"]),
-        "LifeboatServices": (coreIO.union(["LifeboatHTTP"]), ["SystemPackage"]),
-        "LifeboatStores": (coreIO.union(["LifeboatFormats", "LifeboatHTTP", "CLibPQ"]), ["SystemPackage"]),
-        "LifeboatBackup": (engine, ["SystemPackage"]),
-        "LifeboatRestore": (engine, ["SystemPackage"]),
+        "LifeboatServices": (coreIO.union(["LifeboatHTTP"]), []),
+        "LifeboatStores": (coreIO.union(["LifeboatFormats", "LifeboatHTTP", "CLibPQ"]), []),
+        "LifeboatBackup": (engine, []),
+        "LifeboatRestore": (engine, []),
         "LifeboatCommands": (
-            engine.union(["LifeboatBackup", "LifeboatRestore"]), ["ArgumentParser", "SystemPackage"]
+            engine.union(["LifeboatBackup", "LifeboatRestore"]), ["ArgumentParser"]
         ),
         "lifeboat": (["LifeboatCommands"], []),
         "CBlake3": ([], []),
@@ -208,7 +208,7 @@ import Testing
 
     @Test func testsImportOnlyThisPackageItsProductsAndTheToolchain() throws {
         let own = Set(Self.arrows.keys.filter { !$0.hasPrefix("C") }).union(["LifeboatTesting"])
-        let allowed = own.union(["SystemPackage", "Subprocess"]).union(Self.toolchainOfTests)
+        let allowed = own.union(Self.toolchainOfTests)
         for folder in ["Tests", "Sources/LifeboatTesting"] {
             for found in try Self.imports(below: folder) where !allowed.contains(found.module) {
                 Issue.record("\(found.place): tests may not import \(found.module)")

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import LifeboatCore
+import LifeboatStores
 import Testing
-
-@testable import LifeboatStores
 
 /// The parts of the PostgreSQL store that only look at text.
 @Suite struct PostgresTextTests {

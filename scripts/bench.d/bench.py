@@ -286,6 +286,10 @@ def main() -> int:
     work.chmod(work.stat().st_mode | 0o011)
     try:
         results = run(arguments, work)
+        if arguments.json:
+            Path(arguments.json).write_text(json.dumps(results, indent=1) + "\n")
+        print(report.render(results), flush=True)
+        say("removing what was made")
     finally:
         for name in ("run", "restored", "trash", "memory", "result.json", "log"):
             remove(work / name)
@@ -294,9 +298,6 @@ def main() -> int:
             remove(work / "borg")
             if not existed:
                 remove(work)
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps(results, indent=1) + "\n")
-    print(report.render(results))
     # A missed target is a finding for people to read, not a failure of the benchmark.
     return 0
 

@@ -21,7 +21,6 @@ package struct RepositoryContent: RestoreContent {
     private let reader: ChunkReader
     private let options: Options
     private let counters: RestoreCounters
-    private let told = Monitor<[LifeboatError]>([])
 
     package init(
         _ component: Manifest.Component, _ reader: ChunkReader, options: Options, counters: RestoreCounters
@@ -35,9 +34,6 @@ package struct RepositoryContent: RestoreContent {
     package var engineVersion: String? { component.engineVersion }
 
     package var facts: StoreFacts { StoreFacts(counts: component.counts, texts: component.texts) }
-
-    /// What an incomplete snapshot lacked, so far as it was extracted.
-    package var warnings: [LifeboatError] { told.withLock { $0 } }
 
     package func openStream(_ name: String) throws -> any ByteSource {
         let counters = counters
@@ -62,7 +58,7 @@ package struct RepositoryContent: RestoreContent {
         let tolerated: Set<ExtractionProblem.Kind> = options.allowsIncomplete ? [.notInSnapshot, .unsure] : []
         let failures = report.problems.filter { !tolerated.contains($0.kind) }
         let count = report.problemCounts.filter { !tolerated.contains($0.key) }.values.reduce(0, +)
-        told.withLock { $0 += report.problems.filter { tolerated.contains($0.kind) }.map(\.error) }
+        for problem in report.problems where tolerated.contains(problem.kind) { counters.warn(problem.error) }
         guard count > 0 else { return }
         let named = failures.prefix(Self.namedFailures).map {
             ([$0.error.message] + $0.error.causes).joined(separator: ": ")

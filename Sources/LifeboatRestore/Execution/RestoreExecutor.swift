@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LifeboatCore
+import LifeboatIO
+import LifeboatServices
 import LifeboatStores
 
 /// Executes restore plans, and only plans. Every step is journalled before and after; a failure before the first swap
@@ -29,13 +31,20 @@ package struct RestoreExecutor: Sendable {
             throw LifeboatError("the plan is for stack '\(plan.stack)', not '\(stack.name)'", exitCode: .usage)
         }
         let lock = try journal.lock(stack: plan.stack)
-        defer { withExtendedLifetime(lock) {} }
+        let outcome = try executeLocked(plan, from: source, cancellation)
+        _ = consume lock
+        return outcome
+    }
+
+    private func executeLocked(
+        _ plan: RestorePlan, from source: any RestoreSource, _ cancellation: Cancellation
+    ) throws -> RestoreOutcome {
         if let other = try journal.records().records.first(where: { $0.plan.stack == plan.stack && $0.needsRecovery }) {
             throw LifeboatError(
                 "restore '\(other.plan.id)' of stack '\(plan.stack)' was cut off and has to be finished first",
-                hint: "Run any lifeboat command with this policy: it finishes or undoes it.", exitCode: .busy)
+                hint: "Run 'lifeboat restore --resume' with this policy: it is finished or undone.", exitCode: .busy)
         }
-        let record = RestoreRecord(plan, owner: .current())
+        let record = RestoreRecord(plan, owner: try .current())
         var run = RestoreRun(
             RestoreMachine(record), stack: stack, journal: journal, source: source, clock: clock, progress: progress,
             cancellation: cancellation)
@@ -298,12 +307,12 @@ enum RestoreFailure {
                 "the restore of stack '\(record.plan.stack)' failed and is not wholly rolled back",
                 causes: troubles + why,
                 hint: (swapsFailed ? "Both copies are kept of \(subjects). " : "")
-                    + "Remove the cause, then run any lifeboat command with this policy: it goes on with the rollback.")
+                    + "Remove the cause, then run 'lifeboat restore --resume' with this policy: the rollback goes on.")
         case (false, _):
             guard !troubles.isEmpty else { return reason }
             return LifeboatError(
                 reason.message, causes: reason.causes + troubles,
-                hint: "The data was not touched. Run any lifeboat command with this policy: it cleans up.",
+                hint: "The data was not touched. Run 'lifeboat restore --resume' with this policy: it cleans up.",
                 exitCode: reason.exitCode)
         }
     }

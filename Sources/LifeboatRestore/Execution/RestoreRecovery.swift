@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LifeboatCore
+import LifeboatIO
 
 /// Finishes or undoes restores that were cut off: by kill -9, a crash, a power loss. The next run of any command calls
 /// it, so nothing has to be repaired by hand.
@@ -64,27 +65,29 @@ package struct RestoreRecovery: Sendable {
     /// it. What could not be done is in the outcome, and is tried again next time.
     package func recover(_ stack: RestoreStack) throws -> [Outcome] {
         guard try !pending(stack: stack.name).isEmpty else { return [] }
-        let lock: RestoreLock
+        let lock: FileLock
         do {
             lock = try journal.lock(stack: stack.name)
         } catch let error as LifeboatError where error.exitCode == .busy {
             return []
         }
-        defer { withExtendedLifetime(lock) {} }
         // Asked again under the lock: another process may have ended meanwhile.
-        return try pending(stack: stack.name).map { record in
+        let outcomes = try pending(stack: stack.name).map { record in
             run(RestoreMachine(recovering: record), stack, decision: Self.decision(record))
         }
+        _ = consume lock
+        return outcomes
     }
 
     /// Brings back the old data of a restore that succeeded and kept it.
     package func rollBack(_ id: String, _ stack: RestoreStack) throws -> Outcome {
         let lock = try journal.lock(stack: stack.name)
-        defer { withExtendedLifetime(lock) {} }
         guard let record = try kept(stack: stack.name).first(where: { $0.plan.id == id }) else {
             throw LifeboatError("there is no restore '\(id)' of stack '\(stack.name)' that kept its old data")
         }
-        return run(try RestoreMachine.rollingBack(kept: record), stack, decision: .rollBack)
+        let outcome = run(try RestoreMachine.rollingBack(kept: record), stack, decision: .rollBack)
+        _ = consume lock
+        return outcome
     }
 
     private func run(_ machine: RestoreMachine, _ stack: RestoreStack, decision: Decision) -> Outcome {

@@ -1,17 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LifeboatCore
+package import LifeboatServices
 package import LifeboatStores
-
-/// The services of a stack as a restore needs them. Calls block.
-package protocol RestoreServices: Sendable {
-    /// The services that run now.
-    func running(_ cancellation: Cancellation?) throws -> [String]
-    /// Stops those of `services` that run; throws when one does not stop.
-    func stop(_ services: [String], progress: any ProgressSink, cancellation: Cancellation?) throws -> [String]
-    /// Starts `services`; one that runs is left alone.
-    func start(_ services: [String], progress: any ProgressSink, cancellation: Cancellation?) throws
-}
 
 /// The health of a stack as a restore needs it.
 package protocol RestoreHealth: Sendable {
@@ -24,7 +15,7 @@ package struct RestoreStack: Sendable {
     package var name: String
     package var stores: [String: any DataStore]
     /// Nil: lifeboat touches no service.
-    package var services: (any RestoreServices)?
+    package var services: (any ServiceManager)?
     /// What is started after a restore that found no service running: a stack that was lost is brought up whole.
     package var allServices: [String]
     /// Nil: there is no probe.
@@ -32,7 +23,7 @@ package struct RestoreStack: Sendable {
 
     /// `stores` by component name.
     package init(
-        name: String, stores: [String: any DataStore], services: (any RestoreServices)?, allServices: [String],
+        name: String, stores: [String: any DataStore], services: (any ServiceManager)?, allServices: [String],
         health: (any RestoreHealth)?
     ) {
         self.name = name

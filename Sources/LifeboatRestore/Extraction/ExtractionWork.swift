@@ -51,15 +51,21 @@ final class FolderNode: Sendable {
 final class LargeFile: Sendable {
     let entry: TreeEntry
     let folder: FolderNode?
-    let target: any FileContentTarget
+    private let target: Mutex<(any FileContentTarget)?>
     private let outstanding = Atomic<Int>(1)
     private let damage = Mutex(FileDamage())
 
     init(_ entry: TreeEntry, _ target: any FileContentTarget, in folder: FolderNode?) {
         self.entry = entry
         self.folder = folder
-        self.target = target
+        self.target = Mutex(target)
     }
+
+    /// The open file; nil once it was taken.
+    var open: (any FileContentTarget)? { target.withLock { $0 } }
+
+    /// Hands the file over, to be finished, or let go before its folder is finished.
+    func take() -> (any FileContentTarget)? { target.withLock { $0.take() } }
 
     func retain() { outstanding.add(1, ordering: .relaxed) }
 
@@ -101,15 +107,10 @@ struct FileDamage: Sendable {
         if hint == nil { hint = told.hint }
     }
 
-    /// `isCreated`: the file is there, with zeros where the lost ranges belong.
-    func error(path: String, isCreated: Bool) -> LifeboatError {
-        guard isCreated else {
-            return LifeboatError(
-                "file '\(path)' cannot be restored", causes: reasons, hint: hint, exitCode: .damagedRepository)
-        }
+    func error(path: String) -> LifeboatError {
         let named = ranges.sorted { $0.lowerBound < $1.lowerBound }.map { "\($0.lowerBound)..<\($0.upperBound)" }
         return LifeboatError(
-            "file '\(path)' is restored without \(bytes) bytes of its content, which are zeros now",
+            "file '\(path)' cannot be restored: \(bytes) bytes of it are lost",
             causes: ["lost ranges: \(named.joined(separator: ", "))"] + reasons, hint: hint,
             exitCode: .damagedRepository)
     }

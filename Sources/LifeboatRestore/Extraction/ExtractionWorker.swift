@@ -159,13 +159,12 @@ struct ExtractionWorker {
         }
         var damage = FileDamage()
         var file: (any FileContentTarget)?
-        var place: UInt64 = 0
+        var end: UInt64 = 0
         do {
             let chunks = try ChunkSequence(context.reader, content)
             while let chunk = try chunks.next() {
-                place = chunk.offset
                 do {
-                    // The file comes into being with its first good chunk: one of which nothing is left is not made.
+                    // The file comes into being with its first good chunk.
                     try withVerifiedChunk(chunk.id, length: chunk.length) { bytes in
                         let open = try file ?? create(entry)
                         file = open
@@ -177,11 +176,11 @@ struct ExtractionWorker {
                     damage.add(at: chunk.offset, length: UInt64(chunk.length), error)
                 }
                 if damage.writeFailure != nil { break }
-                place = chunk.offset + UInt64(chunk.length)
+                end = chunk.offset + UInt64(chunk.length)
             }
         } catch {
             // The list of chunks itself: everything from here on is lost.
-            damage.add(at: place, length: content.size > place ? content.size - place : 0, error)
+            damage.add(at: end, length: content.size > end ? content.size - end : 0, error)
         }
         try finish(entry, file, damage, &report)
     }
@@ -189,12 +188,22 @@ struct ExtractionWorker {
     // MARK: - Large files
 
     private func fill(_ file: LargeFile, _ places: [ChunkPlace]) throws {
+        let bytes = try write(places, of: file)
+        context.counters.add(files: 0, bytes: bytes, current: context.place(file.entry.path))
+        try context.release(file)
+    }
+
+    /// Gives the bytes written; what could not be read or written is noted with the file.
+    private func write(_ places: [ChunkPlace], of file: LargeFile) throws -> UInt64 {
+        guard let open = file.open else { return 0 }
         var bytes: UInt64 = 0
         for place in places {
             try context.cancellation.check()
+            // Nothing of a file with losses stays: the rest of it need not be read.
+            guard file.losses.writeFailure == nil else { break }
             do {
                 try withVerifiedChunk(place.id, length: place.length) { data in
-                    try file.target.write(data, atContentOffset: place.offset)
+                    try open.write(data, atContentOffset: place.offset)
                 } onFailure: {
                     file.addWriteFailure($0)
                 }
@@ -202,14 +211,9 @@ struct ExtractionWorker {
             } catch {
                 file.addDamage(at: place.offset, length: UInt64(place.length), error)
             }
-            if let failure = file.losses.writeFailure {
-                // Known already: one run of chunks ends, the others see it too.
-                try context.throwIfEndsEverything(failure)
-                break
-            }
         }
-        context.counters.add(files: 0, bytes: bytes, current: context.place(file.entry.path))
-        try context.release(file)
+        if let failure = file.losses.writeFailure { try context.throwIfEndsEverything(failure) }
+        return bytes
     }
 
     // MARK: - Shared
@@ -245,29 +249,24 @@ extension ExtractionContext {
         if Self.endsEverything(error) { throw error }
     }
 
-    /// Completes a file that was written as far as its chunks could be read.
+    /// Completes a file, or lets it go, and so removes it, when content of it is lost: what is not whole must not look
+    /// as if it were.
     func finish(_ entry: TreeEntry, _ file: (any FileContentTarget)?, _ damage: FileDamage) throws -> ExtractionReport {
         var report = ExtractionReport()
         if let failure = damage.writeFailure {
             try refuse(entry, failure)
             return report
         }
-        if let file {
-            do {
-                try file.finish()
-                report.files += 1
-                let size = entry.content?.size ?? 0
-                report.bytes += size - min(size, damage.bytes)
-            } catch {
-                try refuse(entry, error)
-                return report
-            }
+        guard let file, damage.isEmpty else {
+            report.add(ExtractionProblem(.damaged, path: entry.path, error: damage.error(path: place(entry.path))))
+            return report
         }
-        if !damage.isEmpty {
-            report.add(
-                ExtractionProblem(
-                    .damaged, path: entry.path,
-                    error: damage.error(path: place(entry.path), isCreated: file != nil)))
+        do {
+            try file.finish()
+            report.files += 1
+            report.bytes += entry.content?.size ?? 0
+        } catch {
+            try refuse(entry, error)
         }
         return report
     }
@@ -275,7 +274,7 @@ extension ExtractionContext {
     /// One run of chunks of a large file is done; the last one completes the file.
     func release(_ file: LargeFile) throws {
         guard file.release() else { return }
-        let outcome = try finish(file.entry, file.target, file.losses)
+        let outcome = try finish(file.entry, file.take(), file.losses)
         record { $0.add(outcome) }
         counters.add(files: 1, bytes: 0, current: place(file.entry.path))
         try release(file.folder)

@@ -18,6 +18,9 @@ package final class RestoreCounters: Sendable {
         self.bytesTotal = bytesTotal
     }
 
+    /// Tells of something that does not end the restore.
+    package func warn(_ warning: LifeboatError) { progress.report(.warning(warning)) }
+
     /// Counts and tells. Called once per batch of small files or run of chunks, not per file.
     package func add(files fileCount: UInt64, bytes byteCount: UInt64, current: @autoclosure () -> String?) {
         var counters = ProgressCounters()

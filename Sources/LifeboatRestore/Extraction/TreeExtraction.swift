@@ -16,8 +16,6 @@ package struct TreeExtraction: Sendable {
         /// Threads that create and fill files.
         package var threads: Int
         package var selection = PathSelection.everything
-        /// Call `synchronize` of the target at the end.
-        package var isDurable = true
 
         package init(threads: Int) { self.threads = max(1, threads) }
     }
@@ -75,7 +73,7 @@ package struct TreeExtraction: Sendable {
         for thread in threads { try thread.join() }
         if let failure = context.fatalError { throw failure }
         try cancellation.check()
-        if options.isDurable { try target.synchronize() }
+        try target.synchronize()
         return context.report
     }
 
@@ -223,18 +221,7 @@ package struct TreeExtraction: Sendable {
 
         /// Creates a large file here and hands its chunks out in runs.
         private func spread(_ entry: TreeEntry, _ content: ContentReference) throws {
-            let target: any FileContentTarget
-            do {
-                guard let opened = try context.target.create(entry) else {
-                    throw LifeboatError("the place it goes to opened no file")
-                }
-                target = opened
-            } catch {
-                try context.refuse(entry, error)
-                return
-            }
-            folders.last?.retain()
-            let file = LargeFile(entry, target, in: folders.last)
+            guard let file = try open(entry) else { return }
             var run: [ChunkPlace] = []
             var runBytes: UInt64 = 0
             var end: UInt64 = 0
@@ -259,6 +246,20 @@ package struct TreeExtraction: Sendable {
             }
             try hand()
             try context.release(file)
+        }
+
+        /// Nil when it was refused.
+        private func open(_ entry: TreeEntry) throws -> LargeFile? {
+            do {
+                guard let target = try context.target.create(entry) else {
+                    throw LifeboatError("the place it goes to opened no file")
+                }
+                folders.last?.retain()
+                return LargeFile(entry, target, in: folders.last)
+            } catch {
+                try context.refuse(entry, error)
+                return nil
+            }
         }
 
         /// Hard links are made together, when the files they point to exist.

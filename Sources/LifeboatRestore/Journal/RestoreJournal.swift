@@ -2,7 +2,7 @@
 
 import Glibc
 package import LifeboatCore
-import LifeboatIO
+package import LifeboatIO
 import LifeboatRepository
 
 /// The records of restores on this host, a file each: `<state folder>/restores/<restore id>.json`. Written atomically
@@ -30,18 +30,14 @@ package struct RestoreJournal: Sendable {
 
     /// Takes the lock of a stack: one restore, or recovery of one, at a time. Throws `busy` when another process has
     /// it. The kernel lets it go when the process ends, however it ends.
-    package func lock(stack: String) throws -> RestoreLock {
+    package func lock(stack: String) throws -> FileLock {
         try FileTree.createFolders(folder)
-        let path = "\(folder)/\(stack).lock"
-        let file = try OwnedDescriptor.open(path, O_RDWR | O_CREAT | O_NOFOLLOW)
-        while flock(file.raw, LOCK_EX | LOCK_NB) != 0 {
-            if errno == EINTR { continue }
-            guard errno == EWOULDBLOCK else { throw SystemCallError("lock", path) }
+        guard let lock = try FileLock.tryLock("\(folder)/\(stack).lock") else {
             throw LifeboatError(
                 "another lifeboat is restoring stack '\(stack)'",
                 hint: "Wait until it is done, or end it and run this command again.", exitCode: .busy)
         }
-        return RestoreLock(file)
+        return lock
     }
 
     package func write(_ record: RestoreRecord) throws {
@@ -128,10 +124,4 @@ package struct RestoreJournal: Sendable {
             guard bytes.count <= recordLimit else { throw LifeboatError("it is larger than any record") }
         }
     }
-}
-
-/// Held while a stack is restored; the lock goes with it.
-package final class RestoreLock: Sendable {
-    private let file: OwnedDescriptor
-    fileprivate init(_ file: consuming OwnedDescriptor) { self.file = file }
 }

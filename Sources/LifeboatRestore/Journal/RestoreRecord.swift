@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LifeboatCore
+package import LifeboatIO
 
 /// What the journal keeps of one restore: the plan, how far it came, and what is being undone. Enough for a later
 /// process to finish or undo it. Holds no secret.

@@ -17,8 +17,6 @@ package struct LooseRestore: Sendable {
         package var selection = PathSelection.everything
         /// Threads that create files.
         package var threads: Int
-        /// fsync what was restored, at the end.
-        package var isDurable = true
 
         package init(threads: Int) { self.threads = threads }
     }
@@ -37,6 +35,8 @@ package struct LooseRestore: Sendable {
         package var report: ExtractionReport
         /// What the backup already lacked, by component.
         package var incomplete: [String]
+        /// What this user or the file system could not set (owners without root …).
+        package var warnings: [LifeboatError]
         package var seconds: Double
 
         /// 13 for damage, 3 for what is missing, 0 when all is there.
@@ -49,7 +49,7 @@ package struct LooseRestore: Sendable {
     private let clock: any Clock
     private let progress: any ProgressSink
     private let cancellation: Cancellation
-    /// Opens a place for a tree: a folder that does not exist yet, in one that does.
+    /// Opens a place for a tree or a file: nothing or an empty folder is there, its parent exists.
     private let target: @Sendable (_ path: String) throws -> any FileTreeTarget
 
     package init(
@@ -72,14 +72,16 @@ package struct LooseRestore: Sendable {
         let counters = RestoreCounters(
             progress, filesTotal: components.reduce(0) { $0 + $1.files },
             bytesTotal: components.reduce(0) { $0 + $1.bytes })
-        var outcome = Outcome(components: [], report: ExtractionReport(), incomplete: [], seconds: 0)
+        var outcome = Outcome(components: [], report: ExtractionReport(), incomplete: [], warnings: [], seconds: 0)
         for component in components {
             progress.report(.phaseStarted(name: "restore", detail: component.name))
             let begin = clock.monotonicSeconds()
             var report = ExtractionReport()
             let items = layout.items.filter { $0.component == component.name }
             for item in items {
-                report.add(try extract(item, of: component, snapshot, options, counters))
+                let (extracted, shortfalls) = try extract(item, of: component, snapshot, options, counters)
+                report.add(extracted)
+                outcome.warnings += shortfalls
             }
             outcome.components.append(
                 Component(
@@ -110,50 +112,69 @@ package struct LooseRestore: Sendable {
         return folder == "/" ? "" : folder
     }
 
-    /// What is there stays as it is; an empty folder is not in the way.
+    /// What is there stays as it is; only an empty folder is not in the way of a tree.
     private static func refuseExisting(_ item: LooseLayout.Item) throws {
         var status = stat()
         guard lstat(item.path, &status) == 0 else {
             guard errno == ENOENT || errno == ENOTDIR else { throw SystemCallError("examine", item.path) }
             return
         }
-        if item.file == nil, status.st_mode & S_IFMT == S_IFDIR, rmdir(item.path) == 0 || item.folder.hasSuffix("/.") {
-            return
-        }
+        if item.file == nil, status.st_mode & S_IFMT == S_IFDIR, try isEmptyFolder(item.path) { return }
         throw LifeboatError(
             "'\(item.path)' exists already",
             hint: "Choose an empty folder with --to, or move that away: lifeboat replaces nothing here.")
     }
 
+    private static func isEmptyFolder(_ path: String) throws -> Bool {
+        guard let stream = opendir(path) else { throw SystemCallError("open", path) }
+        defer { closedir(stream) }
+        while true {
+            errno = 0
+            guard let entry = readdir(stream) else {
+                guard errno == 0 else { throw SystemCallError("read", path) }
+                return true
+            }
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
+            if name != [0x2E], name != [0x2E, 0x2E] { return false }
+        }
+    }
+
     private func extract(
         _ item: LooseLayout.Item, of component: Manifest.Component, _ snapshot: Snapshot, _ options: Options,
         _ counters: RestoreCounters
-    ) throws -> ExtractionReport {
+    ) throws -> (ExtractionReport, [LifeboatError]) {
         var extraction = TreeExtraction.Options(threads: options.threads)
-        extraction.isDurable = options.isDurable
-        let root = item.folder
-        let place: @Sendable ([UInt8]) -> String = { RestorePath.shown($0, in: root) }
-        if let slash = root.lastIndex(of: "/"), slash != root.startIndex {
-            try FileTree.createFolders(String(root[..<slash]), mode: 0o755)
-        }
-        guard let file = item.file else {
+        let path = item.path
+        let place: @Sendable ([UInt8]) -> String = { RestorePath.shown($0, in: path) }
+        let target: any FileTreeTarget
+        let report: ExtractionReport
+        if item.file == nil {
+            try Self.createParents(of: path, mode: 0o755)
+            target = try self.target(path)
             extraction.selection = options.selection
-            return try TreeExtraction(reader, options: extraction, counters: counters, cancellation: cancellation)
-                .extract(item.part.content, into: target(root), place: place)
+            report = try TreeExtraction(reader, options: extraction, counters: counters, cancellation: cancellation)
+                .extract(item.part.content, into: target, place: place)
+        } else {
+            // A dump holds all that the database held: its folder and file are for their owner alone.
+            try Self.createParents(of: item.folder, mode: 0o755)
+            try Self.createParents(of: path, mode: 0o700)
+            target = try self.target(path)
+            // A tree of one file, so that several threads fill it.
+            var entries = [Self.file(item.part.content, snapshot)]
+            report = try TreeExtraction(reader, options: extraction, counters: counters, cancellation: cancellation)
+                .extract({ entries.popLast() }, into: target, place: place)
         }
-        // A stream becomes a tree of one file, so that it too is filled by several threads. The second stream of a
-        // component finds its folder there; dumps hold everything the database held, so nobody else may read them.
-        var entries = [Self.file(file, item.part.content, snapshot)]
-        if mkdir(root, 0o700) != 0, errno != EEXIST { throw SystemCallError("create folder", root) }
-        entries.reverse()
-        let existing = try target(root)
-        return try TreeExtraction(reader, options: extraction, counters: counters, cancellation: cancellation)
-            .extract({ entries.popLast() }, into: existing, place: place)
+        return (report, target.shortfalls())
     }
 
-    private static func file(_ name: String, _ content: ContentReference, _ snapshot: Snapshot) -> TreeEntry {
+    private static func createParents(of path: String, mode: mode_t) throws {
+        guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return }
+        try FileTree.createFolders(String(path[..<slash]), mode: mode)
+    }
+
+    private static func file(_ content: ContentReference, _ snapshot: Snapshot) -> TreeEntry {
         var entry = TreeEntry(
-            path: Array(name.utf8), kind: .file, mode: 0o600, userID: geteuid(), groupID: getegid(),
+            path: [], kind: .file, mode: 0o600, userID: geteuid(), groupID: getegid(),
             modificationTime: snapshot.manifest.frozen)
         entry.size = content.size
         entry.content = content

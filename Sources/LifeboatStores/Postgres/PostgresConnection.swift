@@ -106,7 +106,7 @@ package final class PostgresConnection {
     }
 
     /// Finds `FATAL:  28P01: password authentication failed …`, the verbose form of a server's refusal.
-    static func refusal(_ text: String) -> PostgresMessage? {
+    package static func refusal(_ text: String) -> PostgresMessage? {
         for line in text.split(whereSeparator: \.isNewline).reversed() {
             let parts = line.split(separator: ":  ", maxSplits: 1)
             guard parts.count == 2, let colon = parts[1].firstIndex(of: ":") else { continue }

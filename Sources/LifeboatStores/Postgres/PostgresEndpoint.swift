@@ -42,7 +42,7 @@ package struct PostgresEndpoint: Sendable {
 
     /// The same as a connection string for the client programs: a bare database name with an equals sign in it would
     /// be taken for one. Safe to show; holds no password.
-    func connectionString(_ database: String) -> String {
+    package func connectionString(_ database: String) -> String {
         keywords(database).filter { $0.name != "client_encoding" }
             .map { keyword in
                 let value = keyword.value.replacing("\\", with: "\\\\").replacing("'", with: "\\'")

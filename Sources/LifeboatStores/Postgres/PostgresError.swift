@@ -12,6 +12,14 @@ package struct PostgresMessage: Sendable, Equatable {
     package var detail: String?
     package var hint: String?
 
+    package init(sqlState: String, severity: String, message: String, detail: String? = nil, hint: String? = nil) {
+        self.sqlState = sqlState
+        self.severity = severity
+        self.message = message
+        self.detail = detail
+        self.hint = hint
+    }
+
     /// The texts as causes, outermost first.
     var causes: [String] {
         var causes = ["\(message) (SQLSTATE \(sqlState))"]

@@ -3,7 +3,7 @@
 import LifeboatCore
 
 /// What is counted and told of a database.
-enum PostgresFacts {
+package enum PostgresFacts {
     /// Keys of `StoreFacts.texts`.
     static let serverVersion = "server-version"
     static let clientVersion = "client-version"
@@ -54,13 +54,18 @@ enum PostgresFacts {
     }
 
     /// Where a sequence stands.
-    struct Sequence {
+    package struct Sequence {
         /// A number, or `unused`.
         var lastValue: String
         var increment: Int64
 
+        package init(lastValue: String, increment: Int64) {
+            self.lastValue = lastValue
+            self.increment = increment
+        }
+
         /// True when it stands where `expected` says or further on in its direction.
-        func isNotBehind(_ expected: String) -> Bool {
+        package func isNotBehind(_ expected: String) -> Bool {
             if lastValue == expected || expected == PostgresFacts.unusedSequence { return true }
             guard let found = Int64(lastValue), let expected = Int64(expected) else { return false }
             return increment < 0 ? found <= expected : found >= expected
@@ -107,14 +112,14 @@ enum PostgresFacts {
 }
 
 /// Names of database objects.
-enum PostgresNames {
+package enum PostgresNames {
     /// NAMEDATALEN - 1 of every stock server.
     static let maximumBytes = 63
 
     /// `schema.table`, each quoted only when a bare word would not mean it.
-    static func shown(_ schema: String, _ name: String) -> String { "\(shown(schema)).\(shown(name))" }
+    package static func shown(_ schema: String, _ name: String) -> String { "\(shown(schema)).\(shown(name))" }
 
-    static func shown(_ name: String) -> String {
+    package static func shown(_ name: String) -> String {
         let isPlain =
             !name.isEmpty
             && name.utf8.enumerated().allSatisfy { index, byte in
@@ -125,7 +130,7 @@ enum PostgresNames {
     }
 
     /// `name` cut to fit with `suffix` into an identifier, at a character boundary.
-    static func fitted(_ name: String, _ suffix: String) -> String {
+    package static func fitted(_ name: String, _ suffix: String) -> String {
         var prefix = name
         while prefix.utf8.count + suffix.utf8.count > maximumBytes, !prefix.isEmpty { prefix.removeLast() }
         return prefix + suffix

@@ -4,7 +4,7 @@ import LifeboatCore
 import LifeboatIO
 
 /// Roles: the part `globals`, plain SQL of `pg_dumpall --globals-only`.
-enum PostgresGlobals {
+package enum PostgresGlobals {
     /// Thousands of roles are a few megabytes.
     static let limit = 64 << 20
     /// The last line of a whole script.
@@ -60,7 +60,7 @@ enum PostgresGlobals {
     }
 
     /// The roles a statement is about; nil for everything that is not about roles (tablespaces, SET …).
-    static func concernedRoles(_ statement: String) -> [String]? {
+    package static func concernedRoles(_ statement: String) -> [String]? {
         let words = SQLStatements.words(statement)
         guard words.count >= 3 else { return nil }
         switch (words[0], words[1]) {

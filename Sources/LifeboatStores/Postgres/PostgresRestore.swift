@@ -82,7 +82,7 @@ extension PostgresStore {
     }
 
     /// Compares dotted numbers; false when either has something else in it.
-    static func isOlder(_ version: String, than other: String) -> Bool {
+    package static func isOlder(_ version: String, than other: String) -> Bool {
         let left = version.split(separator: ".").map { Int($0) }
         let right = other.split(separator: ".").map { Int($0) }
         for index in 0..<max(left.count, right.count) {

@@ -4,7 +4,7 @@ import FoundationEssentials
 import LifeboatCore
 
 /// What belongs to a database and is in no dump of it: captured as the part `settings`, re-applied by a restore.
-struct PostgresSettings: Codable, Equatable {
+package struct PostgresSettings: Codable, Equatable {
     struct Grant: Codable, Equatable {
         /// Nil: PUBLIC.
         var grantee: String?
@@ -12,7 +12,7 @@ struct PostgresSettings: Codable, Equatable {
         var grantable: Bool
     }
 
-    struct Setting: Codable, Equatable {
+    package struct Setting: Codable, Equatable {
         /// Nil: for all roles.
         var role: String?
         var name: String
@@ -212,7 +212,7 @@ extension PostgresSettings.Setting {
     }
 
     /// `"$user", public` as its names.
-    static func names(in list: String) -> [String] {
+    package static func names(in list: String) -> [String] {
         var names: [String] = []
         var rest = Substring(list)
         while true {

@@ -5,18 +5,18 @@ import LifeboatCore
 import LifeboatIO
 
 /// Version of a client program.
-struct PostgresVersion: Equatable, Comparable, CustomStringConvertible {
-    var major: Int
-    var minor: Int
+package struct PostgresVersion: Equatable, Comparable, CustomStringConvertible {
+    package var major: Int
+    package var minor: Int
 
-    static func < (left: PostgresVersion, right: PostgresVersion) -> Bool {
+    package static func < (left: PostgresVersion, right: PostgresVersion) -> Bool {
         (left.major, left.minor) < (right.major, right.minor)
     }
 
-    var description: String { "\(major).\(minor)" }
+    package var description: String { "\(major).\(minor)" }
 
     /// From `pg_dump (PostgreSQL) 15.18 (Debian 15.18-1.pgdg)`, `15.18` or `18beta1`: the first word with a digit first.
-    init?(_ text: String) {
+    package init?(_ text: String) {
         let words = text.split(whereSeparator: { $0 == " " || $0 == "\n" })
         guard let word = words.first(where: { $0.first?.isNumber == true }) else { return nil }
         let parts = word.split(separator: ".", omittingEmptySubsequences: false)
@@ -25,7 +25,7 @@ struct PostgresVersion: Equatable, Comparable, CustomStringConvertible {
         minor = parts.count > 1 ? Int(parts[1].prefix { $0.isNumber }) ?? 0 : 0
     }
 
-    init(major: Int, minor: Int = 0) {
+    package init(major: Int, minor: Int = 0) {
         self.major = major
         self.minor = minor
     }

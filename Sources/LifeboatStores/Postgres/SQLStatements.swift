@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Takes a plain SQL script apart, as pg_dumpall writes it.
-enum SQLStatements {
+package enum SQLStatements {
     /// The statements without comments and without their semicolon. Lines that start with a backslash between
     /// statements are psql's own commands and are left out.
-    static func split(_ script: String) -> [String] {
+    package static func split(_ script: String) -> [String] {
         var splitter = Splitter(bytes: Array(script.utf8))
         return splitter.statements()
     }

@@ -2,8 +2,8 @@
 
 /// Globs that leave files and folders out of a walk.
 ///
-/// A pattern without a slash is compared with the name, at any depth; one with a slash with the path below the root
-/// (a slash at its start or end changes nothing else). `*` and `?` stop at slashes, `**` does not, `**/` is any number
+/// A pattern without a slash is compared with the name, at any depth; one with a slash, also at its start, with the
+/// path below the root (a slash at its end says nothing). `*` and `?` stop at slashes, `**` does not, `**/` is any number
 /// of whole folders, `[a-z]` and `[!a-z]` are classes of bytes, a backslash takes the next byte literally. An excluded
 /// folder excludes what is below it.
 package struct ExcludePatterns: Sendable {

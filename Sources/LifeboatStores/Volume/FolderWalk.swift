@@ -86,10 +86,11 @@ final class FolderWalk: FileTreeWalk {
             let listing = frames[top].listing
             guard frames[top].segment < listing.segments.count else {
                 frames.removeLast()
+                listing.clear()
                 continue
             }
             let segment = listing.segments[frames[top].segment]
-            if frames[top].entry == 0 { reader.finish(segment) }
+            if frames[top].entry == 0 { reader.finish(segment, of: listing) }
             let index = frames[top].entry
             guard index < segment.entries.count else {
                 reader.release(segment)
@@ -99,7 +100,7 @@ final class FolderWalk: FileTreeWalk {
                 continue
             }
             frames[top].entry += 1
-            return item(segment.entries[index], segment, top)
+            return item(segment.entries[index], listing, segment, top)
         }
         return nil
     }
@@ -129,8 +130,9 @@ final class FolderWalk: FileTreeWalk {
         frames.append(Frame(listing: listing))
     }
 
-    private func item(_ found: WalkedEntry, _ segment: WalkSegment, _ frame: Int) -> FileTreeItem {
-        let listing = segment.listing
+    private func item(
+        _ found: WalkedEntry, _ listing: WalkListing, _ segment: WalkSegment, _ frame: Int
+    ) -> FileTreeItem {
         let name = listing.names.name(at: found.nameStart)
         let path = WalkRules.path(of: name, in: listing.folder.path)
         if found.failure != 0 { return unexamined(found, path) }

@@ -22,16 +22,18 @@ struct WalkedEntry: Sendable {
 final class WalkSegment: @unchecked Sendable {
     // Sendable: the results are written by the thread that moved the state to running, before it moves it to done,
     // and read by others after that; the state itself changes under the reader's lock.
-    let listing: WalkListing
     let names: Range<Int>
     fileprivate(set) var state = WorkState.waiting
     fileprivate(set) var entries: [WalkedEntry] = []
     /// The folders among the entries that are walked, in their order.
     fileprivate(set) var folders: [WalkListing] = []
 
-    init(_ listing: WalkListing, _ names: Range<Int>) {
-        self.listing = listing
-        self.names = names
+    init(_ names: Range<Int>) { self.names = names }
+
+    /// Lets the results go; the walk is past them.
+    fileprivate func clear() {
+        entries = []
+        folders = []
     }
 }
 
@@ -49,6 +51,12 @@ final class WalkListing: @unchecked Sendable {
     fileprivate(set) var isCacheFolder = false
 
     init(_ folder: TrackedFolder) { self.folder = folder }
+
+    /// Lets the names go; the walk is past them.
+    func clear() {
+        names = FolderNames()
+        segments = []
+    }
 }
 
 /// What a walk leaves out.
@@ -66,7 +74,7 @@ struct WalkRules: Sendable {
 final class ReadAhead: Sendable {
     private enum Work {
         case list(WalkListing)
-        case examine(WalkSegment)
+        case examine(WalkListing, WalkSegment)
     }
 
     private struct State {
@@ -95,7 +103,7 @@ final class ReadAhead: Sendable {
         while let work = take() {
             switch work {
             case .list(let listing): list(listing, scratch)
-            case .examine(let segment): examine(segment)
+            case .examine(let listing, let segment): examine(listing, segment)
             }
         }
     }
@@ -126,7 +134,7 @@ final class ReadAhead: Sendable {
     }
 
     /// Returns when the names of the segment are examined.
-    func finish(_ segment: WalkSegment) {
+    func finish(_ segment: WalkSegment, of listing: WalkListing) {
         let isMine = state.wait { _ -> Bool? in
             switch segment.state {
             case .done: return false
@@ -136,11 +144,12 @@ final class ReadAhead: Sendable {
                 return true
             }
         }
-        if isMine { examine(segment) }
+        if isMine { examine(listing, segment) }
     }
 
     /// The walk has taken all entries of a segment.
     func release(_ segment: WalkSegment) {
+        segment.clear()
         state.update { $0.pending -= segment.names.count }
     }
 
@@ -153,7 +162,7 @@ final class ReadAhead: Sendable {
                 case .list(let listing):
                     guard listing.state == .waiting else { continue }
                     listing.state = .running
-                case .examine(let segment):
+                case .examine(_, let segment):
                     guard segment.state == .waiting else { continue }
                     segment.state = .running
                 }
@@ -183,10 +192,10 @@ final class ReadAhead: Sendable {
         listing.failure = failure
         if names.count <= segmentLength {
             // The usual folder is examined at once, by the thread that has it open.
-            let segment = WalkSegment(listing, 0..<names.count)
+            let segment = WalkSegment(0..<names.count)
             segment.state = .running
             listing.segments = [segment]
-            let found = examineNames(segment)
+            let found = examineNames(listing, segment)
             state.update { state in
                 segment.entries = found.entries
                 segment.folders = found.folders
@@ -199,18 +208,18 @@ final class ReadAhead: Sendable {
             return
         }
         let segments = stride(from: 0, to: names.count, by: segmentLength).map { start in
-            WalkSegment(listing, start..<min(names.count, start + segmentLength))
+            WalkSegment(start..<min(names.count, start + segmentLength))
         }
         state.update { state in
             listing.segments = segments
             listing.state = .done
             guard !state.isClosed else { return }
-            for segment in segments.reversed() { state.stack.append(.examine(segment)) }
+            for segment in segments.reversed() { state.stack.append(.examine(listing, segment)) }
         }
     }
 
-    private func examine(_ segment: WalkSegment) {
-        let found = examineNames(segment)
+    private func examine(_ listing: WalkListing, _ segment: WalkSegment) {
+        let found = examineNames(listing, segment)
         state.update { state in
             segment.entries = found.entries
             segment.folders = found.folders
@@ -221,9 +230,10 @@ final class ReadAhead: Sendable {
         }
     }
 
-    private func examineNames(_ segment: WalkSegment) -> (entries: [WalkedEntry], folders: [WalkListing]) {
+    private func examineNames(
+        _ listing: WalkListing, _ segment: WalkSegment
+    ) -> (entries: [WalkedEntry], folders: [WalkListing]) {
         if segment.names.isEmpty { return ([], []) }
-        let listing = segment.listing
         var entries: [WalkedEntry] = []
         var folders: [WalkListing] = []
         entries.reserveCapacity(segment.names.count)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
-import LifeboatIO
+package import LifeboatIO
 
 /// Removes whole trees of any depth with a bounded number of open folders; follows no link and enters no mount point,
 /// so that nothing outside is touched; takes away the flags that forbid removing.
-struct TreeRemoval {
+package struct TreeRemoval {
     /// Deeper folders are moved to the top first.
     private static let deepest = 128
 
@@ -13,7 +13,7 @@ struct TreeRemoval {
     private var moved = 0
 
     /// Removes `path` and everything below it; a path that does not exist is fine.
-    static func remove(_ path: String) throws(SystemCallError) {
+    package static func remove(_ path: String) throws(SystemCallError) {
         let place = RootPlace(path)
         do throws(Errno) {
             let parent = FolderDescriptor(

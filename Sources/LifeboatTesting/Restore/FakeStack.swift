@@ -5,6 +5,7 @@ import LifeboatFormats
 import LifeboatIO
 import LifeboatRepository
 package import LifeboatRestore
+import LifeboatServices
 package import LifeboatStores
 
 /// A stack in memory with a fault at any operation: what the tests of restores exchange, kill and look at.
@@ -204,9 +205,13 @@ struct FakeStore: DataStore {
     }
 }
 
-struct FakeServices: RestoreServices {
+struct FakeServices: ServiceManager {
     static let service = "service"
     let stack: FakeStack
+
+    var subject: String { "the fake services" }
+
+    func startCommands(_ services: [String]) -> [ServiceCommand] { [] }
 
     func running(_ cancellation: Cancellation?) throws -> [String] {
         try stack.operate("ask services") { _ in }

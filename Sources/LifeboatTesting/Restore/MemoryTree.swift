@@ -85,6 +85,7 @@ package final class MemoryTree: FileTreeTarget {
 
     package func synchronize() throws { state.withLock { $0.isSynchronized = true } }
 
+    /// Removes the file when it is let go unfinished, as the contract says.
     private final class File: FileContentTarget {
         private let tree: MemoryTree
         private let entry: TreeEntry
@@ -110,8 +111,17 @@ package final class MemoryTree: FileTreeTarget {
             }
         }
 
-        func finish() throws {
+        deinit {
             tree.state.withLock { state in
+                if state.objects[entry.path]?.isFinished == false { state.objects[entry.path] = nil }
+            }
+        }
+
+        func finish() throws {
+            try tree.state.withLock { state in
+                guard state.objects[entry.path]?.bytes.count == Int(entry.contentSize ?? 0) else {
+                    throw LifeboatError("'\(String(decoding: entry.path, as: UTF8.self))' is incomplete")
+                }
                 if state.objects[entry.path]?.isFinished != false {
                     state.violations.append("a file was finished twice")
                 }

@@ -78,10 +78,10 @@ import Testing
         }
     }
 
-    private func withFolders(_ body: (_ archive: String, _ target: String) async throws -> Void) async throws {
+    private func withFolders(_ body: (_ archive: String, _ target: String) throws -> Void) throws {
         let folder = try TemporaryFolder()
         try #require(mkdir("\(folder.path)/target", 0o755) == 0)
-        do { try await body("\(folder.path)/archive", "\(folder.path)/target") } catch {
+        do { try body("\(folder.path)/archive", "\(folder.path)/target") } catch {
             try folder.remove()
             throw error
         }
@@ -91,14 +91,14 @@ import Testing
     @Test(
         .enabled(if: getuid() == 0, "owners and devices need root"),
         arguments: [ArchiveWriter.Format.tar, .tarZstandard(level: 3, threads: 2)])
-    func bsdtarExtractsEverything(format: ArchiveWriter.Format) async throws {
+    func bsdtarExtractsEverything(format: ArchiveWriter.Format) throws {
         let tree = ArchiveTree.everything()
-        try await withFolders { archive, target in
+        try withFolders { archive, target in
             #expect(try tree.write(format, to: archive) == [])
-            _ = try await OutsideTool.run(
+            _ = try OutsideTool.run(
                 "bsdtar", ["--numeric-owner", "-S", "--acls", "--xattrs", "-xpf", archive, "-C", target])
             try compare(tree, target, format)
-            let attributes = try await OutsideTool.run("getfattr", ["-d", "-e", "hex", "\(target)/docs/text"])
+            let attributes = try OutsideTool.run("getfattr", ["-d", "-e", "hex", "\(target)/docs/text"])
             #expect(attributes.lines.contains("user.binary=0x00013d0aff"))
             #expect(attributes.lines.contains("user.comment=0x61206e6f7465"))
         }
@@ -107,21 +107,21 @@ import Testing
     @Test(
         .enabled(if: getuid() == 0, "owners and devices need root"),
         arguments: [ArchiveWriter.Format.tar, .tarZstandard(level: 1, threads: 1)])
-    func gnuTarExtractsEverything(format: ArchiveWriter.Format) async throws {
+    func gnuTarExtractsEverything(format: ArchiveWriter.Format) throws {
         let tree = ArchiveTree.everything()
-        try await withFolders { archive, target in
+        try withFolders { archive, target in
             try tree.write(format, to: archive)
             let options = [
                 "--numeric-owner", "--xattrs", "--warning=no-unknown-keyword", "-xpf", archive, "-C", target,
             ]
-            _ = try await OutsideTool.run("tar", (format == .tar ? [] : ["--zstd"]) + options)
+            _ = try OutsideTool.run("tar", (format == .tar ? [] : ["--zstd"]) + options)
             try compare(tree, target, format)
-            let attributes = try await OutsideTool.run("getfattr", ["-d", "-e", "hex", "\(target)/docs/text"])
+            let attributes = try OutsideTool.run("getfattr", ["-d", "-e", "hex", "\(target)/docs/text"])
             #expect(attributes.lines.contains("user.binary=0x00013d0aff"))
         }
     }
 
-    @Test func unzipExtractsFilesFoldersAndLinks() async throws {
+    @Test func unzipExtractsFilesFoldersAndLinks() throws {
         var tree = ArchiveTree()
         var random = SplitMix64(seed: 41)
         tree.add("docs", .directory, mode: 0o750)
@@ -134,22 +134,22 @@ import Testing
         tree.add("docs/text", .file, mode: 0o755, data: Array(String(repeating: "text ", count: 1000).utf8))
         tree.add("docs/umlaut-\u{E4}", .file, mode: 0o644, data: [])
         tree.add("fifo", .fifo, mode: 0o644)
-        try await withFolders { archive, target in
+        try withFolders { archive, target in
             #expect(try tree.write(.zip, to: archive) == [])
-            _ = try await OutsideTool.run("unzip", ["-q", "-K", archive, "-d", target])
+            _ = try OutsideTool.run("unzip", ["-q", "-K", archive, "-d", target])
             // unzip names files by the locale; Python by what the archive says.
             var plain = tree
             plain.entries.removeAll { $0.item.path.contains { $0 > 0x7F } }
             try compare(plain, target, .zip)
             let script =
                 "import sys,zipfile;z=zipfile.ZipFile(sys.argv[1]);print(z.testzip());print(ascii(z.namelist()))"
-            let python = try await OutsideTool.run("python3", ["-c", script, archive])
+            let python = try OutsideTool.run("python3", ["-c", script, archive])
             let names = "['docs/', 'docs/large', 'docs/link', 'docs/sparse', 'docs/text', 'docs/umlaut-\\xe4']"
             #expect(python.lines == ["None", names])
         }
     }
 
-    @Test func accessControlListsAndFileFlagsAreThere() async throws {
+    @Test func accessControlListsAndFileFlagsAreThere() throws {
         func list(_ entries: [(tag: UInt8, permissions: UInt8, id: UInt32)]) -> [UInt8] {
             entries.reduce(into: [2, 0, 0, 0]) { bytes, entry in
                 bytes += [entry.tag, 0, entry.permissions, 0]
@@ -168,15 +168,15 @@ import Testing
         }
         // FS_NODUMP_FL.
         tree.add("skipped", .file, mode: 0o644, data: [1]) { $0.fileFlags = 0x40 }
-        try await withFolders { archive, target in
+        try withFolders { archive, target in
             #expect(try tree.write(.tar, to: archive) == [])
             let bytes = try contents(Array(archive.utf8))
             let records = String(decoding: bytes, as: UTF8.self).split(separator: "\n")
             #expect(records.contains { $0.contains("SCHILY.acl.access=") && $0.contains("user:1001:r-x") })
             #expect(records.contains { $0.contains("SCHILY.acl.default=") && $0.contains("user:1001:rwx") })
             #expect(records.contains { $0.contains("SCHILY.fflags=nodump") })
-            _ = try await OutsideTool.run("bsdtar", ["--numeric-owner", "--acls", "-xpf", archive, "-C", target])
-            let facl = try await OutsideTool.run("getfacl", ["-n", "-p", "-E", "\(target)/shared"])
+            _ = try OutsideTool.run("bsdtar", ["--numeric-owner", "--acls", "-xpf", archive, "-C", target])
+            let facl = try OutsideTool.run("getfacl", ["-n", "-p", "-E", "\(target)/shared"])
             for line in [
                 "user::rwx", "user:1001:r-x", "group::r--", "group:2002:rw-", "mask::rw-", "other::---",
                 "default:user:1001:rwx", "default:group::r-x", "default:other::r--",

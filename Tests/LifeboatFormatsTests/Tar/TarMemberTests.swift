@@ -68,7 +68,7 @@ import Testing
         }
     }
 
-    @Test func zstdAndTarReadFramesOfMembers() async throws {
+    @Test func zstdAndTarReadFramesOfMembers() throws {
         let (archive, data) = try members()
         // As a pack is cut: some members compressed, some in raw frames, the end marker in the last frame.
         let ranges = try read(archive).members.map { member in
@@ -80,9 +80,9 @@ import Testing
             pack += number % 2 == 0 ? try compressed(member) : rawFrame(member)
         }
         pack += try compressed(Self.endMarker)
-        let tar = try await OutsideTool.run("zstd", ["-dcq"], input: pack).standardOutput
+        let tar = try OutsideTool.run("zstd", ["-dcq"], input: pack).standardOutput
         #expect(tar == archive + Self.endMarker)
-        let listing = try await OutsideTool.run("tar", ["--numeric-owner", "--utc", "-tvf", "-"], input: tar)
+        let listing = try OutsideTool.run("tar", ["--numeric-owner", "--utc", "-tvf", "-"], input: tar)
         #expect(listing.standardError == "")
         #expect(listing.lines.count == data.count)
         for (number, line) in listing.lines.enumerated() {
@@ -90,9 +90,9 @@ import Testing
             #expect(
                 fields == ["-rw-r--r--", "0/0", "\(Self.sizes[number])", "1970-01-01", "00:00", digest(number).hex])
         }
-        let last = try await OutsideTool.run("tar", ["-xOf", "-", digest(6).hex], input: tar)
+        let last = try OutsideTool.run("tar", ["-xOf", "-", digest(6).hex], input: tar)
         #expect(last.standardOutput == data[6])
-        let names = try await OutsideTool.run("bsdtar", ["-tf", "-"], input: pack)
+        let names = try OutsideTool.run("bsdtar", ["-tf", "-"], input: pack)
         #expect(names.lines == data.indices.map { digest($0).hex })
     }
 

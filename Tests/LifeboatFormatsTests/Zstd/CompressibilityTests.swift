@@ -27,7 +27,7 @@ import Testing
         }
     }
 
-    @Test func compressedTextDoes() async throws {
+    @Test func compressedTextDoes() throws {
         var generator = SplitMix64(seed: 7)
         // Rows of a table: numbers of different lengths, some repeated.
         let text = (0..<60_000).map { row in
@@ -35,7 +35,7 @@ import Testing
             return "\(row)\t\(value)\tchunk \(UInt32.random(in: 0..<90_000, using: &generator))\tready\n"
         }.joined()
         for (tool, arguments) in [("gzip", ["-c"]), ("zstd", ["-cq", "-10"]), ("xz", ["-c", "-1"])] {
-            let data = try await OutsideTool.run(tool, arguments, input: Array(text.utf8)).standardOutput
+            let data = try OutsideTool.run(tool, arguments, input: Array(text.utf8)).standardOutput
             let (size, verdict) = (data.count, savesTooLittle(data))
             #expect(size > 400_000 && verdict, "\(tool)")
         }

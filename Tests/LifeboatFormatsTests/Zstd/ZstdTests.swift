@@ -71,31 +71,31 @@ private func kind(_ body: () throws -> Void) -> FormatError.Kind? {
         #expect(try frameSize(frame + [1, 2, 3]) == frame.count)
     }
 
-    @Test func zstdAcceptsRawFramesAlone() async throws {
+    @Test func zstdAcceptsRawFramesAlone() throws {
         for size in Self.sizes {
             var generator = SplitMix64(seed: UInt64(size))
             let data = generator.bytes(size)
             let frame = rawFrame(data)
-            _ = try await OutsideTool.run("zstd", ["-t", "-q", "-"], input: frame)
-            #expect(try await OutsideTool.run("zstd", ["-dcq"], input: frame).standardOutput == data)
+            _ = try OutsideTool.run("zstd", ["-t", "-q", "-"], input: frame)
+            #expect(try OutsideTool.run("zstd", ["-dcq"], input: frame).standardOutput == data)
         }
     }
 
-    @Test func zstdReadsCompressedAndRawFramesInOneFile() async throws {
+    @Test func zstdReadsCompressedAndRawFramesInOneFile() throws {
         var generator = SplitMix64(seed: 1)
         let noise = generator.bytes(300_000)
         let text = Self.text(200_000)
         let file = try compressed(text) + rawFrame(noise) + compressed([]) + rawFrame([]) + compressed(noise)
-        #expect(try await OutsideTool.run("zstd", ["-dcq"], input: file).standardOutput == text + noise + noise)
+        #expect(try OutsideTool.run("zstd", ["-dcq"], input: file).standardOutput == text + noise + noise)
     }
 
-    @Test func readsWhatZstdWrites() async throws {
+    @Test func readsWhatZstdWrites() throws {
         let data = Self.text(500_000)
         // A file, so that the tool knows the content size; its frame has a checksum too.
         let folder = try TemporaryFolder()
         defer { try? folder.remove() }
         try data.withUnsafeBytes { _ = try AtomicFile.write([$0], to: "\(folder.path)/data") }
-        let frame = try await OutsideTool.run("zstd", ["-cq", "\(folder.path)/data"]).standardOutput
+        let frame = try OutsideTool.run("zstd", ["-cq", "\(folder.path)/data"]).standardOutput
         #expect(try decompressed(frame, count: data.count) == data)
     }
 
@@ -157,8 +157,8 @@ private func kind(_ body: () throws -> Void) -> FormatError.Kind? {
         #expect(kind { _ = try decompressed(skippable + frame, count: data.count) } == .damaged)
     }
 
-    @Test func framesWithoutContentSizeAreRefused() async throws {
-        let frame = try await OutsideTool.run("zstd", ["-cq"], input: Self.text(100)).standardOutput
+    @Test func framesWithoutContentSizeAreRefused() throws {
+        let frame = try OutsideTool.run("zstd", ["-cq"], input: Self.text(100)).standardOutput
         #expect(kind { _ = try decompressed(frame, count: 100) } == .unsupported)
     }
 

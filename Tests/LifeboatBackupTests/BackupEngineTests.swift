@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LifeboatBackup
+import LifeboatCore
+import LifeboatFormats
+import LifeboatIO
+import LifeboatRepository
+import LifeboatStorage
+import LifeboatStores
+import LifeboatTesting
+import Testing
+
+@Suite struct BackupEngineTests {
+    @Test func aFolderComesBackAsItWas() throws {
+        let fixture = try BackupFixture()
+        defer { fixture.remove() }
+        try fixture.fill(seed: 1)
+        let outcome = try fixture.backUp()
+        #expect(outcome.problems.isEmpty)
+        #expect(outcome.snapshot.manifest.complete)
+        #expect(try fixture.restoredEqualsSource())
+        #expect(try fixture.findings() == [])
+    }
+
+    @Test func theSecondRunReadsAndStoresNothingUnchanged() throws {
+        let fixture = try BackupFixture()
+        defer { fixture.remove() }
+        try fixture.fill(seed: 2)
+        let first = try fixture.backUp()
+        // Facts of files written a moment before the first run are not trusted: the second run settles them.
+        SystemClock().sleep(seconds: 0.1)
+        _ = try fixture.backUp()
+        let third = try fixture.backUp()
+        #expect(third.files.unchanged == third.files.total)
+        #expect(third.files.total == first.files.total)
+        #expect(third.statistics.chunksNew == 0)
+        #expect(third.snapshot.manifest.sequence == 3)
+        #expect(third.snapshot.manifest.previous == third.previous?.id)
+        #expect(try fixture.restoredEqualsSource())
+    }
+
+    @Test func changesAreCounted() throws {
+        let fixture = try BackupFixture()
+        defer { fixture.remove() }
+        try fixture.fill(seed: 3)
+        SystemClock().sleep(seconds: 0.1)
+        _ = try fixture.backUp()
+        try fixture.write(Array("changed\n".utf8), to: "docs/1/1.txt")
+        try fixture.write(Array("new\n".utf8), to: "docs/1/new.txt")
+        try FileTree.remove("\(fixture.source)/docs/2")
+        let second = try fixture.backUp()
+        #expect(second.files.new == 1)
+        // The file, its folder, and the folder that lost one.
+        #expect(second.files.changed == 3)
+        #expect(second.files.removed == 7)
+        #expect(try fixture.restoredEqualsSource())
+    }
+
+    @Test func aFailingComponentLeavesTheOthersWhole() throws {
+        let fixture = try BackupFixture()
+        defer { fixture.remove() }
+        try fixture.fill(seed: 4)
+        let outcome = try fixture.backUp([
+            BackupComponent(name: "gone", store: VolumeStore(path: "\(fixture.source)/gone"), source: "gone"),
+            BackupComponent(name: "files", store: VolumeStore(path: fixture.source), source: fixture.source),
+        ])
+        #expect(outcome.problems.count == 1)
+        #expect(!outcome.snapshot.manifest.complete)
+        #expect(outcome.snapshot.manifest.component("files")?.isComplete == true)
+        #expect(outcome.snapshot.manifest.component("gone")?.isComplete == false)
+        #expect(throws: LifeboatError.self) { try SnapshotCatalog(fixture.repository).find("latest") }
+    }
+
+    @Test func aCancelledBackupLeavesNoSnapshot() throws {
+        let fixture = try BackupFixture()
+        defer { fixture.remove() }
+        try fixture.fill(seed: 5)
+        let cancellation = Cancellation()
+        cancellation.cancel()
+        let error = #expect(throws: LifeboatError.self) { try fixture.backUp(cancellation: cancellation) }
+        #expect(error?.exitCode == .interrupted)
+        #expect(try SnapshotCatalog(fixture.repository).snapshots.isEmpty)
+        _ = try fixture.backUp()
+        #expect(try fixture.restoredEqualsSource())
+    }
+
+    /// Lets the nth operation on the repository fail, before or after its effect, for n = 1, 2, … until a run succeeds.
+    /// After each: the repository is sound, the snapshot before it restores, and the next run works.
+    @Test(arguments: [true, false])
+    func aFailureAtAnyOperationLosesNothing(beforeItsEffect: Bool) throws {
+        let fixture = try BackupFixture()
+        defer { fixture.remove() }
+        try fixture.fill(seed: 6)
+        _ = try fixture.backUp()
+        try fixture.keepRepository()
+        var failures = 0
+        for attempt in 1...200 {
+            // Every attempt starts from the same repository, so that it makes the same calls.
+            try fixture.bringRepositoryBack()
+            try fixture.write(Array("state \(attempt)\n".utf8), to: "docs/changing.txt")
+            let faulty = FaultInjectingStore(fixture.store)
+            let repository = try Repository.open(faulty, cacheRoot: "\(fixture.folder.path)/cache")
+            faulty.inject(beforeItsEffect ? .failBefore(.full) : .failAfter(.transient), at: attempt)
+            let before = try SnapshotCatalog(fixture.repository).snapshots.count
+            var threw = false
+            do { _ = try fixture.backUp(into: repository) } catch { threw = true }
+            let after = try SnapshotCatalog(fixture.repository).snapshots.count
+            #expect(threw || after == before + 1)
+            if faulty.firedFaults == 0 {
+                #expect(!threw)
+                break
+            }
+            failures += 1
+            #expect(try fixture.findings() == [])
+            _ = try fixture.backUp()
+            #expect(try fixture.restoredEqualsSource())
+        }
+        #expect(failures > 5 && failures < 200)
+    }
+
+    @Test func aWrongIndexEntryOfAMissingPackIsHealedByTheNextBackup() throws {
+        let fixture = try BackupFixture()
+        defer { fixture.remove() }
+        try fixture.fill(seed: 7)
+        SystemClock().sleep(seconds: 0.1)
+        _ = try fixture.backUp()
+        for pack in try fixture.store.listAll(prefix: RepositoryLayout.packPrefix) {
+            _ = try fixture.store.delete(pack.key)
+        }
+        let second = try fixture.backUp()
+        #expect(second.problems.isEmpty)
+        #expect(try fixture.restoredEqualsSource())
+    }
+}
