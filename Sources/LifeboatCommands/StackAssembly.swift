@@ -99,7 +99,8 @@ struct StackAssembly {
         return RestoreStack(
             name: policy.stack, stores: stores, services: services,
             allServices: services == nil ? [] : [CommandServices.service],
-            health: checks.isEmpty ? nil : StackHealth(checks: checks, waiter: HealthWaiter(clock: session.context.clock)))
+            health: checks.isEmpty
+                ? nil : StackHealth(checks: checks, waiter: HealthWaiter(clock: session.context.clock)))
     }
 
     /// Nil: the policy names no services.

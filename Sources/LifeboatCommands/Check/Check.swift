@@ -37,7 +37,8 @@ struct Check: LifeboatCommand {
         var causes = [problem.reason]
         if !problem.snapshots.isEmpty {
             causes.append(
-                "it affects \(counted(problem.snapshots.count, "snapshot")): \(problem.snapshots.joined(separator: ", "))")
+                "it affects \(counted(problem.snapshots.count, "snapshot")): \(problem.snapshots.joined(separator: ", "))"
+            )
         }
         causes += problem.paths.map { "it affects '\($0)'" }
         let more = problem.pathCount - UInt64(problem.paths.count)

@@ -114,7 +114,8 @@ private struct SparseOutput {
             }
             if read == 0 {
                 guard count == nil else {
-                    throw LifeboatError("the content of the file is shorter than it should be", exitCode: .damagedRepository)
+                    throw LifeboatError(
+                        "the content of the file is shorter than it should be", exitCode: .damagedRepository)
                 }
                 return
             }

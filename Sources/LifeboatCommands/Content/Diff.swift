@@ -9,7 +9,8 @@ import LifeboatRepository
 struct Diff: LifeboatCommand {
     static let configuration = CommandConfiguration(
         commandName: "diff", abstract: "Tell what changed between two snapshots.",
-        discussion: "Lines start with '+' (added), '-' (removed), 'M' (other content), 'T' (another kind of object) and, "
+        discussion:
+            "Lines start with '+' (added), '-' (removed), 'M' (other content), 'T' (another kind of object) and, "
             + "with --attributes, 'a' (the same content with another mode, owner, time or attribute).")
 
     @Argument(help: "The older snapshot.")

@@ -22,7 +22,8 @@ struct Export: LifeboatCommand {
         help: ArgumentHelp("Only this component (repeatable).", valueName: "name"))
     var component: [String] = []
 
-    @Option(name: .long, help: ArgumentHelp("tar, tar.zst or zip; else by the name of the output.", valueName: "format"))
+    @Option(
+        name: .long, help: ArgumentHelp("tar, tar.zst or zip; else by the name of the output.", valueName: "format"))
     var format: ExportFormat?
 
     @Option(
@@ -201,7 +202,8 @@ private struct ArchiveExport {
     private mutating func leaveOut(_ name: String, _ causes: [String]) throws {
         missing += 1
         try session.problem(
-            LifeboatError("'\(name)' is not, or not surely, whole in the archive", causes: causes, exitCode: .incomplete))
+            LifeboatError(
+                "'\(name)' is not, or not surely, whole in the archive", causes: causes, exitCode: .incomplete))
     }
 }
 

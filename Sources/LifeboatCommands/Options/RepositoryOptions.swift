@@ -27,7 +27,8 @@ struct RepositoryOptions: ParsableArguments {
         name: .long,
         help: ArgumentHelp(
             "Folder for local copies of indexes.",
-            discussion: "Else LIFEBOAT_CACHE, else $XDG_CACHE_HOME/lifeboat or ~/.cache/lifeboat.", valueName: "folder"))
+            discussion: "Else LIFEBOAT_CACHE, else $XDG_CACHE_HOME/lifeboat or ~/.cache/lifeboat.", valueName: "folder")
+    )
     var cache: String?
 
     /// Where the repository is: flag, environment, policy, in this order.
@@ -62,7 +63,7 @@ struct RepositoryOptions: ParsableArguments {
         let store: LocalFolderStore
         do {
             store = try LocalFolderStore(opening: location)
-        } catch where error.kind == .notFound {
+        } catch  where error.kind == .notFound {
             throw RepositoryError.absent(location)
         } catch {
             throw error.lifeboatError.wrapped("cannot open the repository '\(location)'")

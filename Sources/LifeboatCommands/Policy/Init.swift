@@ -10,7 +10,8 @@ import LifeboatRepository
 struct Init: LifeboatCommand {
     static let configuration = CommandConfiguration(
         commandName: "init", abstract: "Write a commented policy to start from.",
-        discussion: "An existing file is never replaced. The policy is valid as it is written; edit it, then create the "
+        discussion:
+            "An existing file is never replaced. The policy is valid as it is written; edit it, then create the "
             + "repository it names with 'lifeboat repository init'.")
 
     @Option(name: .long, help: ArgumentHelp("The file to write.", valueName: "file"))

@@ -61,9 +61,10 @@ package final class ProgressPrinter: ProgressSink {
 
     /// Moves the clock of the display while nothing is reported; ends by itself after `finish`.
     private func startTicker() {
-        _ = BlockingThread<Void>(name: "progress", stackSize: 256 << 10) { [weak self, clock] in
+        _ = BlockingThread<Void>(name: "progress", stackSize: 256 << 10) { [weak self] in
             while true {
-                clock.sleep(seconds: 0.5)
+                // Real time, whatever clock the times that are shown come from.
+                SystemClock().sleep(seconds: 0.5)
                 guard let self, self.tick() else { return }
             }
         }

@@ -50,7 +50,8 @@ struct LooseRun {
         for path in paths {
             guard case .tree(let tree, let place) = try places.place(path) else {
                 throw LifeboatError(
-                    "'\(path)' is not a path of a volume", hint: "Write a stream with 'lifeboat cat'.", exitCode: .usage)
+                    "'\(path)' is not a path of a volume", hint: "Write a stream with 'lifeboat cat'.", exitCode: .usage
+                )
             }
             guard component == nil || component == tree.component.name else {
                 throw LifeboatError(

@@ -73,10 +73,11 @@ enum PendingWork {
         for outcome in outcomes {
             guard outcome.problems.isEmpty else {
                 throw LifeboatError(
-                    "restore '\(outcome.id)' of stack '\(outcome.stack)' was cut off and cannot be \(outcome.decision.word)",
+                    "restore '\(outcome.id)' of stack '\(outcome.stack)' was cut off, and cannot be put right",
                     causes: outcome.problems, hint: "Correct the cause, then run 'lifeboat restore --resume'.")
             }
-            session.note("restore '\(outcome.id)' of stack '\(outcome.stack)' was cut off: it was \(outcome.decision.word)")
+            session.note(
+                "restore '\(outcome.id)' of stack '\(outcome.stack)' was cut off: it was \(outcome.decision.word)")
         }
         return outcomes
     }

@@ -109,7 +109,8 @@ struct Restore: LifeboatCommand {
                     hint: "Only a restore with --keep-old can be rolled back after it succeeded.")
             }
             if !yes {
-                let question = "This brings back the data from before restore '\(last.plan.id)'. Type the name of the stack: "
+                let question =
+                    "This brings back the data from before restore '\(last.plan.id)'. Type the name of the stack: "
                 guard session.canAsk else { throw Self.cannotAsk("rollback") }
                 guard try session.ask(question) == assembly.policy.stack else {
                     throw LifeboatError(

@@ -33,7 +33,8 @@ package struct BinaryRunner: LifeboatRunner {
 
     /// Starts it, for tests that send signals or watch. End it with `wait`.
     package func start(
-        _ arguments: [String], environment: [String: String] = [:], input: String = "", in workingDirectory: String = "/"
+        _ arguments: [String], environment: [String: String] = [:], input: String = "",
+        in workingDirectory: String = "/"
     ) throws -> RunningLifeboat {
         let folder = try TemporaryFolder(prefix: "lifeboat-run-")
         try AtomicFile.write(input, to: "\(folder.path)/stdin")
@@ -81,7 +82,7 @@ package struct RunningLifeboat: Sendable {
     package func send(_ signal: Int32) -> Bool { kill(process, signal) == 0 }
 
     /// Standard output so far.
-    package func outputSoFar() throws -> [UInt8] { try Self.read("\(folder.path)/stdout") }
+    package func outputSoFar() throws -> [UInt8] { try TextFile.read("\(folder.path)/stdout") }
 
     /// Waits for the end; once.
     package func wait() throws -> LifeboatRun {
@@ -92,21 +93,10 @@ package struct RunningLifeboat: Sendable {
         let signal = status & 0x7F
         let run = LifeboatRun(
             exit: signal == 0 ? (status >> 8) & 0xFF : 128 + signal,
-            standardOutput: try Self.read("\(folder.path)/stdout"),
-            standardError: try Self.read("\(folder.path)/stderr"))
+            standardOutput: try TextFile.read("\(folder.path)/stdout"),
+            standardError: try TextFile.read("\(folder.path)/stderr"))
         try folder.remove()
         return run
-    }
-
-    private static func read(_ path: String) throws -> [UInt8] {
-        let file = try OwnedDescriptor.open(path, O_RDONLY)
-        var bytes: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 1 << 16)
-        while true {
-            let count = try buffer.withUnsafeMutableBytes { try DescriptorIO.read(file.raw, into: $0, path) }
-            if count == 0 { return bytes }
-            bytes += buffer[..<count]
-        }
     }
 }
 

@@ -37,7 +37,8 @@ package protocol LifeboatRunner: Sendable {
 
 extension LifeboatRunner {
     package func run(
-        _ arguments: [String], environment: [String: String] = [:], input: String = "", in workingDirectory: String = "/"
+        _ arguments: [String], environment: [String: String] = [:], input: String = "",
+        in workingDirectory: String = "/"
     ) throws -> LifeboatRun {
         try run(arguments, environment: environment, input: input, workingDirectory: workingDirectory)
     }
