@@ -3,7 +3,7 @@
 import Glibc
 package import LifeboatCore
 
-/// The process runner over Linux itself. See docs/decisions/processes.md for why it makes its children on its own.
+/// The process runner over Linux itself. See docs/decisions/0005-child-processes.md for why it makes its children on its own.
 package struct SystemProcessRunner: ProcessRunner {
     /// Seconds between SIGTERM and SIGKILL for a child that missed its deadline or was cancelled.
     private let grace: Double
