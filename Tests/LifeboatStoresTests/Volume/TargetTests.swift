@@ -180,7 +180,7 @@ import Testing
                             _ = try? target.create(entry("f\(folder % 40)", .directory))
                             _ = try? target.create(entry("f\(folder % 40)/sub\(folder)", .directory))
                         }
-                        for file in 0..<4000 {
+                        for file in 0..<2000 {
                             try? write("x", entry("f\(file % 40)/x\(file)"), target)
                             try? write("x", entry("f\(file % 40)/sub\(file % 400)/x\(file)"), target)
                         }
