@@ -59,13 +59,15 @@ static inline long lifeboat_getdents(int folder, void *buffer, size_t size) {
     return syscall(SYS_getdents64, folder, buffer, size);
 }
 
-/// openat2(2) that cannot leave `folder` and passes no symbolic link.
-static inline int lifeboat_open_beneath(int folder, const char *path, int flags, unsigned int mode) {
+/// openat2(2) that cannot leave `folder` and passes no symbolic link; with `same_volume` no mount point either.
+static inline int lifeboat_open_beneath(
+    int folder, const char *path, int flags, unsigned int mode, int same_volume) {
     struct open_how how;
     memset(&how, 0, sizeof how);
     how.flags = (uint64_t)(unsigned int)flags;
     how.mode = mode;
     how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+    if (same_volume) how.resolve |= RESOLVE_NO_XDEV;
     return (int)syscall(SYS_openat2, folder, path, &how, sizeof how);
 }
 

@@ -9,12 +9,12 @@ struct Lifeboat: ParsableCommand {
         abstract: "Back up a self-hosted stack, and prove that it comes back.",
         version: "lifeboat \(LifeboatProgram.version)",
         groupedSubcommands: [
-            CommandGroup(name: "Setting up:", subcommands: [Init.self, RepositoryNoun.self]),
-            CommandGroup(name: "Backing up:", subcommands: [Check.self]),
+            CommandGroup(name: "Setting-up", subcommands: [Init.self, RepositoryNoun.self]),
+            CommandGroup(name: "Backup", subcommands: [Check.self]),
             CommandGroup(
-                name: "Looking into snapshots:",
+                name: "Snapshot",
                 subcommands: [
-                    Snapshots.self, Show.self, List.self, Find.self, Diff.self, Cat.self,
+                    Snapshots.self, Show.self, List.self, Find.self, Diff.self, Cat.self, Export.self,
                 ])
         ])
 }

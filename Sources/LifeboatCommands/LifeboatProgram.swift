@@ -41,7 +41,7 @@ package enum LifeboatProgram {
                 return parsingEnded(error, arguments, context)
             }
         }
-        let session = CommandSession(context, command.output, dataOnOutput: command.writesData)
+        let session = CommandSession(context, command.output.style, dataOnOutput: command.writesData)
         return finish(session) { try command.run(session) }
     }
 
@@ -73,8 +73,7 @@ package enum LifeboatProgram {
     private static func parsingEnded(
         _ error: any Error, _ arguments: [String], _ context: CommandContext
     ) -> ExitCode {
-        let options = OutputOptions.guess(from: arguments)
-        let session = CommandSession(context, options)
+        let session = CommandSession(context, OutputStyle(guessing: arguments))
         return finish(session) {
             if Lifeboat.exitCode(for: error).isSuccess {
                 let columns = min(context.terminal.columns, 100)
@@ -94,15 +93,6 @@ private struct PlainText: OutputRendering {
     let text: String
 }
 
-extension OutputOptions {
-    /// What the command line asks for, when it could not be parsed.
-    fileprivate static func guess(from arguments: [String]) -> OutputOptions {
-        var options = OutputOptions()
-        options.json = arguments.prefix { $0 != "--" }.contains("--json")
-        return options
-    }
-}
-
 /// ArgumentParser's complaints in the form of ours.
 enum UsageErrors {
     static func convert(_ error: any Error, _ arguments: [String]) -> LifeboatError {
@@ -114,12 +104,24 @@ enum UsageErrors {
         if message.hasSuffix(".") { message.removeLast() }
         message = message.prefix(1).lowercased() + message.dropFirst()
         let command = commandName(arguments)
+        if let first = unknownCommand(arguments, after: command) {
+            message = "there is no command '\(first)'"
+        }
         return LifeboatError(message, causes: causes, hint: "See '\(command) --help'.", exitCode: .usage)
     }
 
     /// Our own error, thrown by a `validate`.
     private static func validationCause(_ error: any Error) -> LifeboatError? {
         error as? LifeboatError
+    }
+
+    /// The word that stands where a command was expected.
+    private static func unknownCommand(_ arguments: [String], after command: String) -> String? {
+        let depth = command.split(separator: " ").count - 1
+        guard depth < arguments.count, !arguments[depth].hasPrefix("-"), depth == 0 || arguments[0] == "repository",
+            depth < 2
+        else { return nil }
+        return arguments[depth]
     }
 
     /// `lifeboat repository init`: the words of the command line that name commands.

@@ -30,12 +30,13 @@ package func openDescriptor(
     }
 }
 
-/// openat2(2): `path` is resolved below `folder` and may pass no symbolic link. The caller owns the descriptor.
+/// openat2(2): `path` is resolved below `folder` and may pass no symbolic link, with `sameVolume` no mount point either
+/// (EXDEV). The caller owns the descriptor.
 package func openBeneath(
-    _ folder: Int32, _ path: UnsafePointer<CChar>, _ flags: Int32, mode: UInt32
+    _ folder: Int32, _ path: UnsafePointer<CChar>, _ flags: Int32, mode: UInt32, sameVolume: Bool = false
 ) throws(Errno) -> Int32 {
     while true {
-        let descriptor = lifeboat_open_beneath(folder, path, flags | O_CLOEXEC, mode)
+        let descriptor = lifeboat_open_beneath(folder, path, flags | O_CLOEXEC, mode, sameVolume ? 1 : 0)
         if descriptor >= 0 { return descriptor }
         // EAGAIN: something was renamed at the same time, so that `..` could not be proven safe.
         if errno != EINTR, errno != EAGAIN { throw Errno(errno) }

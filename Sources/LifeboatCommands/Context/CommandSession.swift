@@ -8,12 +8,12 @@ import LifeboatIO
 final class CommandSession {
     let context: CommandContext
     let progress: ProgressPrinter
-    private let options: OutputOptions
+    private let options: OutputStyle
     /// Standard output carries data (`cat`, `export --output -`): messages go to standard error.
     private let dataOnOutput: Bool
     private let results: ResultWriter
 
-    init(_ context: CommandContext, _ options: OutputOptions, dataOnOutput: Bool = false) {
+    init(_ context: CommandContext, _ options: OutputStyle, dataOnOutput: Bool = false) {
         self.context = context
         self.options = options
         self.dataOnOutput = dataOnOutput

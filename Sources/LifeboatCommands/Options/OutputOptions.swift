@@ -9,4 +9,22 @@ struct OutputOptions: ParsableArguments {
 
     @Flag(name: [.short, .long], help: "Print problems only.")
     var quiet = false
+
+    var style: OutputStyle { OutputStyle(json: json, quiet: quiet) }
+}
+
+/// How results and problems are printed.
+struct OutputStyle: Sendable, Equatable {
+    var json = false
+    var quiet = false
+
+    init(json: Bool, quiet: Bool) {
+        self.json = json
+        self.quiet = quiet
+    }
+
+    /// What a command line asks for that could not be parsed.
+    init(guessing arguments: [String]) {
+        json = arguments.prefix { $0 != "--" }.contains("--json")
+    }
 }

@@ -71,7 +71,7 @@ final class ChunkWorker {
     /// The zstd frame of `source`, in `encoded`: compressed when that saves something, else raw blocks.
     private func encode(_ source: UnsafeRawBufferPointer) throws -> UnsafeRawBufferPointer {
         let rawSize = RawZstdFrame.size(of: source.count)
-        if !Compressibility.looksIncompressible(source) {
+        if !Compressibility.savesTooLittle(source) {
             let size = try compressor.compress(source, into: encoded)
             if size < rawSize - rawSize / 64 { return UnsafeRawBufferPointer(rebasing: encoded[..<size]) }
         }

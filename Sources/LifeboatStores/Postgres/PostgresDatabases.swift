@@ -87,7 +87,7 @@ struct PostgresDatabases {
             } catch let error as PostgresError {
                 _ = try? connection.execute("ROLLBACK", subject: subject)
                 // A session that came in between, or one that takes long to end (the server itself waits 5 s).
-                guard error.sqlState == "55006" /* object_in_use */, attempt < 4 else { throw error }
+                guard error.sqlState == SQLState.objectInUse, attempt < 4 else { throw error }
             }
         }
     }

@@ -96,6 +96,7 @@ enum SQLState {
     static let duplicateObject = "42710"
     static let tooManyConnections = "53300"
     static let diskFull = "53100"
+    static let objectInUse = "55006"
+    static let invalidParameterValue = "22023"
     static let cannotConnectNow = "57P03"
-    static let queryCanceled = "57014"
 }

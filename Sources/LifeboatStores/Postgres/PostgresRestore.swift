@@ -107,7 +107,7 @@ extension PostgresStore {
                 CREATE COLLATION pg_temp.lifeboat_check (LC_COLLATE = \(try connection.literal(collate)),
                 LC_CTYPE = \(try connection.literal(ctype)))
                 """)
-        } catch let error as PostgresError where error.sqlState == "22023" /* invalid_parameter_value */ {
+        } catch let error as PostgresError where error.sqlState == SQLState.invalidParameterValue {
             throw LifeboatError(
                 "cannot restore \(subject)",
                 causes: ["the server's host has no locale '\(collate)'"]

@@ -14,10 +14,10 @@ extension PostgresStore {
             throw LifeboatError(
                 "cannot swap \(subject)", causes: ["the restored database '\(databases.staged)' does not exist"])
         }
-        guard live == databases.liveID else {
+        guard live == nil || live == databases.liveID else {
             throw LifeboatError(
                 "cannot swap \(subject)",
-                causes: ["it was \(live == nil ? "dropped" : "created or replaced") since the restore was planned"],
+                causes: ["it was created or replaced since the restore was planned"],
                 hint: "Run the restore again; this one's data is in database '\(databases.staged)'.")
         }
         guard live != nil else {

@@ -28,8 +28,9 @@ package final class PostgresCluster: Sendable {
     package static var shouldRun: Bool { installedBinaries != nil || getenv("CI") != nil }
     package static let skipReason = "needs PostgreSQL (apt-get install postgresql)"
 
-    /// The folder of the newest server of the Debian packages.
+    /// The folder of the server to test with: `LIFEBOAT_TEST_POSTGRES`, else the newest of the Debian packages.
     package static let installedBinaries: String? = {
+        if let folder = getenv("LIFEBOAT_TEST_POSTGRES") { return String(cString: folder) }
         for major in (13...30).reversed() {
             let folder = "/usr/lib/postgresql/\(major)/bin"
             if access("\(folder)/initdb", X_OK) == 0 { return folder }

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+package import LifeboatCore
+import LifeboatIO
+import Synchronization
+
+/// A folder (or single file) of this machine.
+///
+/// Captured by walking it; its point in time is the time of the walk, so what writes to it is stopped by the freeze,
+/// or its files are reported when they change while they are read. Restored into a sibling and exchanged by one rename.
+package struct VolumeStore: DataStore {
+    /// Name of the one part of a capture.
+    static let partName = "files"
+
+    /// As the policy gives it.
+    let path: String
+    private let options: FolderSource.Options
+
+    /// `exclude`: see `ExcludePatterns`.
+    package init(path: String, exclude: [String] = [], excludeCaches: Bool = false, oneFileSystem: Bool = true) {
+        self.path = path
+        options = FolderSource.Options(
+            exclude: ExcludePatterns(exclude), excludesCaches: excludeCaches, staysOnVolume: oneFileSystem)
+    }
+
+    package var kind: String { "volume" }
+    package var subject: String { "folder '\(path)'" }
+
+    package func probe() throws -> StoreProbe {
+        let root = try WalkedRoot(try VolumePlace.resolved(path))
+        if let failure = root.failure { throw SystemCallError("open", path, errorNumber: failure.number) }
+        var probe = StoreProbe()
+        if let folder = root.folder {
+            probe.warnings = LiveDatabase.warnings(in: folder, path)
+            probe.estimatedBytes = try estimate()
+        } else {
+            guard root.status.isFile else {
+                throw LifeboatError(
+                    "'\(path)' is neither a folder nor a file", hint: "Name a folder as the volume's path.")
+            }
+            probe.estimatedBytes = root.status.size
+        }
+        return probe
+    }
+
+    /// Bytes of regular files; nil when counting them would take long.
+    private func estimate() throws -> UInt64? {
+        let walk = try FolderSource(try VolumePlace.resolved(path), options).walk(Cancellation())
+        defer { walk.close() }
+        var counts = VolumeCounts()
+        while let item = try walk.next() {
+            counts.add(item.entry)
+            if counts.total > 50_000 { return nil }
+        }
+        return UInt64(counts.bytes)
+    }
+
+    package func fixPoint(_ cancellation: Cancellation) throws -> any CapturePoint {
+        let resolved = try VolumePlace.resolved(path)
+        return VolumePoint(CountedSource(FolderSource(resolved, options)))
+    }
+
+    package func preflightRestore(_ content: any RestoreContent) throws -> [LifeboatError] {
+        let place = try VolumePlace(path)
+        try place.checkMounts()
+        try place.checkWritable()
+        guard let bytes = content.facts.counts["bytes"], bytes > 0 else { return [] }
+        let free = try place.freeBytes()
+        guard free > UInt64(bytes) else {
+            throw LifeboatError(
+                "there is no room to restore \(subject) beside the live data",
+                causes: ["it takes \(ByteCount(UInt64(bytes))), free are \(ByteCount(free))"],
+                hint: "Free some space on that file system, or restore elsewhere with --to DIR.")
+        }
+        return []
+    }
+
+    package func planStaging(_ restoreID: String) throws -> StagedState {
+        let place = try VolumePlace(path)
+        try place.checkMounts()
+        return try VolumeSwap.plan(place, restoreID).state
+    }
+
+    package func stage(
+        _ content: any RestoreContent, _ state: StagedState, progress: any ProgressSink, cancellation: Cancellation
+    ) throws {
+        let swap = try VolumeSwap(state)
+        try swap.prepareStaging()
+        let target = try FolderTarget(swap.staged)
+        try content.extractTree(Self.partName, into: target, cancellation: cancellation)
+        // Also when the extraction did it: what the swap puts in place must outlive a power cut.
+        try target.synchronize()
+        for shortfall in target.shortfalls() { progress.report(.warning(shortfall)) }
+        try swap.markStaged()
+    }
+
+    package func swap(_ state: StagedState) throws { try VolumeSwap(state).swap() }
+
+    package func swapBack(_ state: StagedState) throws { try VolumeSwap(state).swapBack() }
+
+    package func discard(_ state: StagedState) throws { try VolumeSwap(state).discard() }
+
+    /// That the volume is there, of the kind it was, and not empty when it was not. Every file was compared with its
+    /// digest while it was staged; after that the services own the volume and may rightly add and remove files, so
+    /// that their number proves nothing.
+    package func verify(_ content: any RestoreContent) throws -> [FactDifference] {
+        let expected = content.facts.counts
+        let root: WalkedRoot
+        do throws(SystemCallError) {
+            root = try WalkedRoot(path)
+        } catch {
+            guard error.errorNumber == ENOENT else { throw error }
+            return [FactDifference(name: "folders", expected: "\(expected["folders"] ?? 1)", found: nil)]
+        }
+        guard let expectedFiles = expected["files"], expectedFiles > 0, root.status.isFolder else { return [] }
+        let walk = try FolderSource(try VolumePlace.resolved(path), options).walk(Cancellation())
+        defer { walk.close() }
+        var counts = VolumeCounts()
+        while let item = try walk.next() {
+            counts.add(item.entry)
+            if counts.files > 0 { return [] }
+        }
+        return [FactDifference(name: "files", expected: "\(expectedFiles)", found: "0")]
+    }
+}
+
+/// What a walk met.
+struct VolumeCounts: Sendable {
+    var files: Int64 = 0
+    var folders: Int64 = 0
+    var links: Int64 = 0
+    var specials: Int64 = 0
+    /// Of regular files, each counted once.
+    var bytes: Int64 = 0
+
+    var total: Int64 { files + folders + links + specials }
+}
+
+/// The moment of a walk.
+private struct VolumePoint: CapturePoint {
+    private let source: CountedSource
+
+    init(_ source: CountedSource) { self.source = source }
+
+    var method: String { "file walk" }
+    var parts: [CapturePart] { [.tree(name: VolumeStore.partName, source: source)] }
+
+    /// Counts of the last whole walk of the part, so that they cost nothing; walks when there was none.
+    func facts() throws -> StoreFacts {
+        if source.counts == nil {
+            let walk = try source.walk(Cancellation())
+            defer { walk.close() }
+            while try walk.next() != nil {}
+        }
+        let counts = source.counts ?? VolumeCounts()
+        return StoreFacts(counts: [
+            "files": counts.files, "folders": counts.folders, "links": counts.links, "specials": counts.specials,
+            "bytes": counts.bytes,
+        ])
+    }
+
+    func release() {}
+}
