@@ -49,9 +49,15 @@ struct PolicyDocument {
     let diagnostics: [PolicyDiagnostic]
 
     init(_ text: String) {
-        var builder = Builder()
-        root = builder.build(text)
-        diagnostics = builder.diagnostics
+        // The library's nodes are made, read and freed there: freeing recurses too.
+        let built = DeepStack.run { () -> (LocatedNode?, [PolicyDiagnostic]) in
+            var builder = Builder()
+            let root = builder.build(text)
+            return (root, builder.diagnostics)
+        }
+        let start = SourceLocation(line: 1, column: 1)
+        (root, diagnostics) =
+            built ?? (nil, [PolicyDiagnostic("the policy cannot be read: no thread can be started", at: start)])
     }
 
     private struct Builder {
