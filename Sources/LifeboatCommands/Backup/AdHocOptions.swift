@@ -18,8 +18,8 @@ struct AdHocOptions: ParsableArguments {
     @Option(
         name: .long, parsing: .singleValue,
         help: ArgumentHelp(
-            "Leave out what matches (repeatable).",
-            discussion: "Without a slash a name at any depth, with one a path below the root.", valueName: "glob"))
+            "Leave out what matches (repeatable): without a slash a name at any depth, with one a path below the root.",
+            valueName: "glob"))
     var exclude: [String] = []
 
     @Flag(name: .long, help: "Leave out folders that carry a CACHEDIR.TAG.")

@@ -11,24 +11,21 @@ struct RepositoryOptions: ParsableArguments {
     @Option(
         name: [.short, .long],
         help: ArgumentHelp(
-            "Folder of the repository.", discussion: "Else LIFEBOAT_REPOSITORY, else what the policy says.",
-            valueName: "folder"))
+            "Folder of the repository; else LIFEBOAT_REPOSITORY, else what the policy says.", valueName: "folder"))
     var repository: String?
 
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "The stack's policy.",
-            discussion: "Else LIFEBOAT_POLICY, else ./lifeboat.yaml, else the one file /etc/lifeboat/*.yaml.",
+            "The stack's policy; else LIFEBOAT_POLICY, else ./lifeboat.yaml, else the one file /etc/lifeboat/*.yaml.",
             valueName: "file"))
     var policy: String?
 
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "Folder for local copies of indexes.",
-            discussion: "Else LIFEBOAT_CACHE, else $XDG_CACHE_HOME/lifeboat or ~/.cache/lifeboat.", valueName: "folder")
-    )
+            "Folder for local copies of indexes; else LIFEBOAT_CACHE, else $XDG_CACHE_HOME/lifeboat or "
+                + "~/.cache/lifeboat.", valueName: "folder"))
     var cache: String?
 
     /// Where the repository is: flag, environment, policy, in this order.
