@@ -62,7 +62,7 @@ let libraries: [Target] = [
 ]
 
 let executables: [Target] = [
-    .executableTarget(name: "lifeboat", dependencies: dependencies(["LifeboatCommands"]))
+    .executableTarget(name: "lifeboat", dependencies: dependencies(coreIO + ["LifeboatCommands"]))
 ]
 
 /// Test support is a target of its own so that one scenario runs in-process and against the built binary.

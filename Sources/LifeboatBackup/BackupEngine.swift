@@ -178,6 +178,12 @@ package struct BackupEngine: Sendable {
                     capture.component.bytes += result.bytes
                     capture.files.add(result.statistics)
                     capture.problems += result.problems
+                    if result.vanished > 0 {
+                        capture.warnings.append(
+                            LifeboatError(
+                                "\(result.vanished) files of '\(capture.input.source)' went away while their folders were read"
+                            ))
+                    }
                     if result.problemCount > 0 {
                         capture.component.problems.append(
                             "\(result.problemCount) files or folders could not be read as one state")
@@ -228,7 +234,9 @@ package struct BackupEngine: Sendable {
             while try buffer.withUnsafeMutableBytes({ try probe.read(into: $0) }) > 0 {}
         } catch {
             progress.report(
-                .warning(LifeboatError.converting(error, "yesterday's tree of '\(source)' cannot be used: reading every file")))
+                .warning(
+                    LifeboatError.converting(
+                        error, "yesterday's tree of '\(source)' cannot be used: reading every file")))
             return nil
         }
         return MtreeReader(try ContentSource(reader, tree.content))

@@ -18,6 +18,8 @@ final class TreeCapture {
         /// Entries that are missing or unsure, at most `problemLimit` of them with their names.
         var problems: [LifeboatError]
         var problemCount: UInt64
+        /// Entries that went away while their folder was read.
+        var vanished: UInt64 = 0
     }
 
     /// An entry whose place in the tree is fixed while its content is still on its way.
@@ -107,6 +109,11 @@ final class TreeCapture {
     }
 
     private func capture(_ item: inout FileTreeItem) throws {
+        if item.note == .vanished {
+            // It went away between the listing of its folder and the look at it: the tree as it is now lacks nothing.
+            result.vanished += 1
+            return
+        }
         let old = try counterpart(of: item.entry.path)
         if item.entry.problem == nil, let old, isUnchanged(item.entry, since: old) {
             result.statistics.unchanged += 1

@@ -56,7 +56,9 @@ package struct RepositoryConfig: Codable, Sendable, Equatable {
             self = try JSONDecoder().decode(RepositoryConfig.self, from: Data(bytes))
         } catch {
             // A newer format may have other keys: look at the number alone.
-            if let probe = try? JSONDecoder().decode(FormatProbe.self, from: Data(bytes)), probe.format > Self.currentFormat {
+            if let probe = try? JSONDecoder().decode(FormatProbe.self, from: Data(bytes)),
+                probe.format > Self.currentFormat
+            {
                 throw Self.tooNew(probe.format)
             }
             throw RepositoryError.damaged(object, "it is not the JSON that format 1 defines")

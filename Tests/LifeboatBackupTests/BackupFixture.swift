@@ -37,7 +37,9 @@ struct BackupFixture {
     /// A few small files, an empty one, a large one, a link.
     func fill(seed: UInt64) throws {
         var random = SplitMix64(seed: seed)
-        for number in 0..<40 { try write(Array("file \(number) of \(seed)\n".utf8), to: "docs/\(number % 7)/\(number).txt") }
+        for number in 0..<40 {
+            try write(Array("file \(number) of \(seed)\n".utf8), to: "docs/\(number % 7)/\(number).txt")
+        }
         try write([], to: "empty")
         try write(random.bytes(5_000_000), to: "models/weights.bin")
     }

@@ -15,7 +15,8 @@ private struct SmallRepository {
     let snapshot: Snapshot
 
     init() throws {
-        fixture = try RepositoryFixture(chunker: ChunkerParameters(minimum: 64, average: 128, maximum: 512), inMemory: true)
+        fixture = try RepositoryFixture(
+            chunker: ChunkerParameters(minimum: 64, average: 128, maximum: 512), inMemory: true)
         contents = [Array("a first file\n".utf8), Array(repeating: 9, count: 300), (0..<900).map { UInt8($0 % 251) }]
         references = try fixture.store(contents).references
         var text = MtreeEncoder.header

@@ -56,7 +56,9 @@ import Testing
         let lines = RepositoryReadme.text.split(separator: "\n", omittingEmptySubsequences: false)
         let recipe = lines.filter { $0.hasPrefix("  ") }.map { $0.trimmingPrefix("  ") }
         let function = recipe.drop { !$0.hasPrefix("content() {") }.prefix { !$0.hasPrefix("jq ") }
-        let unpack = recipe.filter { $0.hasPrefix("for pack in ") }.map { $0.replacing("REPOSITORY", with: fixture.root) }
+        let unpack = recipe.filter { $0.hasPrefix("for pack in ") }.map {
+            $0.replacing("REPOSITORY", with: fixture.root)
+        }
         #expect(unpack.count == 1)
         let result = try shell(
             """

@@ -24,7 +24,7 @@ import Testing
         "LifeboatCommands": (
             engine.union(["LifeboatBackup", "LifeboatRestore"]), ["ArgumentParser"]
         ),
-        "lifeboat": (["LifeboatCommands"], []),
+        "lifeboat": (coreIO.union(["LifeboatCommands"]), []),
         "CBlake3": ([], []),
         "CLinux": ([], []),
         "CLibArchive": ([], []),

@@ -162,9 +162,9 @@ private final class Notes: ProgressSink {
             folder = try TemporaryFolder(prefix: "lifeboat-web-")
             for (name, text) in files { try AtomicFile.write(text, to: "\(folder.path)/\(name)") }
             let script = """
-                import http.server,functools
-                h=functools.partial(http.server.SimpleHTTPRequestHandler,directory='.')
-                s=http.server.ThreadingHTTPServer(('127.0.0.1',0),h)
+                from functools import partial
+                from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+                s=ThreadingHTTPServer(('127.0.0.1',0),partial(SimpleHTTPRequestHandler,directory='.'))
                 print(s.server_address[1],flush=True)
                 s.serve_forever()
                 """

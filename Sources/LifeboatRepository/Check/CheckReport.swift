@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-
 /// One thing that is wrong with a repository, and what it takes with it.
 package struct CheckProblem: Sendable, Equatable, Codable {
     /// Object key, or `snapshot <id>`.

@@ -17,9 +17,10 @@ final class PackExaminer {
         decompressor = try ZstdDecompressor()
         maximumPlain = ChunkWorker.maximumPlain(maximumChunk: repository.config.chunker.maximum)
         sizeLimit = UInt64(
-            2 * max(
-                PackAssembler.targetSize,
-                ChunkWorker.maximumFrame(maximumChunk: repository.config.chunker.maximum)))
+            2
+                * max(
+                    PackAssembler.targetSize,
+                    ChunkWorker.maximumFrame(maximumChunk: repository.config.chunker.maximum)))
     }
 
     /// What is wrong with the pack; nil when nothing is. Throws only when the store cannot be read at all.
@@ -91,7 +92,8 @@ final class PackExaminer {
             found = true
             let data = UnsafeRawBufferPointer(rebasing: plain[member.data])
             guard let id = member.digest, BLAKE3.hash(data) == id else {
-                throw RepositoryError.damaged(key.text, "member '\(member.name)' does not have the digest that is its name")
+                throw RepositoryError.damaged(
+                    key.text, "member '\(member.name)' does not have the digest that is its name")
             }
             contents.chunks.append(
                 PackContents.Chunk(

@@ -53,7 +53,8 @@ struct SnapshotCheck {
             try check(snapshot, &report)
             if let previous = snapshot.manifest.previous, !ids.contains(previous) {
                 report.notes.append(
-                    "snapshot \(snapshot.id.shortHex) follows snapshot \(previous.shortHex), which is not there any more")
+                    "snapshot \(snapshot.id.shortHex) follows snapshot \(previous.shortHex), which is not there any more"
+                )
             }
         }
     }
@@ -67,7 +68,9 @@ struct SnapshotCheck {
                 let place = "\(component.name):\(part.name)"
                 let isSound = try check(part.content, snapshot, place, &report)
                 // A tree that is sound was walked for another snapshot already, unless it is new.
-                guard part.kind == .tree, isSound, soundLists.insert(Self.treeKey(part.content)).inserted else { continue }
+                guard part.kind == .tree, isSound, soundLists.insert(Self.treeKey(part.content)).inserted else {
+                    continue
+                }
                 if try !checkTree(part.content, snapshot, component.name, &report) {
                     soundLists.remove(Self.treeKey(part.content))
                 }

@@ -48,7 +48,7 @@ package struct IndexCache: Sendable {
         let key = RepositoryLayout.index(name)
         do {
             return try store.get(key, limit: 1 << 36)
-        } catch where error.kind == .notFound {
+        } catch  where error.kind == .notFound {
             throw RepositoryError.missing(key.text, "the store does not have it any more")
         } catch {
             throw error.lifeboatError

@@ -57,7 +57,9 @@ package final class MappedIndex: @unchecked Sendable {
     private static func counts(
         _ bytes: UnsafeRawBufferPointer, _ name: Digest
     ) throws -> (packs: Int, frames: Int, chunks: Int) {
-        guard bytes[..<8].elementsEqual(IndexFormat.magic) else { throw damaged(name, "it is not an index of format 1") }
+        guard bytes[..<8].elementsEqual(IndexFormat.magic) else {
+            throw damaged(name, "it is not an index of format 1")
+        }
         func number(_ offset: Int) -> Int {
             Int(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self)))
         }
