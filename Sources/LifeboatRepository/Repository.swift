@@ -56,12 +56,6 @@ package struct Repository: Sendable {
         try store.stat(RepositoryLayout.config) != nil
     }
 
-    private init(store: any ObjectStore, config: RepositoryConfig, cache: IndexCache) {
-        self.store = store
-        self.config = config
-        self.cache = cache
-    }
-
     /// Opens every index the store lists.
     package func openIndexes() throws -> IndexSet {
         let names = try store.listAll(prefix: RepositoryLayout.indexPrefix).compactMap {

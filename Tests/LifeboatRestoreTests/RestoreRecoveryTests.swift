@@ -43,14 +43,12 @@ struct RestoreRecoveryTests {
         let fake = FakeStack(
             components: ["database", "documents"], servicesRun: servicesRun, unhealthyData: unhealthy,
             onInstant: { recorder.keep() })
-        return try RestoreFixture.with(
-            fake,
-            writer: { text, path in
-                recorder.keep()
-                try RestoreJournal.writeAtomically(text, path)
-                recorder.keep()
-            }
-        ) { fixture in
+        let writer: RestoreJournal.Writer = { text, path in
+            recorder.keep()
+            try RestoreJournal.writeAtomically(text, path)
+            recorder.keep()
+        }
+        return try RestoreFixture.with(fake, writer: writer) { fixture in
             if let start {
                 fake.reset(to: start.state)
                 for record in start.records { try fixture.journal.write(record) }

@@ -55,8 +55,9 @@ struct RepositoryOptions: ParsableArguments {
         try Self.open(location(session.context), cache: cache, session)
     }
 
-    /// Opens the repository at a known place.
+    /// Opens the repository at a known place, and tells what an earlier lifeboat left undone on this host.
     static func open(_ location: String, cache: String?, _ session: CommandSession) throws -> Repository {
+        try PendingWork.report(session)
         let store: LocalFolderStore
         do {
             store = try LocalFolderStore(opening: location)

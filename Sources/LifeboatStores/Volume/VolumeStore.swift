@@ -33,7 +33,6 @@ package struct VolumeStore: DataStore {
         var probe = StoreProbe()
         if let folder = root.folder {
             probe.warnings = LiveDatabase.warnings(in: folder, path)
-            probe.estimatedBytes = try estimate()
         } else {
             guard root.status.isFile else {
                 throw LifeboatError(
@@ -42,18 +41,6 @@ package struct VolumeStore: DataStore {
             probe.estimatedBytes = root.status.size
         }
         return probe
-    }
-
-    /// Bytes of regular files; nil when counting them would take long.
-    private func estimate() throws -> UInt64? {
-        let walk = try FolderSource(try VolumePlace.resolved(path), options).walk(Cancellation())
-        defer { walk.close() }
-        var counts = VolumeCounts()
-        while let item = try walk.next() {
-            counts.add(item.entry)
-            if counts.total > 50_000 { return nil }
-        }
-        return UInt64(counts.bytes)
     }
 
     package func fixPoint(_ cancellation: Cancellation) throws -> any CapturePoint {

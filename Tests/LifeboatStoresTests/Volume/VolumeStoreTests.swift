@@ -175,7 +175,7 @@ import Testing
     @Test func probesTellWhatIsMissingAndWhatIsADatabase() throws {
         let scratch = try Scratch()
         let store = try volume(scratch)
-        #expect(try store.probe() == StoreProbe(estimatedBytes: 10))
+        #expect(try store.probe() == StoreProbe())
         try scratch.write("data/PG_VERSION", "15\n")
         #expect(try store.probe().warnings.count == 1)
         #expect(throws: SystemCallError.self) { try VolumeStore(path: scratch("missing")).probe() }
