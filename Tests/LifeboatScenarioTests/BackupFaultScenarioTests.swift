@@ -137,8 +137,31 @@ import Testing
             #expect(run.error.contains("interrupted"), comment)
             #expect(!run.error.contains("Fatal error"), comment)
         }
-        #expect(interrupted > 2)
+        #expect(interrupted > 0)
         print("backup, signal \(signal): \(interrupted) runs interrupted")
         try loop.finish()
+    }
+
+    @Test(arguments: [SIGINT, SIGTERM])
+    func `a signal ends a long backup in the middle`(_ signal: Int32) throws {
+        let folder = try ScenarioFolder()
+        defer { folder.remove() }
+        try folder.createRepository()
+        try folder.growTree(seed: 9)
+        let snapshot = try folder.backUp()
+        let fingerprint = try folder.fingerprint(folder.tree)
+        // Several packs that do not compress; the first one being made durable is the middle.
+        try folder.shell("head -c 140000000 /dev/urandom >'\(folder.tree)/large'")
+        let (run, hit) = try folder.lifeboat(
+            ["backup", "--repository", folder.repository, folder.tree],
+            fault: ScenarioFault(.signal(signal), at: 1, of: ["link"]))
+        #expect(run.exit == 130, "at '\(hit)': \(run)")
+        #expect(run.error.contains("interrupted") && !run.error.contains("Fatal error"), "\(run)")
+        unlink("\(folder.tree)/large")
+        let problem = try folder.problemRestoring(snapshot, expecting: fingerprint)
+        #expect(problem == nil, "\(problem ?? "")")
+        try folder.backUp()
+        let check = try folder.lifeboat("check", "--read-data", "--repository", folder.repository)
+        #expect(check.exit == 0, "\(check)")
     }
 }

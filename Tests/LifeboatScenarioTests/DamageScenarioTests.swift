@@ -39,7 +39,7 @@ import Testing
             try folder.shell("cp -a '\(path)' '\(folder.path)/whole'")
             switch damage {
             case .missing: unlink(path)
-            case .truncated: try folder.shell("chmod u+w '\(path)'; truncate -s -7 '\(path)'")
+            case .truncated: try folder.shell("chmod u+w '\(path)'; truncate -s 100 '\(path)'")
             case .emptied: try folder.shell("chmod u+w '\(path)'; truncate -s 0 '\(path)'")
             case .flipped:
                 try folder.shell(

@@ -29,7 +29,6 @@ struct Backup: LifeboatCommand {
     }
 
     func run(_ session: CommandSession) throws -> ExitCode {
-        try PendingWork.report(session)
         let source = try adHocVolumes(session) ?? byPolicy(session)
         let repository = try RepositoryOptions.open(source.location, cache: location.cache, session)
         if let assembly = source.assembly { try PendingWork.recover(assembly, session) }

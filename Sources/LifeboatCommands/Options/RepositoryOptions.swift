@@ -57,8 +57,10 @@ struct RepositoryOptions: ParsableArguments {
         try Self.open(location(session.context), cache: cache, session)
     }
 
-    /// Opens the repository at a known place.
+    /// Opens the repository at a known place. Every command that works with one passes here, and so tells what a dead
+    /// lifeboat left undone on this host.
     static func open(_ location: String, cache: String?, _ session: CommandSession) throws -> Repository {
+        try PendingWork.report(session)
         let store: LocalFolderStore
         do {
             store = try LocalFolderStore(opening: location)

@@ -12,7 +12,6 @@ struct LooseRun {
     let paths: [String]
 
     func run(_ command: Restore, _ session: CommandSession) throws -> ExitCode {
-        try PendingWork.report(session)
         let repository = try command.location.open(session)
         let found = try command.chosen.snapshot(
             command.snapshot, repository, command.selection, command.location, session)

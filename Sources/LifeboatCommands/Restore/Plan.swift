@@ -23,7 +23,6 @@ struct Plan: LifeboatCommand {
     @OptionGroup var output: OutputOptions
 
     func run(_ session: CommandSession) throws -> ExitCode {
-        try PendingWork.report(session)
         let policy = try PolicyFile.require(location.policy, session.context)
         let repository = try location.open(session)
         let found = try chosen.snapshot(snapshot, repository, selection, location, session)

@@ -63,7 +63,6 @@ struct Restore: LifeboatCommand {
         let assembly = StackAssembly(policy, session)
         if resume || rollback { return try recover(assembly, session) }
         try PendingWork.recover(assembly, session)
-        try PendingWork.report(session)
         let repository = try location.open(session)
         let found = try chosen.snapshot(snapshot, repository, selection, location, session)
         let planned = try PlannedRestore(assembly, found, chosen, keepsOld: keepOld, session)
