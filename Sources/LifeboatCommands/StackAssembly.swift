@@ -59,10 +59,7 @@ struct StackAssembly {
                 "component '\(name)' does not say which user it connects as",
                 hint: "Add 'user: NAME' to it in the policy.", exitCode: .usage)
         }
-        let password = try postgres.password.map {
-            try secrets.resolve(
-                $0, for: "password of database '\(postgres.database)'", cancellation: context.cancellation)
-        }
+        let password = try password(postgres, name)
         let endpoint = PostgresEndpoint(
             host: postgres.host ?? context.variable("PGHOST") ?? "/var/run/postgresql",
             port: UInt16(exactly: postgres.port ?? 5432) ?? 5432, user: user, password: password,
@@ -70,6 +67,25 @@ struct StackAssembly {
         return PostgresStore(
             endpoint: endpoint, database: postgres.database, binaries: postgres.binaries, globals: postgres.globals,
             maintenanceDatabase: postgres.maintenanceDatabase, runner: context.processRunner)
+    }
+
+    private func password(_ postgres: PostgresPolicy, _ name: String) throws -> Secret? {
+        guard let reference = postgres.password else { return nil }
+        do {
+            return try secrets.resolve(
+                reference, for: "password of database '\(postgres.database)'",
+                cancellation: session.context.cancellation)
+        } catch {
+            throw Self.passwordError(error, name)
+        }
+    }
+
+    private static func passwordError(_ error: LifeboatError, _ name: String) -> LifeboatError {
+        guard error.hint == nil, error.exitCode != .interrupted else { return error }
+        return LifeboatError(
+            error.message, causes: error.causes,
+            hint: "Correct 'components.\(name).postgres.password' in the policy, or what it names.",
+            exitCode: error.exitCode)
     }
 
     private var secrets: SecretResolver {

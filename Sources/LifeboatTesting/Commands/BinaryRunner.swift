@@ -6,9 +6,10 @@ import LifeboatIO
 
 /// Runs the built program as a child process.
 package struct BinaryRunner: LifeboatRunner {
-    /// The program; nil: `lifeboat` beside the test bundle.
-    private let path: String
+    /// The program.
+    package let path: String
 
+    /// nil: `lifeboat` beside the test bundle.
     package init(path: String? = nil) throws {
         self.path = try path ?? Self.builtProgram()
     }
