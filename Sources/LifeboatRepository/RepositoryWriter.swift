@@ -14,15 +14,22 @@ package struct WriterSettings: Sendable, Equatable {
     package var contentWriters: Int
     /// Each content writer holds a slab and may need one more for a chunk list; the workers hold the others.
     var slabCount: Int { contentWriters + max(contentWriters, workers) + 1 }
-    /// zstd level.
+    /// zstd level of frames that hold one chunk.
     package var compressionLevel: Int
+    /// zstd level of frames that hold many small chunks. On 40,000 text files level 2 is 1.6 times as fast as level 3
+    /// and 2 % larger; a first backup of many small files spends two thirds of its time there.
+    package var groupCompressionLevel: Int
     /// Chunks that are kept in memory before an index over them is stored.
     package var chunksPerIndex: Int
 
-    package init(workers: Int, contentWriters: Int, compressionLevel: Int = 3, chunksPerIndex: Int = 200_000) {
+    package init(
+        workers: Int, contentWriters: Int, compressionLevel: Int = 3, groupCompressionLevel: Int = 2,
+        chunksPerIndex: Int = 65_536
+    ) {
         self.workers = workers
         self.contentWriters = contentWriters
         self.compressionLevel = compressionLevel
+        self.groupCompressionLevel = groupCompressionLevel
         self.chunksPerIndex = chunksPerIndex
     }
 }
@@ -87,7 +94,7 @@ package final class RepositoryWriter: Sendable {
             BlockingThread(name: "worker-\(number)", stackSize: 1 << 20) {
                 stages.guarding {
                     let worker = try ChunkWorker(
-                        known: known, packs: packs, maximumChunk: maximumChunk, level: settings.compressionLevel)
+                        known: known, packs: packs, maximumChunk: maximumChunk, settings)
                     while let batch = queue.pop() {
                         let ids = try worker.process(batch)
                         stages.completion.complete(batch.segments, ids: ids)

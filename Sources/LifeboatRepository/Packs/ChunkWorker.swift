@@ -9,7 +9,7 @@ final class ChunkWorker {
     private let known: KnownChunks
     private let packs: PackAssembler
     private let tar: TarMemberWriter
-    private let compressor: ZstdCompressor
+    private let compressor, groupCompressor: ZstdCompressor
     private let decompressor: ZstdDecompressor
     /// The decoded frame as it will be (tar members), the encoded frame, and the frame decoded again.
     private let plain, encoded, decoded: UnsafeMutableRawBufferPointer
@@ -26,11 +26,12 @@ final class ChunkWorker {
         max(TarMemberWriter.memberSize(dataSize: maximumChunk), ContentWriter.maximumGroupPlain)
     }
 
-    init(known: KnownChunks, packs: PackAssembler, maximumChunk: Int, level: Int) throws {
+    init(known: KnownChunks, packs: PackAssembler, maximumChunk: Int, _ settings: WriterSettings) throws {
         self.known = known
         self.packs = packs
         tar = try TarMemberWriter()
-        compressor = try ZstdCompressor(level: level)
+        compressor = try ZstdCompressor(level: settings.compressionLevel)
+        groupCompressor = try ZstdCompressor(level: settings.groupCompressionLevel)
         decompressor = try ZstdDecompressor()
         let plainSize = Self.maximumPlain(maximumChunk: maximumChunk)
         plain = .allocate(byteCount: plainSize, alignment: 64)
@@ -62,14 +63,16 @@ final class ChunkWorker {
         }
         guard !members.isEmpty else { return ids }
         let source = UnsafeRawBufferPointer(rebasing: plain[..<plainLength])
-        let frame = try encode(source)
+        let frame = try encode(source, with: members.count > 1 ? groupCompressor : compressor)
         try verify(frame, members: members, plainLength: plainLength)
         try packs.append(frame, plainLength: plainLength, chunks: members)
         return ids
     }
 
     /// The zstd frame of `source`, in `encoded`: compressed when that saves something, else raw blocks.
-    private func encode(_ source: UnsafeRawBufferPointer) throws -> UnsafeRawBufferPointer {
+    private func encode(
+        _ source: UnsafeRawBufferPointer, with compressor: ZstdCompressor
+    ) throws -> UnsafeRawBufferPointer {
         let rawSize = RawZstdFrame.size(of: source.count)
         if !Compressibility.savesTooLittle(source) {
             let size = try compressor.compress(source, into: encoded)
