@@ -198,7 +198,7 @@ import Testing
     @Test func `the state folder follows the environment and the user`() throws {
         #expect(try StateFolder.path(environment: ["LIFEBOAT_STATE": "/x"], userID: 0) == "/x")
         #expect(try StateFolder.path(environment: ["HOME": "/root"], userID: 0) == "/var/lib/lifeboat")
-        #expect(try StateFolder.path(environment: ["HOME": "/people/a"], userID: 7) == "/people/a/.local/state/lifeboat")
+        #expect(try StateFolder.path(environment: ["HOME": "/people"], userID: 7) == "/people/.local/state/lifeboat")
         #expect(
             try StateFolder.path(environment: ["HOME": "/h", "XDG_STATE_HOME": "/s"], userID: 7) == "/s/lifeboat")
         #expect(throws: LifeboatError.self) { try StateFolder.path(environment: [:], userID: 7) }
