@@ -78,6 +78,17 @@ package struct Repository: Sendable {
         return indexes
     }
 
+    /// Reads a whole object that is not named by its digest, as it was given to `save`. `limit` in bytes.
+    package func load(_ key: ObjectKey, limit: UInt64 = documentLimit) throws -> [UInt8] {
+        try store.get(key, limit: limit)
+    }
+
+    /// Stores a small object that is not named by its digest (leases, pins, lists of condemned packs), replacing one
+    /// of that name.
+    package func save(_ bytes: [UInt8], as key: ObjectKey) throws {
+        try bytes.withUnsafeBytes { try store.put(key, [$0]) }
+    }
+
     /// Stores an index over `packs` and maps it.
     func storeIndex(_ packs: [PackContents]) throws -> MappedIndex {
         let bytes = IndexFormat.encode(packs)
