@@ -11,6 +11,7 @@ package enum RepositoryReadme {
                                   named by the BLAKE3 of its bytes. The pack is named by the BLAKE3 of the file.
         index/….idx               where each chunk is; only for speed, everything in it can be had from the packs.
         snapshots/STACK/….json    one backup each: its parts, each with a content id, a depth and a size.
+        pins/, forgotten/         which backups are kept for good, and which were removed by rule; JSON.
         config.json               parameters of this repository.
 
         Content of depth 0 is the chunk of that id. Content of depth 1 is a chunk that holds a list: records of

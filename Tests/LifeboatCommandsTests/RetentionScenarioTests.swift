@@ -64,7 +64,9 @@ struct RetentionScenarioTests {
         #expect(try ids(fixture) == all)
 
         let pinned = try fixture.run("pin", all[0], "--note", "before the move")
-        #expect(pinned.output == "snapshot \(all[0].prefix(12)) of stack 'demo' is pinned: it stays until it is unpinned\n")
+        #expect(
+            pinned.output
+                == "snapshot \(all[0].prefix(12)) of stack 'demo' is pinned: it stays until it is unpinned\n")
         #expect(try fixture.run("pin", all[0]).output.hasSuffix(" was pinned already\n"))
         #expect(try fixture.run("pin").output.contains("before the move"))
 
@@ -155,7 +157,8 @@ struct RetentionScenarioTests {
     }
 
     @Test(arguments: [
-        ("last: 1", "which is more than half"), ("last: 4, timezone: Nowhere/Land", "knows no time zone 'Nowhere/Land'"),
+        ("last: 1", "which is more than half"),
+        ("last: 4, timezone: Nowhere/Land", "knows no time zone 'Nowhere/Land'"),
     ])
     func aRetentionThatFailsIsAWarningAndTheBackupIsGood(rules: String, reason: String) throws {
         let fixture = try CommandFixture()

@@ -70,6 +70,18 @@ final class CommandSession {
     /// A problem that does not end the command.
     func warn(_ warning: LifeboatError) { progress.report(.warning(warning)) }
 
+    /// A problem that leaves the exit code alone and yet must be seen: `--quiet` prints it too.
+    func warnAlways(_ warning: LifeboatError) throws {
+        guard isQuiet else { return warn(warning) }
+        progress.finish()
+        if options.json {
+            try results.write(JSONLine.encode(warning: warning) + [0x0A])
+        } else {
+            try results.flush()
+            printError(ErrorText.render(warning, severity: "warning") + "\n")
+        }
+    }
+
     /// A problem that ends the command with a code other than 0, sooner or later.
     func problem(_ problem: LifeboatError) throws {
         progress.finish()

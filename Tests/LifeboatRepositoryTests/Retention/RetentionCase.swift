@@ -134,7 +134,9 @@ struct RetentionCase {
     /// The case with its outcome, as the file has it.
     var text: String {
         var text = "== \(title)\n\(head)\n"
-        guard let plan else { return text + lines.map { "\($0.words.joined(separator: " "))\n" }.joined() + "-> refused\n" }
+        guard let plan else {
+            return text + lines.map { "\($0.words.joined(separator: " "))\n" }.joined() + "-> refused\n"
+        }
         for line in lines {
             text += line.words.joined(separator: " ")
             if let decision = plan.decisions.first(where: { $0.snapshot.id == line.candidate.id }) {

@@ -62,7 +62,8 @@ struct RetentionPlannerTests {
             #expect(again.removed.isEmpty, "seed \(seed), round \(round)")
             // Each for the same reasons: those that went had no part in them.
             #expect(again.decisions == first.decisions.filter(\.isKept), "seed \(seed), round \(round)")
-            let later = try history.plan(first.kept.shuffled(using: &random), now: history.now.adding(seconds: 1 << 30), zone)
+            let later = try history.plan(
+                first.kept.shuffled(using: &random), now: history.now.adding(seconds: 1 << 30), zone)
             #expect(later.removed.isEmpty, "seed \(seed), round \(round)")
         }
     }
@@ -77,8 +78,8 @@ struct RetentionPlannerTests {
             #expect(plan.decisions.count == history.candidates.count, note)
             #expect(plan.decisions.allSatisfy { $0.isKept == !$0.reasons.isEmpty }, note)
             let kept = Set(plan.kept.map(\.id))
-            let past = history.candidates.filter { $0.time <= history.now }.sorted { ($0.time, $0.id) < ($1.time, $1.id) }
-            let complete = past.filter(\.complete)
+            let complete = history.candidates.filter { $0.complete && $0.time <= history.now }
+                .sorted { ($0.time, $0.id) < ($1.time, $1.id) }
             if let last = complete.last { #expect(kept.contains(last.id), note) }
             if let last = complete.last(where: { history.verified.contains($0.id) }) {
                 #expect(kept.contains(last.id), note)
@@ -88,9 +89,10 @@ struct RetentionPlannerTests {
                     #expect(kept.contains(last.id), note)
                 }
             }
-            for candidate in history.candidates where candidate.time > history.now || history.pinned.contains(candidate.id) {
-                #expect(kept.contains(candidate.id), note)
+            let untouchable = history.candidates.filter {
+                $0.time > history.now || history.pinned.contains($0.id)
             }
+            #expect(untouchable.allSatisfy { kept.contains($0.id) }, note)
             // Without the incomplete ones and those of the future the complete ones fare no better, except that another
             // one may bear the highest number of its host.
             let alone = try history.plan(complete, now: history.now, .utc)

@@ -12,8 +12,8 @@ struct TimeZoneTests {
     @Test(arguments: [
         "UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Apia",
         "Europe/Dublin", "Africa/Casablanca", "America/St_Johns", "Pacific/Auckland", "Asia/Gaza",
-        "America/Sao_Paulo", "Antarctica/Troll", "Africa/Monrovia", "CET-1CEST,M3.5.0,M10.5.0/3", "<-03>3<-02>,J60/0,300/25",
-        "Asia/Tehran", "America/Scoresbysund",
+        "America/Sao_Paulo", "Antarctica/Troll", "Africa/Monrovia", "Asia/Tehran", "America/Scoresbysund",
+        "CET-1CEST,M3.5.0,M10.5.0/3", "<-03>3<-02>,J60/0,300/25",
     ])
     func localTimesAreThoseOfTheCLibrary(zone: String) throws {
         let rules = try TimeZoneDatabase.local(environment: ["TZ": zone])
@@ -58,7 +58,8 @@ struct TimeZoneTests {
         #expect(try TimeZoneDatabase.local(environment: ["TZ": ""]) == .utc)
         #expect(try TimeZoneDatabase.local(environment: ["TZ": ":Europe/Berlin"]).name == "Europe/Berlin")
         #expect(try TimeZoneDatabase.local(environment: ["TZ": "EST5"]).offset(at: 0) == -18_000)
-        #expect(try TimeZoneDatabase.local(environment: ["TZ": "/usr/share/zoneinfo/Asia/Tokyo"]).offset(at: 0) == 32_400)
+        let tokyo = try TimeZoneDatabase.local(environment: ["TZ": "/usr/share/zoneinfo/Asia/Tokyo"])
+        #expect(tokyo.offset(at: 0) == 32_400)
         _ = try TimeZoneDatabase.local(environment: [:])
         #expect(try TimeZoneDatabase.zone("UTC", environment: ["TZDIR": "/nonexistent"]) == .utc)
     }
