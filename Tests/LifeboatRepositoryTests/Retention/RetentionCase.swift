@@ -140,7 +140,8 @@ struct RetentionCase {
         for line in lines {
             text += line.words.joined(separator: " ")
             if let decision = plan.decisions.first(where: { $0.snapshot.id == line.candidate.id }) {
-                text += decision.removal.map { " -> remove: \($0.rawValue)" }
+                text +=
+                    decision.removal.map { " -> remove: \($0.rawValue)" }
                     ?? " -> keep: \(decision.reasons.map(\.description).joined(separator: ", "))"
             }
             text += "\n"
