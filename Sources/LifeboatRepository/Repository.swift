@@ -106,20 +106,25 @@ package struct Repository: Sendable {
     /// Opens every index for a backup: chunks in packs that are missing, have another size or are condemned count as
     /// unknown. The caller holds a lease since before this call (docs/decisions/0007-two-phase-deletion.md).
     package func openIndexesForWriting() throws -> IndexSet {
+        // Condemned packs first: what is condemned later is deleted only after the caller's lease has ended.
         let condemned = try condemnedPacks()
-        var indexes = try openIndexesOfPresentPacks()
-        indexes.exclude(condemned)
-        return indexes
+        return try openIndexes { isPresent, name in
+            PruneRules.mayReuse(isPresent: isPresent, isCondemned: condemned.contains(name))
+        }
     }
 
     /// Opens every index: chunks in packs that are missing or have another size count as unknown.
     package func openIndexesOfPresentPacks() throws -> IndexSet {
+        try openIndexes { isPresent, _ in isPresent }
+    }
+
+    private func openIndexes(_ isUsable: (_ isPresent: Bool, _ name: Digest) -> Bool) throws -> IndexSet {
         var indexes = try openIndexes()
         var present: [Digest: UInt64] = [:]
         for object in try store.listAll(prefix: RepositoryLayout.packPrefix) {
             if let name = RepositoryLayout.packName(object.key) { present[name] = object.size }
         }
-        indexes.restrict { name, size in present[name] == size }
+        indexes.restrict { name, size in isUsable(present[name] == size, name) }
         return indexes
     }
 

@@ -21,15 +21,6 @@ package struct IndexSet: Sendable {
         }
     }
 
-    /// As `restrict`, on top of what is restricted already: these packs do not count.
-    package mutating func exclude(_ packs: Set<Digest>) {
-        guard !packs.isEmpty else { return }
-        let usable = usablePacks ?? indexes.map { Array(repeating: true, count: $0.packCount) }
-        usablePacks = indexes.enumerated().map { index, mapped in
-            (0..<mapped.packCount).map { usable[index][$0] && !packs.contains(mapped.pack($0).name) }
-        }
-    }
-
     /// Adds an index all of whose packs were just written.
     package mutating func add(_ index: MappedIndex) {
         indexes.append(index)
