@@ -58,7 +58,22 @@ struct PruneSurveyor {
     /// Off in a dry run: dead leases are not broken.
     let writes: Bool
 
+    /// What looks like damage may be a snapshot that was forgotten, and its packs deleted by another prune, while this
+    /// looked: it looks again before it says so.
     func survey(_ memory: inout PruneMemory, _ moment: () -> MeasuredMoment) throws -> PruneSurvey {
+        for _ in 1..<Self.attempts {
+            do {
+                return try surveyOnce(&memory, moment)
+            } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+                try cancellation.check()
+            }
+        }
+        return try surveyOnce(&memory, moment)
+    }
+
+    private static let attempts = 3
+
+    private func surveyOnce(_ memory: inout PruneMemory, _ moment: () -> MeasuredMoment) throws -> PruneSurvey {
         let condemned = try repository.condemnedPacks()
         var survey = PruneSurvey(indexes: try repository.openIndexes())
         survey.marks = condemned
