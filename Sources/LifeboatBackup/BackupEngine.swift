@@ -17,11 +17,13 @@ package struct BackupEngine: Sendable {
     private let clock: any Clock
     private let progress: any ProgressSink
     private let cancellation: Cancellation
+    private let leases: LeaseSettings
 
     package init(
         repository: Repository, settings: WriterSettings, clock: any Clock, progress: any ProgressSink,
-        cancellation: Cancellation
+        cancellation: Cancellation, leases: LeaseSettings = LeaseSettings()
     ) {
+        self.leases = leases
         self.repository = repository
         self.settings = settings
         self.clock = clock
@@ -45,6 +47,10 @@ package struct BackupEngine: Sendable {
     package func run(_ request: BackupRequest) throws -> BackupOutcome {
         var run = Timeline(clock, progress)
         let started = clock.now()
+        // Before anything is read that the snapshot may refer to: no prune deletes it while the lease is held.
+        let lease = try Lease.take(.backup, repository, host: request.host, clock: clock, settings: leases)
+        // Does nothing after the one below.
+        defer { lease.release() }
         let catalog = try run.phase("open repository") { try SnapshotCatalog(repository, stack: request.stack) }
         let previous = catalog.newest(stack: request.stack, host: request.host)
         var warnings = catalog.damaged.map { $0.wrapped("a snapshot of this stack cannot be used as parent") }
@@ -71,7 +77,12 @@ package struct BackupEngine: Sendable {
             manifest.bytesRead = totals.bytesRead
             manifest.bytesNew = totals.bytesNew
             manifest.bytesStored = totals.bytesStored
-            let snapshot = try run.phase("commit") { try SnapshotCatalog.commit(manifest, to: repository) }
+            let snapshot = try run.phase("commit") {
+                try lease.announce(manifest)
+                return try SnapshotCatalog.commit(manifest, to: repository)
+            }
+            // The snapshot exists: a lease that cannot be given back dies by itself.
+            if let failure = lease.release() { warnings.append(failure) }
             warnings += captures.flatMap(\.warnings)
             return BackupOutcome(
                 snapshot: snapshot, previous: previous, statistics: totals,

@@ -80,7 +80,7 @@ package final class RepositoryWriter: Sendable {
         let slabs = SlabPool(
             count: settings.slabCount, slabSize: maximumChunk + maximumChunk / 2)
         let queue = BoundedQueue<ChunkBatch>(capacity: settings.workers * 2)
-        let packs = try PackAssembler(maximumFrame: ChunkWorker.maximumFrame(maximumChunk: maximumChunk))
+        let packs = PackAssembler(maximumFrame: ChunkWorker.maximumFrame(maximumChunk: maximumChunk))
         let indexes = try repository.openIndexesForWriting()
         let known = KnownChunks(indexes)
         parentIndexes = indexes

@@ -12,6 +12,7 @@ final class CommandSession {
     /// Standard output carries data (`cat`, `export --output -`): messages go to standard error.
     private let dataOnOutput: Bool
     private let results: ResultWriter
+    private var endings: [() -> Void] = []
 
     init(_ context: CommandContext, _ options: OutputStyle, dataOnOutput: Bool = false) {
         self.context = context
@@ -91,6 +92,14 @@ final class CommandSession {
             try results.flush()
             printError(ErrorText.render(problem) + "\n")
         }
+    }
+
+    /// Has `body` run when the command has ended, however it ends.
+    func atEnd(_ body: @escaping () -> Void) { endings.append(body) }
+
+    /// Runs what `atEnd` was given, last first.
+    func end() {
+        while let body = endings.popLast() { body() }
     }
 
     /// Writes what is buffered; the last thing a command does.

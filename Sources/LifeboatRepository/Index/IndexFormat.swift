@@ -72,7 +72,8 @@ package struct PackContents: Sendable, Equatable {
 ///
 /// ```
 /// 0   8  magic "LBINDEX1"
-/// 8   4  packs P      12  4  frames F      16  4  chunks C      20  4  bases B      24  40  zero
+/// 8   4  packs P      12  4  frames F      16  4  chunks C      20  4  bases B
+/// 24 16  random: makes the name unique      40  24  zero
 /// 64           P × 40   pack: digest 32, stored size 8
 /// then         F × 16   frame: pack 4, offset 4, length 4, plain length 4
 /// then         C × 48   chunk: id 32, frame 4, offset 4, length 4, base 4 (0, or 1 + position among the bases)
@@ -87,8 +88,9 @@ enum IndexFormat {
     static let chunkSize = 48
     static let baseSize = 32
 
-    /// The bytes of one index over `packs`, which may come in any order.
-    static func encode(_ packs: [PackContents]) -> [UInt8] {
+    /// The bytes of one index over `packs`, which may come in any order. `salt` is random: an index that was deleted
+    /// must never come back under its old name, or a prune on another host that is late would delete it again.
+    static func encode(_ packs: [PackContents], salt: (UInt64, UInt64)) -> [UInt8] {
         let sorted = packs.sorted { $0.name < $1.name }
         let frameCount = sorted.reduce(0) { $0 + $1.frames.count }
         let chunkCount = sorted.reduce(0) { $0 + $1.chunks.count }
@@ -97,7 +99,9 @@ enum IndexFormat {
             var writer = Writer(UnsafeMutableRawBufferPointer(buffer))
             writer.append(magic)
             for number in [sorted.count, frameCount, chunkCount, 0] { writer.append(UInt32(number)) }
-            writer.appendZeros(headerSize - 24)
+            writer.append(salt.0)
+            writer.append(salt.1)
+            writer.appendZeros(headerSize - 40)
             for pack in sorted {
                 writer.append(pack.name)
                 writer.append(pack.storedSize)

@@ -164,6 +164,27 @@ package final class MappedIndex: @unchecked Sendable {
         return location
     }
 
+    /// The chunk that the chunk in the record at `position` is a delta of; nil for a chunk that stands alone, and in
+    /// every index of this version (`init` refuses bases).
+    func base(at position: Int) -> Digest? {
+        let record = Int(number(chunksStart + position * IndexFormat.chunkSize + 44))
+        let offset = chunksStart + chunkCount * IndexFormat.chunkSize + (record - 1) * IndexFormat.baseSize
+        guard record > 0, offset + IndexFormat.baseSize <= memory.count else { return nil }
+        return digest(offset)
+    }
+
+    /// The frame number and the place of the record at `position`; nil when the record is damaged.
+    func frameNumber(at position: Int) -> Int? {
+        let frame = Int(number(chunksStart + position * IndexFormat.chunkSize + 32))
+        return frame < frameCount ? frame : nil
+    }
+
+    /// Pack number, offset, stored and decoded length of the frame at `position`.
+    func frame(_ position: Int) -> (pack: Int, offset: UInt32, length: UInt32, plainLength: UInt32) {
+        let record = framesStart + position * IndexFormat.frameSize
+        return (Int(number(record)), number(record + 4), number(record + 8), number(record + 12))
+    }
+
     /// The pack number of the record at `position`, for a quick test against a set; nil when the record is damaged.
     func packNumber(at position: Int) -> Int? {
         let frame = Int(number(chunksStart + position * IndexFormat.chunkSize + 32))
