@@ -251,7 +251,8 @@ package struct BackupEngine: Sendable {
     ) throws -> TreeCapture.Result {
         let presence = ContentPresence(parentReader)
         let capture = try TreeCapture(
-            tree, parent: parent, writer: writer, parentReader: parentReader, counters: counters, cancellation: cancellation,
+            tree, parent: parent, writer: writer, parentReader: parentReader, counters: counters,
+            cancellation: cancellation,
             reuse: { presence.isComplete($0) },
             place: { path in
                 path.isEmpty ? source : "\(source)/\(String(decoding: path, as: UTF8.self))"

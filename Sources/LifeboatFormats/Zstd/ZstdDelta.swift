@@ -44,6 +44,8 @@ package final class ZstdDeltaCompressor {
     ) throws(FormatError) -> Int? {
         // The window reaches over both. The tables grow with it: the level's own are made for data that is compressed
         // by itself and forget most of a base of a megabyte before its counterpart comes.
+        // A frame that did not fit left the context in the middle of it.
+        unsafe ZSTD_CCtx_reset(context, ZSTD_reset_session_only)
         let windowLog = min(
             max(17, Int.bitWidth - (source.count + base.count).leadingZeroBitCount),
             ZstdDecompressor.maximumWindowLog)

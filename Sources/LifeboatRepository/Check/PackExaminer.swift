@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import LifeboatCore
+package import LifeboatCore
 import LifeboatFormats
 import LifeboatStorage
 
 /// Reads packs whole: name against bytes, every frame decoded, every chunk against its name, every chunk where the
 /// indexes say it is. Used on one thread.
-final class PackExaminer {
+package final class PackExaminer {
     private let repository: Repository
     private let decompressor: ZstdDecompressor
     private let maximumPlain: Int
     private let sizeLimit: UInt64
 
-    init(_ repository: Repository) throws {
+    package init(_ repository: Repository) throws {
         self.repository = repository
         decompressor = try ZstdDecompressor()
         maximumPlain = ChunkWorker.maximumPlain(maximumChunk: repository.config.chunker.maximum)
@@ -65,7 +65,7 @@ final class PackExaminer {
     }
 
     /// What the pack holds, from its bytes alone. Throws damage as `damagedRepository` or `FormatError`.
-    func contents(of name: Digest) throws -> PackContents {
+    package func contents(of name: Digest) throws -> PackContents {
         let key = RepositoryLayout.pack(name)
         let bytes: [UInt8]
         do {

@@ -82,7 +82,9 @@ package final class ChunkReader: Sendable {
     private func chunk(_ id: Digest, depth: Int, verifyBases: Bool) throws -> (Frame, Range<Int>) {
         let verifies = depth == 0 || verifyBases
         if let kept = kept(.chunk(id)) {
-            if !verifies || BLAKE3.hash(UnsafeRawBufferPointer(kept.bytes)) == id { return (kept, 0..<kept.bytes.count) }
+            if !verifies || BLAKE3.hash(UnsafeRawBufferPointer(kept.bytes)) == id {
+                return (kept, 0..<kept.bytes.count)
+            }
             drop(.chunk(id))
         }
         guard depth <= IndexSet.depthLimit else {
