@@ -176,7 +176,8 @@ package struct BackupEngine: Sendable {
                 try cancellation.check()
                 switch part {
                 case .stream(let name, let open):
-                    let content = try captureStream(open, writer, counters)
+                    let parent = old?.parts.first { $0.name == name && $0.kind == .stream }?.content
+                    let content = try captureStream(open, parent: parent, writer, parentReader, counters)
                     capture.component.parts.append(Manifest.Part(name: name, kind: .stream, content: content))
                     capture.component.files += 1
                     capture.component.bytes += content.size
@@ -214,11 +215,13 @@ package struct BackupEngine: Sendable {
     }
 
     private func captureStream(
-        _ open: () throws -> any ByteSource, _ writer: RepositoryWriter, _ counters: CaptureCounters
+        _ open: () throws -> any ByteSource, parent: ContentReference?, _ writer: RepositoryWriter,
+        _ parentReader: ChunkReader, _ counters: CaptureCounters
     ) throws -> ContentReference {
         let source = try open()
         defer { source.close() }
         let target = writer.makeContentWriter()
+        if let parent { target.beginContent(parent: parent, parentReader) }
         while true {
             try cancellation.check()
             let count = try source.read(into: try target.space())
@@ -259,7 +262,8 @@ package struct BackupEngine: Sendable {
     ) throws -> TreeCapture.Result {
         let presence = ContentPresence(parentReader)
         let capture = try TreeCapture(
-            tree, parent: parent, writer: writer, counters: counters, cancellation: cancellation,
+            tree, parent: parent, writer: writer, parentReader: parentReader, counters: counters,
+            cancellation: cancellation,
             reuse: { presence.isComplete($0) },
             place: { path in
                 path.isEmpty ? source : "\(source)/\(String(decoding: path, as: UTF8.self))"

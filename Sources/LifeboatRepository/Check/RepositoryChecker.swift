@@ -135,6 +135,7 @@ package struct RepositoryChecker {
             var problems: [Digest: String] = [:]
         }
         let state = Monitor(Progressing())
+        let reader = ChunkReader(repository, indexes)
         let bodies = (0..<threads).map { number in
             (
                 name: "check-\(number)",
@@ -148,7 +149,7 @@ package struct RepositoryChecker {
                         }
                         guard position < names.count else { return }
                         let name = names[position]
-                        let problem = try examiner.problem(of: name, indexes)
+                        let problem = try examiner.problem(of: name, indexes, reader)
                         var counters = ProgressCounters()
                         counters.bytesTotal = bytesTotal
                         counters.bytesDone = state.withLock { state in

@@ -6,6 +6,18 @@ import LifeboatFormats
 import LifeboatIO
 import LifeboatStorage
 
+/// One chunk in a frame on its way into a pack.
+struct FrameMember: Sendable {
+    var id: Digest
+    /// Where its data, or its patch, lies in the decoded frame.
+    var offset: Int
+    var length: Int
+    /// What the patch is undone with; empty for plain data.
+    var bases: [Digest] = []
+    /// Length of the chunk itself.
+    var plainLength: Int
+}
+
 /// Joins frames into packs and stores full packs in the background: two buffers, one filling, one on its way out.
 ///
 /// `append` is called by the workers; the upload thread runs `uploadPacks`. A frame never spans packs.
@@ -81,10 +93,8 @@ final class PackAssembler: Sendable {
         return frame
     }
 
-    /// Adds a frame whose chunks lie at these ranges of its decoded bytes. Blocks while both buffers are full.
-    func append(
-        _ frame: UnsafeRawBufferPointer, plainLength: Int, chunks: [(id: Digest, offset: Int, length: Int)]
-    ) throws {
+    /// Adds a frame that holds these members. Blocks while both buffers are full.
+    func append(_ frame: UnsafeRawBufferPointer, plainLength: Int, members: [FrameMember]) throws {
         try monitor.wait { state throws -> Void? in
             if state.failed { throw LifeboatError.interrupted }
             guard let pack = try fillingPack(&state, roomFor: frame.count) else { return nil }
@@ -94,10 +104,11 @@ final class PackAssembler: Sendable {
             pack.frames.append(
                 PackContents.Frame(
                     offset: UInt32(pack.size), length: UInt32(frame.count), plainLength: UInt32(plainLength)))
-            for chunk in chunks {
+            for member in members {
                 pack.chunks.append(
                     PackContents.Chunk(
-                        id: chunk.id, frame: number, offset: UInt32(chunk.offset), length: UInt32(chunk.length)))
+                        id: member.id, frame: number, offset: UInt32(member.offset), length: UInt32(member.length),
+                        bases: member.bases, plainLength: UInt32(member.plainLength)))
             }
             pack.size += frame.count
             return ()

@@ -58,7 +58,7 @@ final class ChunkMarks {
             var record = start
             while record < index.chunkCount, index.chunkID(record) == id {
                 marked[number][record] = true
-                bases += Self.bases(of: record, in: index)
+                bases += try index.bases(at: record)
                 record += 1
             }
         }
@@ -69,11 +69,6 @@ final class ChunkMarks {
             }
         }
         return first
-    }
-
-    /// Chunks that are needed to decode the chunk in a record.
-    private static func bases(of record: Int, in index: MappedIndex) -> [Digest] {
-        index.base(at: record).map { [$0] } ?? []
     }
 }
 

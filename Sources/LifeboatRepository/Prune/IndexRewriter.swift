@@ -55,10 +55,10 @@ struct IndexRewriter {
         for record in 0..<index.chunkCount {
             let place = try index.location(at: record)
             guard let frame = index.frameNumber(at: record) else { continue }
-            guard index.base(at: record) == nil else { throw Repacker.unsupported(index.name) }
             packs[index.frame(frame).pack]?.chunks.append(
                 PackContents.Chunk(
-                    id: index.chunkID(record), frame: positions[frame], offset: place.offset, length: place.length))
+                    id: index.chunkID(record), frame: positions[frame], offset: place.offset, length: place.length,
+                    bases: place.bases))
         }
         return packs.compactMap { $0 }
     }

@@ -26,7 +26,7 @@ struct Repacker {
 
     private struct Frame {
         var frame: PackContents.Frame
-        var chunks: [(id: Digest, offset: Int, length: Int)] = []
+        var members: [FrameMember] = []
     }
 
     /// What an upload thread hands back.
@@ -66,6 +66,7 @@ struct Repacker {
         }
         do {
             let decompressor = try ZstdDecompressor()
+            let reader = ChunkReader(repository, survey.indexes)
             for name in names.sorted() {
                 try cancellation.check()
                 var counters = ProgressCounters()
@@ -74,9 +75,9 @@ struct Repacker {
                 do {
                     for frame in (frames[name] ?? [:]).values.sorted(by: { $0.frame.offset < $1.frame.offset }) {
                         let bytes = try read(frame.frame, of: name)
-                        try verify(bytes, frame, of: name, decompressor)
+                        try verify(bytes, frame, of: name, decompressor, reader)
                         try bytes.withUnsafeBytes {
-                            try packs.append($0, plainLength: Int(frame.frame.plainLength), chunks: frame.chunks)
+                            try packs.append($0, plainLength: Int(frame.frame.plainLength), members: frame.members)
                         }
                     }
                     result.moved.append(name)
@@ -112,23 +113,19 @@ struct Repacker {
                 guard let frameNumber = index.frameNumber(at: record), survey.usedFrames[number][frameNumber],
                     let pack = index.packNumber(at: record), isWanted[pack]
                 else { continue }
-                guard index.base(at: record) == nil else { throw Self.unsupported(index.name) }
                 let place = try index.location(at: record)
                 frames[place.pack, default: [:]][
                     place.frameOffset,
                     default: Frame(
                         frame: PackContents.Frame(
                             offset: place.frameOffset, length: place.frameLength, plainLength: place.framePlainLength))
-                ].chunks.append((index.chunkID(record), Int(place.offset), Int(place.length)))
+                ].members.append(
+                    FrameMember(
+                        id: index.chunkID(record), offset: Int(place.offset), length: Int(place.length),
+                        bases: place.bases))
             }
         }
         return frames
-    }
-
-    static func unsupported(_ index: Digest) -> LifeboatError {
-        LifeboatError(
-            "index '\(index.shortHex)' names base chunks", causes: ["this version does not move delta chunks"],
-            hint: "Use a newer lifeboat for this repository.")
     }
 
     /// The stored bytes of a frame.
@@ -147,7 +144,9 @@ struct Repacker {
         return bytes
     }
 
-    private func verify(_ bytes: [UInt8], _ frame: Frame, of pack: Digest, _ decompressor: ZstdDecompressor) throws {
+    private func verify(
+        _ bytes: [UInt8], _ frame: Frame, of pack: Digest, _ decompressor: ZstdDecompressor, _ reader: ChunkReader
+    ) throws {
         let key = RepositoryLayout.pack(pack)
         let limit = ChunkWorker.maximumPlain(maximumChunk: repository.config.chunker.maximum)
         guard frame.frame.plainLength <= limit else {
@@ -160,7 +159,16 @@ struct Repacker {
         } catch let error as FormatError {
             throw RepositoryError.damaged(key.text, error.lifeboatError.message)
         }
-        for chunk in frame.chunks {
+        for chunk in frame.members {
+            if !chunk.bases.isEmpty {
+                try reader.verifyDelta(
+                    chunk.id,
+                    at: ChunkLocation(
+                        pack: pack, frameOffset: frame.frame.offset, frameLength: frame.frame.length,
+                        framePlainLength: frame.frame.plainLength, offset: UInt32(chunk.offset),
+                        length: UInt32(chunk.length), bases: chunk.bases))
+                continue
+            }
             // In bounds: `location(at:)` checked it.
             let data = UnsafeRawBufferPointer(rebasing: plain[chunk.offset..<chunk.offset + chunk.length])
             guard BLAKE3.hash(data) == chunk.id else {
