@@ -9,6 +9,7 @@ import Testing
 @Suite struct AgeParserMutationTests {
     /// One to four edits: replaced, removed, inserted, doubled or cut bytes.
     private static func mutated(_ bytes: [UInt8], _ generator: inout SplitMix64) -> [UInt8] {
+        // Not empty, so the choice below always finds one.
         let interesting = Array("-> \n\r=1A/+#".utf8) + [0, 0x7F, 0xFF]
         var bytes = bytes
         for _ in 0..<Int.random(in: 1...4, using: &generator) {
@@ -62,9 +63,9 @@ import Testing
         var generator = SplitMix64(seed: 92)
         let identity = try AgeIdentity.generate()
         let secret = identity.secret().reveal { Array($0.utf8) }
-        let public_ = Array(identity.recipient.text.utf8)
+        let shareable = Array(identity.recipient.text.utf8)
         for round in 0..<3000 {
-            let text = round % 2 == 0 ? public_ : secret
+            let text = round % 2 == 0 ? shareable : secret
             let changed = Self.mutated(text, &generator)
             if changed == text { continue }
             let string = String(decoding: changed, as: UTF8.self)
@@ -81,8 +82,8 @@ import Testing
             }
         }
         // One wrong character is always noticed: that is what the checksum promises.
-        for index in public_.indices {
-            var changed = public_
+        for index in shareable.indices {
+            var changed = shareable
             changed[index] = changed[index] == UInt8(ascii: "q") ? UInt8(ascii: "p") : UInt8(ascii: "q")
             #expect(throws: AgeError.self) { try AgeRecipient(String(decoding: changed, as: UTF8.self)) }
         }
