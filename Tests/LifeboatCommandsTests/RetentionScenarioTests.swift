@@ -60,7 +60,7 @@ struct RetentionScenarioTests {
                 + "hint: Add --yes to remove them, or --dry-run to see which.\n")
         let dry = try fixture.run("forget", "--keep-last", "4", "--dry-run")
         #expect(dry.code == .done, "\(dry)")
-        #expect(dry.output.contains("would remove 2 snapshots, 4 stay (last 4; time zone "))
+        #expect(dry.output.contains("would remove 2 snapshots and keep 4 (last 4; time zone "))
         #expect(try ids(fixture) == all)
 
         let pinned = try fixture.run("pin", all[0], "--note", "before the move")
@@ -104,7 +104,9 @@ struct RetentionScenarioTests {
         #expect(run.output.contains("remove  no rule keeps it\n"), "\(run)")
         #expect(run.output.hasSuffix("this was a dry run: add --yes to remove\n"))
         #expect(try ids(fixture) == all)
-        #expect(try fixture.run("forget", "--keep-daily", "3", "--yes").output.contains("removed 1 snapshot, 3 stayed"))
+        #expect(
+            try fixture.run("forget", "--keep-daily", "3", "--yes").output.contains(
+                "removed 1 snapshot and kept 3 (daily 3;"))
         #expect(try ids(fixture) == Array(all[1...]))
     }
 
@@ -140,7 +142,7 @@ struct RetentionScenarioTests {
         let json = try fixture.run("backup", "--json")
         #expect(json.output.contains(#""retention":{"kept":3,"removed":1}"#), "\(json)")
         // The same rules by hand have nothing left to do.
-        #expect(try fixture.run("forget", "--dry-run").output.contains("nothing is to be removed, 3 stay (last 3;"))
+        #expect(try fixture.run("forget", "--dry-run").output.contains("nothing to remove, 3 kept (last 3;"))
     }
 
     @Test func anIncompleteBackupRemovesNothing() throws {
@@ -202,7 +204,7 @@ struct RetentionScenarioTests {
         #expect(none.error == "error: there are no snapshots\n")
         #expect(try fixture.inRepository("backup", "docs", "--stack", "one").code == .done)
         let one = try fixture.inRepository("forget", "--keep-last", "1", "--dry-run")
-        #expect(one.output.contains("stack 'one': nothing is to be removed, 1 stay"), "\(one)")
+        #expect(one.output.contains("stack 'one': nothing to remove, 1 kept"), "\(one)")
         let unruly = try fixture.inRepository("forget", "--dry-run")
         #expect(unruly.code == .usage)
         #expect(unruly.error.hasPrefix("error: no rule says what to keep of stack 'one'\n"))

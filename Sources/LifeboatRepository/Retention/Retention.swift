@@ -62,7 +62,8 @@ package struct Retention: Sendable {
         _ = try ForgottenSnapshots.write(tombstone, to: repository)
         for snapshot in removed {
             try cancellation.check()
-            guard try repository.store.stat(RepositoryLayout.pin(stack: plan.stack, snapshot: snapshot.id)) == nil else {
+            guard try repository.store.stat(RepositoryLayout.pin(stack: plan.stack, snapshot: snapshot.id)) == nil
+            else {
                 throw LifeboatError(
                     "snapshot '\(snapshot.id.shortHex)' was pinned just now: it stays, and the rest was not removed",
                     hint: "Run it again.", exitCode: .busy)
