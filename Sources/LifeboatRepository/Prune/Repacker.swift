@@ -122,7 +122,7 @@ struct Repacker {
                 ].members.append(
                     FrameMember(
                         id: index.chunkID(record), offset: Int(place.offset), length: Int(place.length),
-                        bases: place.bases))
+                        bases: place.bases, plainLength: Int(place.length)))
             }
         }
         return frames
