@@ -24,27 +24,18 @@ package enum PruneRules {
         }
     }
 
-    /// Which of the packs that hold a needed chunk is kept for its sake; nil when none is there. A condemned pack only
-    /// when there is no other: somebody may delete it.
-    package static func keeper(among candidates: [Candidate]) -> Int? {
-        var best: Int?
-        for (number, candidate) in candidates.enumerated() where candidate.isPresent {
-            guard let current = best else {
-                best = number
-                continue
-            }
-            let other = candidates[current]
-            let isBetter =
-                if candidate.isCondemned != other.isCondemned {
-                    !candidate.isCondemned
-                } else if candidate.neededBytes != other.neededBytes {
-                    candidate.neededBytes > other.neededBytes
-                } else {
-                    candidate.name < other.name
-                }
-            if isBetter { best = number }
+    /// Which of the packs that hold a needed chunk are kept for its sake; empty when none is there. One that is not
+    /// condemned suffices. When all are condemned, all stay: two prunes that each chose one could choose differently,
+    /// and delete both.
+    package static func keepers(among candidates: [Candidate]) -> [Int] {
+        let present = candidates.indices.filter { candidates[$0].isPresent }
+        let reliable = present.filter { !candidates[$0].isCondemned }
+        let best = reliable.min { left, right in
+            let (left, right) = (candidates[left], candidates[right])
+            if left.neededBytes != right.neededBytes { return left.neededBytes > right.neededBytes }
+            return left.name < right.name
         }
-        return best
+        return best.map { [$0] } ?? present
     }
 
     /// Whether a pack that nothing needs may be condemned now. While a backup runs it may be one the backup has just

@@ -36,9 +36,7 @@ struct PruneSurvey {
     var numbers: [Digest: Int] = [:]
     /// Per index: its pack numbers as numbers in `packs`.
     var packNumbers: [[Int]] = []
-    /// Per index, per record: the chunk is kept here.
-    var kept: [Bitmap] = []
-    /// Per index, per frame: it holds such a chunk.
+    /// Per index, per frame: it holds a chunk that is kept for a manifest's sake.
     var usedFrames: [Bitmap] = []
     /// Leases nobody may overlook, by whom they may be held.
     var liveLeases: [ObservedLease] = []
@@ -121,7 +119,6 @@ struct PruneSurveyor {
                     survey.packs[number].isIndexed = true
                     return number
                 })
-            survey.kept.append(Bitmap(count: index.chunkCount))
             survey.usedFrames.append(Bitmap(count: index.frameCount))
         }
         for number in survey.packs.indices where condemned.contains(survey.packs[number].name) {
@@ -188,28 +185,32 @@ struct PruneSurveyor {
             let places = try records.map { record in
                 survey.packNumbers[record.index][try Self.pack(of: record.position, in: indexes[record.index])]
             }
-            let choice = PruneRules.keeper(
+            let choices = PruneRules.keepers(
                 among: places.map { place in
                     let pack = survey.packs[place]
                     return PruneRules.Candidate(
                         name: pack.name, isPresent: pack.size != nil, isCondemned: pack.isCondemned,
                         neededBytes: potential[place])
                 })
-            guard let choice else {
+            guard !choices.isEmpty else {
                 throw LifeboatError(
                     "chunk '\(id.shortHex)' is needed by a snapshot, and the pack that holds it is missing or cut short",
                     causes: Set(places).map { RepositoryLayout.pack(survey.packs[$0].name).text }.sorted(),
                     hint: "Run 'lifeboat check'; prune deletes nothing until the repository is sound.",
                     exitCode: .damagedRepository)
             }
-            let record = records[choice]
-            survey.kept[record.index][record.position] = true
-            survey.packs[places[choice]].neededChunks += 1
-            // Checked by `pack(of:)`.
-            guard let frame = indexes[record.index].frameNumber(at: record.position) else { continue }
-            if survey.usedFrames[record.index].insert(frame) {
-                survey.packs[places[choice]].neededBytes += UInt64(indexes[record.index].frame(frame).length)
-            }
+            for choice in choices { keep(records[choice], in: places[choice], indexes, &survey) }
+        }
+    }
+
+    private func keep(
+        _ record: MergedRecords.Record, in pack: Int, _ indexes: [MappedIndex], _ survey: inout PruneSurvey
+    ) {
+        survey.packs[pack].neededChunks += 1
+        // Checked by `pack(of:)`.
+        guard let frame = indexes[record.index].frameNumber(at: record.position) else { return }
+        if survey.usedFrames[record.index].insert(frame) {
+            survey.packs[pack].neededBytes += UInt64(indexes[record.index].frame(frame).length)
         }
     }
 
