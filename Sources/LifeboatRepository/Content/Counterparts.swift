@@ -50,6 +50,8 @@ final class Counterparts: Sendable {
         var lastBaseEnd: UInt64 = 0
         /// Chunks in a row for which there was no worthwhile delta.
         var failures = 0
+        /// The parent was searched up to here since the last base.
+        var searchedEnd: UInt64 = 0
     }
 
     private let reader: ChunkReader
@@ -66,6 +68,12 @@ final class Counterparts: Sendable {
     /// After so many chunks without a delta only one of `retryInterval` is tried.
     private static let patience = 4
     private static let retryInterval = 8
+    /// Chunks of the parent that are searched for one lost chunk, and for how many lost ones in a row the place behind
+    /// the last base is looked for.
+    private static let searchWidth = 16
+    private static let searchPatience = 256
+    /// Bytes that tell a place: as many as a cut point is a matter of.
+    private static let pieceSize = 64
 
     /// Throws when the parent's list of chunks cannot be opened. `reader` must use indexes that are restricted to packs
     /// that are present.
@@ -83,7 +91,7 @@ final class Counterparts: Sendable {
             state.failures += 1
             let overdue = state.failures - Self.patience
             guard overdue <= 0 || overdue % Self.retryInterval == 0 else { return [] }
-            let place = Self.place(of: start, state)
+            let place = Self.place(of: start, length, state)
             load(&state, around: place)
             var picked = [pick(state, at: place, length: length)]
             // Something may have been put in between: the parent then goes on where the last base ended.
@@ -116,7 +124,7 @@ final class Counterparts: Sendable {
     /// The chunk at `start` is in the repository already: where the parent has it too, the two are tied together.
     func noteKnown(_ id: Digest, at start: UInt64, length: Int) {
         state.withLock { state in
-            let place = Self.place(of: start, state)
+            let place = Self.place(of: start, length, state)
             load(&state, around: place)
             // A chunk may repeat: the nearest counts.
             var nearest: Record?
@@ -129,6 +137,7 @@ final class Counterparts: Sendable {
             guard let nearest else { return }
             state.failures = 0
             state.lastBaseEnd = nearest.end
+            state.searchedEnd = nearest.end
             Self.add(Anchor(new: start + UInt64(length), old: nearest.end), to: &state)
         }
     }
@@ -147,15 +156,75 @@ final class Counterparts: Sendable {
             state.failures = 0
             guard let baseStart = candidate.start else { return }
             state.lastBaseEnd = baseStart + UInt64(base.count)
+            state.searchedEnd = state.lastBaseEnd
             if let anchor { Self.add(anchor, to: &state) }
         }
+    }
+
+    /// Looks for the chunk's place where the reckoned one was wrong: the parent may go on inside it (something was put
+    /// in before), or have it further ahead (something was taken out). True when it was found: `candidates` differ now.
+    func search(for data: UnsafeRawBufferPointer, at start: UInt64) -> Bool {
+        let (end, records) = state.withLock { state -> (UInt64, [Record]) in
+            guard state.failures <= Self.searchPatience else { return (0, []) }
+            let end = state.lastBaseEnd
+            load(&state, around: end)
+            let first = state.records.firstIndex { $0.end > end } ?? state.records.count
+            var found = Array(state.records[first...].prefix(1))
+            // The other workers' chunks come late to the anchors: a first failure may be just that.
+            if state.failures <= 2 * Self.patience {
+                let ahead = state.records[first...].dropFirst().drop { $0.start < state.searchedEnd }
+                found += ahead.prefix(Self.searchWidth)
+                state.searchedEnd = found.last?.end ?? state.searchedEnd
+            }
+            return (end, found)
+        }
+        for (number, record) in records.enumerated() {
+            let anchor: Anchor?
+            do {
+                anchor = try reader.withChunk(record.id) { bytes in
+                    let skipped = number == 0 && end > record.start ? min(bytes.count, Int(end - record.start)) : 0
+                    let rest = UnsafeRawBufferPointer(rebasing: bytes[skipped...])
+                    if number == 0, let found = Self.beginning(of: rest, in: data) {
+                        return Anchor(
+                            new: start + UInt64(found.data), old: record.start + UInt64(skipped + found.base))
+                    }
+                    return Self.commonPlace(data, bytes).map {
+                        Anchor(new: start + UInt64($0.data), old: record.start + UInt64($0.base))
+                    }
+                }
+            } catch {
+                // A chunk that cannot be read is no base either.
+                continue
+            }
+            guard let anchor else { continue }
+            state.withLock { state in
+                state.failures = 0
+                Self.add(anchor, to: &state)
+            }
+            return true
+        }
+        return false
+    }
+
+    /// Offsets of a piece of the first half of `base` in both.
+    private static func beginning(
+        of base: UnsafeRawBufferPointer, in data: UnsafeRawBufferPointer
+    ) -> (data: Int, base: Int)? {
+        guard base.count >= 8 * pieceSize else { return nil }
+        for eighth in 0..<4 {
+            let offset = base.count / 8 * eighth
+            let piece = UnsafeRawBufferPointer(rebasing: base[offset..<offset + pieceSize])
+            guard piece.contains(where: { $0 != piece[0] }), let found = data.firstRange(of: piece) else { continue }
+            return (found, offset)
+        }
+        return nil
     }
 
     /// Offsets right behind a piece that both hold.
     private static func commonPlace(
         _ data: UnsafeRawBufferPointer, _ base: UnsafeRawBufferPointer
     ) -> (data: Int, base: Int)? {
-        let size = 64
+        let size = pieceSize
         guard data.count >= 2 * size, base.count >= 2 * size else { return nil }
         // A cut point is a matter of the 64 bytes before it: mostly both end, or begin, with the same one.
         if data[(data.count - size)...].elementsEqual(base[(base.count - size)...]) { return (data.count, base.count) }
@@ -170,8 +239,8 @@ final class Counterparts: Sendable {
     }
 
     /// Where the parent has what the new content has at `start`, as far as the anchors tell.
-    private static func place(of start: UInt64, _ state: State) -> UInt64 {
-        let anchor = state.anchors.last { $0.new <= start } ?? state.anchors[0]
+    private static func place(of start: UInt64, _ length: Int, _ state: State) -> UInt64 {
+        let anchor = state.anchors.last { $0.new <= start + UInt64(length) / 2 } ?? state.anchors[0]
         return start >= anchor.new
             ? anchor.old + (start - anchor.new) : anchor.old - min(anchor.old, anchor.new - start)
     }

@@ -43,6 +43,15 @@ final class DeltaEncoder {
         of data: UnsafeRawBufferPointer, _ id: Digest, at start: UInt64, _ counterparts: Counterparts,
         patch: UnsafeMutableRawBufferPointer, decoded: UnsafeMutableRawBufferPointer
     ) throws -> Delta? {
+        if let delta = try attempt(data, id, at: start, counterparts, patch, decoded) { return delta }
+        guard counterparts.search(for: data, at: start) else { return nil }
+        return try attempt(data, id, at: start, counterparts, patch, decoded)
+    }
+
+    private func attempt(
+        _ data: UnsafeRawBufferPointer, _ id: Digest, at start: UInt64, _ counterparts: Counterparts,
+        _ patch: UnsafeMutableRawBufferPointer, _ decoded: UnsafeMutableRawBufferPointer
+    ) throws -> Delta? {
         for candidate in counterparts.candidates(at: start, length: data.count) {
             guard let size = counterparts.read(candidate, into: prefix) else { continue }
             let base = UnsafeRawBufferPointer(rebasing: prefix[..<size])

@@ -2,10 +2,10 @@
 
 import LifeboatCore
 
-/// The name of a tar member that holds a chunk as a patch: `deltas/BASE/ID.zst` or `deltas/BASE+BASE/ID.zst`. It alone
+/// The name of a tar member that holds a chunk as a patch: `patches/BASE/ID.zst` or `patches/BASE+BASE/ID.zst`. It alone
 /// tells the bases, so that indexes can be rebuilt from packs and a patch undone by hand.
 enum DeltaName {
-    private static let folder = "deltas/"
+    private static let folder = "patches/"
     private static let suffix = ".zst"
 
     static func text(_ id: Digest, bases: [Digest]) -> String {
