@@ -178,7 +178,9 @@ struct PruneModel {
         case 0...3:
             switch order[local.step] {
             case 0:
-                if local.pass == 0 || mutation != .pruneDoesNotReadMarksAgain { next.locals[number].marksSeen = state.marks }
+                if local.pass == 0 || mutation != .pruneDoesNotReadMarksAgain {
+                    next.locals[number].marksSeen = state.marks
+                }
                 return [advanced(next)]
             case 1:
                 next.locals[number].packsSeen = Self.present(state)
@@ -297,8 +299,8 @@ struct PruneModel {
             // What was marked in the first pass counts as condemned even for who does not look again.
             let isCondemned = local.marksSeen & mask != 0 || mutation == .pruneDoesNotReadMarksAgain && isOwn
             if PruneRules.mayDelete(
-                isCondemned: isCondemned, isCleared: isCleared, isNeeded: local.packsKept & mask != 0, readersRun: false)
-            {
+                isCondemned: isCondemned, isCleared: isCleared, isNeeded: local.packsKept & mask != 0, readersRun: false
+            ) {
                 result |= mask
             }
         }
