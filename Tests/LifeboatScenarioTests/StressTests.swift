@@ -13,6 +13,7 @@ import Testing
                 "python3",
                 ["/\(root)/scripts/stress.d/stress.py", "--binary", try BinaryRunner().path, "--seconds", "10"]),
             deadline: 150)
-        #expect(run.termination.succeeded, "\(run.standardOutput) \(run.standardError)")
+        #expect(
+            run.termination.succeeded, "\(String(decoding: run.standardOutput, as: UTF8.self)) \(run.standardError)")
     }
 }
