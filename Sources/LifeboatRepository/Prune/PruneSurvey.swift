@@ -204,7 +204,14 @@ struct PruneSurveyor {
             let places = try records.map { record in
                 survey.packNumbers[record.index][try Self.pack(of: record.position, in: indexes[record.index])]
             }
-            let choices = try Self.keepers(among: records, places, indexes, survey, potential)
+            let choices = PruneRules.keepers(
+                among: try zip(records, places).map { record, place in
+                    let pack = survey.packs[place]
+                    return PruneRules.Candidate(
+                        name: pack.name, isPresent: pack.size != nil, isCondemned: pack.isCondemned,
+                        isWhole: try indexes[record.index].bases(at: record.position).isEmpty,
+                        neededBytes: potential[place])
+                })
             guard !choices.isEmpty else {
                 throw LifeboatError(
                     "chunk '\(id.shortHex)' is needed by a snapshot, and the pack that holds it is missing or cut short",
@@ -214,27 +221,6 @@ struct PruneSurveyor {
             }
             for choice in choices { keep(records[choice], in: places[choice], indexes, &survey) }
         }
-    }
-
-    /// The records of one chunk that are kept, as positions in `records`.
-    ///
-    /// A whole copy is never given up for a delta, and of a chunk that is stored as deltas only all stay: else two
-    /// chunks could end as deltas of each other.
-    private static func keepers(
-        among records: [MergedRecords.Record], _ places: [Int], _ indexes: [MappedIndex], _ survey: PruneSurvey,
-        _ potential: [UInt64]
-    ) throws -> [Int] {
-        let present = places.indices.filter { survey.packs[places[$0]].size != nil }
-        let whole = try present.filter { try indexes[records[$0].index].bases(at: records[$0].position).isEmpty }
-        guard !whole.isEmpty else { return present }
-        let choices = PruneRules.keepers(
-            among: whole.map { position in
-                let pack = survey.packs[places[position]]
-                return PruneRules.Candidate(
-                    name: pack.name, isPresent: true, isCondemned: pack.isCondemned,
-                    neededBytes: potential[places[position]])
-            })
-        return choices.map { whole[$0] }
     }
 
     private func keep(
