@@ -45,8 +45,12 @@ package struct BackupEngine: Sendable {
     package func run(_ request: BackupRequest) throws -> BackupOutcome {
         var run = Timeline(clock, progress)
         let started = clock.now()
-        let catalog = try run.phase("open repository") { try SnapshotCatalog(repository, stack: request.stack) }
+        try repository.requireTrusted()
+        let catalog = try run.phase("open repository") {
+            try SnapshotCatalog(repository, stack: request.stack, skippingSealed: true)
+        }
         let previous = catalog.newest(stack: request.stack, host: request.host)
+        let remembered = try repository.newestRemembered(stack: request.stack, host: request.host)
         var warnings = catalog.damaged.map { $0.wrapped("a snapshot of this stack cannot be used as parent") }
         let writer = try RepositoryWriter(repository, settings)
         do {
@@ -61,7 +65,8 @@ package struct BackupEngine: Sendable {
             let totals = try run.phase("finish packs and index") { try writer.finish() }
             var manifest = Manifest(
                 repositoryID: repository.config.repositoryID, stack: request.stack, host: request.host,
-                sequence: (previous?.manifest.sequence ?? 0) + 1, previous: previous?.id, started: started,
+                sequence: max(previous?.manifest.sequence ?? 0, remembered?.sequence ?? 0) + 1,
+                previous: previous?.id ?? remembered?.snapshot, started: started,
                 lifeboat: request.lifeboatVersion)
             manifest.frozen = frozen
             manifest.ended = clock.now()
@@ -72,6 +77,7 @@ package struct BackupEngine: Sendable {
             manifest.bytesNew = totals.bytesNew
             manifest.bytesStored = totals.bytesStored
             let snapshot = try run.phase("commit") { try SnapshotCatalog.commit(manifest, to: repository) }
+            repository.removeStaleCopies(now: clock.now())
             warnings += captures.flatMap(\.warnings)
             return BackupOutcome(
                 snapshot: snapshot, previous: previous, statistics: totals,

@@ -34,8 +34,9 @@ struct SnapshotCheck {
     mutating func run(_ report: inout CheckReport) throws {
         var ids: Set<Digest> = []
         var snapshots: [Snapshot] = []
-        for object in try repository.store.listAll(prefix: RepositoryLayout.snapshotPrefix) {
+        for object in try repository.objects(RepositoryLayout.snapshotPrefix) {
             try cancellation.check()
+            if RepositoryLayout.isSignature(object.key) { continue }
             guard RepositoryLayout.manifestName(object.key) != nil else {
                 report.notes.append("'\(object.key)' is not the name of a manifest")
                 continue

@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import LifeboatCore
+import Glibc
+import LifeboatCore
 import LifeboatFormats
 import LifeboatIO
-package import LifeboatStorage
+import LifeboatStorage
 
 /// The local folder that holds copies of a repository's indexes, so that they can be memory-mapped whatever the store.
 ///
-/// A copy is checked against its name when it is fetched and whenever it is opened. Losing the folder costs one
-/// download, never data.
-package struct IndexCache: Sendable {
+/// A copy is checked against a digest when it is fetched and whenever it is opened. Losing the folder costs one
+/// download, never data; on a host that cannot read the repository it costs one full upload.
+struct IndexCache: Sendable {
     private let folder: String
+    private let sealing: Sealing
 
-    /// `root` is the cache of all repositories on this host; `repositoryID` picks the folder of one.
-    package init(root: String, repositoryID: Digest) throws {
-        folder = "\(root)/\(repositoryID.hex.prefix(32))/index"
+    /// `folder` is the cache of one repository.
+    init(folder: String, _ sealing: Sealing) throws {
+        self.folder = "\(folder)/index"
+        self.sealing = sealing
         do {
-            try FileTree.createFolders(folder)
+            try FileTree.createFolders(self.folder)
         } catch {
             throw error.lifeboatError.wrapped(
                 "cannot use the local cache",
@@ -24,30 +27,44 @@ package struct IndexCache: Sendable {
         }
     }
 
+    private func path(_ name: Digest) -> String { "\(folder)/\(name.hex).idx" }
+    /// The digest of the copy: its name is that of the stored, encrypted bytes.
+    private func digestPath(_ name: Digest) -> String { "\(folder)/\(name.hex).b3" }
+
+    /// Whether a copy of the index of that name is here.
+    func holds(_ name: Digest) -> Bool { (try? mapped(name)) != nil }
+
+    private func mapped(_ name: Digest) throws -> MappedIndex? {
+        guard sealing.isEncrypted else { return try MappedIndex(path: path(name), name: name, digest: name) }
+        guard let text = try SmallFile.contents(digestPath(name)),
+            let digest = Digest(hex: String(decoding: text, as: UTF8.self)[...])
+        else { return nil }
+        return try MappedIndex(path: path(name), name: name, digest: digest)
+    }
+
     /// Maps the index of that name, fetching it first when it is not here or damaged.
-    package func open(_ name: Digest, from store: any ObjectStore) throws -> MappedIndex {
-        let path = "\(folder)/\(name.hex).idx"
+    func open(_ name: Digest, from store: any ObjectStore) throws -> MappedIndex {
         // Any failure of the local copy is answered by a fresh one: the store has the original.
-        if let mapped = try? MappedIndex(path: path, name: name, verify: true) { return mapped }
+        if let mapped = try? mapped(name) { return mapped }
         return try reopen(name, from: store)
     }
 
     /// Fetches the index of that name anew, and maps it.
-    package func reopen(_ name: Digest, from store: any ObjectStore) throws -> MappedIndex {
-        let path = "\(folder)/\(name.hex).idx"
+    func reopen(_ name: Digest, from store: any ObjectStore) throws -> MappedIndex {
+        let key = RepositoryLayout.index(name)
         let bytes = try fetch(name, from: store)
         guard BLAKE3.hash(bytes) == name else {
-            throw RepositoryError.damaged(
-                RepositoryLayout.index(name).text, "its bytes do not have the digest in its name")
+            throw RepositoryError.damaged(key.text, "its bytes do not have the digest in its name")
         }
-        try bytes.withUnsafeBytes { try keep($0, as: name) }
-        return try MappedIndex(path: path, name: name, verify: true)
+        let plain = try sealing.open(bytes, key)
+        try plain.withUnsafeBytes { try keep($0, as: name) }
+        return try MappedIndex(path: path(name), name: name, digest: BLAKE3.hash(plain))
     }
 
     private func fetch(_ name: Digest, from store: any ObjectStore) throws -> [UInt8] {
         let key = RepositoryLayout.index(name)
         do {
-            return try store.get(key, limit: 1 << 36)
+            return try store.get(sealing.storedKey(key), limit: 1 << 36)
         } catch  where error.kind == .notFound {
             throw RepositoryError.missing(key.text, "the store does not have it any more")
         } catch {
@@ -55,10 +72,11 @@ package struct IndexCache: Sendable {
         }
     }
 
-    /// Keeps the bytes of an index under its name.
-    package func keep(_ bytes: UnsafeRawBufferPointer, as name: Digest) throws {
+    /// Keeps the plain bytes of an index under its name.
+    func keep(_ bytes: UnsafeRawBufferPointer, as name: Digest) throws {
         do {
-            try AtomicFile.write([bytes], to: "\(folder)/\(name.hex).idx", durable: false)
+            try AtomicFile.write([bytes], to: path(name), durable: false)
+            if sealing.isEncrypted { try AtomicFile.write(BLAKE3.hash(bytes).hex, to: digestPath(name)) }
         } catch {
             throw error.lifeboatError.wrapped(
                 "cannot keep an index in the local cache",
