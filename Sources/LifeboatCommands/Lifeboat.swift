@@ -16,6 +16,7 @@ struct Lifeboat: ParsableCommand {
                 subcommands: [
                     Snapshots.self, Show.self, List.self, Find.self, Diff.self, Cat.self, Export.self,
                 ]),
+            CommandGroup(name: "Retention", subcommands: [Forget.self, PinCommand.self, Unpin.self]),
             CommandGroup(name: "Restore", subcommands: [Plan.self, Restore.self]),
         ])
 }

@@ -152,11 +152,12 @@ package struct Repository: Sendable {
 
     // MARK: objects
 
-    /// The objects under `prefix` by the names used here; what a repository of this kind cannot have written is left
+    /// The objects under `prefix` by the names used here, without signatures; what a repository of this kind cannot have written is left
     /// out. Sizes are those of the stored bytes.
     package func objects(_ prefix: String) throws -> [ObjectInfo] {
         try store.listAll(prefix: prefix).compactMap { object in
-            sealing.plainKey(object.key).map { ObjectInfo(key: $0, size: object.size) }
+            guard !RepositoryLayout.isSignature(object.key) else { return nil }
+            return sealing.plainKey(object.key).map { ObjectInfo(key: $0, size: object.size) }
         }
     }
 
@@ -169,6 +170,23 @@ package struct Repository: Sendable {
     /// of that name.
     package func save(_ bytes: [UInt8], as key: ObjectKey) throws {
         try sealing.seal(bytes).withUnsafeBytes { try store.put(sealing.storedKey(key), [$0]) }
+    }
+
+    /// Whether there is such an object.
+    package func exists(_ key: ObjectKey) throws -> Bool { try store.stat(sealing.storedKey(key)) != nil }
+
+    /// Like `save`, with a signature of this host beside it.
+    func saveSigned(_ bytes: [UInt8], as key: ObjectKey) throws {
+        let sealed = try sealing.seal(bytes)
+        try Signing.storeSignature(of: sealed, sealing.storedKey(key), self, comment: "lifeboat \(key)")
+        try sealed.withUnsafeBytes { try store.put(sealing.storedKey(key), [$0]) }
+    }
+
+    /// Like `load`; throws unless it carries the signature of one of the repository's signers.
+    func loadSigned(_ key: ObjectKey) throws -> [UInt8] {
+        let stored = try store.get(sealing.storedKey(key), limit: Self.documentLimit)
+        try Signing.verify(stored, sealing.storedKey(key), self)
+        return try sealing.open(stored, key)
     }
 
     /// Removes an object. False when there was none.

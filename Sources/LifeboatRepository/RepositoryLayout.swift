@@ -11,6 +11,9 @@ package enum RepositoryLayout {
     package static let indexPrefix = "index/"
     package static let snapshotPrefix = "snapshots/"
     package static let keyPrefix = "keys/"
+    package static let pinPrefix = "pins/"
+    package static let forgottenPrefix = "forgotten/"
+    package static let drillPrefix = "drills/"
 
     private static let packSuffix = ".tar.zst"
     private static let indexSuffix = ".idx"
@@ -68,12 +71,41 @@ package enum RepositoryLayout {
 
     /// Stack and short id in the name of a manifest; nil when it is not the name of one.
     package static func manifestName(_ object: ObjectKey) -> (stack: String, shortID: String)? {
-        guard object.text.hasPrefix(snapshotPrefix), object.text.hasSuffix(manifestSuffix) else { return nil }
-        let parts = object.text.dropFirst(snapshotPrefix.count).dropLast(manifestSuffix.count).split(separator: "/")
+        stackAndShortID(object, prefix: snapshotPrefix)
+    }
+
+    private static func stackAndShortID(
+        _ object: ObjectKey, prefix: String
+    ) -> (stack: String, shortID: String)? {
+        guard object.text.hasPrefix(prefix), object.text.hasSuffix(manifestSuffix) else { return nil }
+        let parts = object.text.dropFirst(prefix.count).dropLast(manifestSuffix.count).split(separator: "/")
         guard parts.count == 2, let dash = parts[1].lastIndex(of: "-") else { return nil }
         let shortID = parts[1][parts[1].index(after: dash)...]
         guard shortID.count == 12 else { return nil }
         return (String(parts[0]), String(shortID))
+    }
+
+    /// `pins/<stack>/<64 digits>.json`
+    package static func pin(stack: String, snapshot: Digest) -> ObjectKey {
+        key("\(pinPrefix)\(stack)/\(snapshot.hex)\(manifestSuffix)")
+    }
+
+    /// Stack and snapshot in the name of a pin; nil when it is not the name of one.
+    package static func pinName(_ object: ObjectKey) -> (stack: String, snapshot: Digest)? {
+        guard object.text.hasPrefix(pinPrefix), object.text.hasSuffix(manifestSuffix) else { return nil }
+        let parts = object.text.dropFirst(pinPrefix.count).dropLast(manifestSuffix.count).split(separator: "/")
+        guard parts.count == 2, let snapshot = Digest(hex: parts[1]) else { return nil }
+        return (String(parts[0]), snapshot)
+    }
+
+    /// `forgotten/<stack>/20261121T020000Z-<12 digits>.json`
+    package static func forgotten(stack: String, time: Timestamp, id: Digest) -> ObjectKey {
+        key("\(forgottenPrefix)\(stack)/\(time.compact)-\(id.shortHex)\(manifestSuffix)")
+    }
+
+    /// Stack and short id in the name of a list of forgotten snapshots; nil when it is not the name of one.
+    package static func forgottenName(_ object: ObjectKey) -> (stack: String, shortID: String)? {
+        stackAndShortID(object, prefix: forgottenPrefix)
     }
 
     /// For texts made of valid components only.

@@ -32,11 +32,9 @@ struct SnapshotCheck {
     }
 
     mutating func run(_ report: inout CheckReport) throws {
-        var ids: Set<Digest> = []
         var snapshots: [Snapshot] = []
         for object in try repository.objects(RepositoryLayout.snapshotPrefix) {
             try cancellation.check()
-            if RepositoryLayout.isSignature(object.key) { continue }
             guard RepositoryLayout.manifestName(object.key) != nil else {
                 report.notes.append("'\(object.key)' is not the name of a manifest")
                 continue
@@ -44,7 +42,6 @@ struct SnapshotCheck {
             report.snapshots += 1
             do {
                 let snapshot = try SnapshotCatalog.read(object.key, repository)
-                ids.insert(snapshot.id)
                 snapshots.append(snapshot)
             } catch let error as LifeboatError where error.exitCode == .damagedRepository {
                 report.addProblem(object.key.text, error.summary)
@@ -52,11 +49,9 @@ struct SnapshotCheck {
         }
         for snapshot in snapshots {
             try check(snapshot, &report)
-            if let previous = snapshot.manifest.previous, !ids.contains(previous) {
-                report.notes.append(
-                    "snapshot \(snapshot.id.shortHex) follows snapshot \(previous.shortHex), which is not there any more"
-                )
-            }
+        }
+        for problem in try SnapshotCatalog.chainProblems(snapshots, repository) {
+            report.addProblem("snapshot \(problem.snapshot.shortHex)", problem.reason)
         }
     }
 

@@ -29,6 +29,18 @@ enum Signing {
         return key
     }
 
+    /// Stores the signature of an object, before the object: a signature alone means nothing. Nothing is stored in a
+    /// repository without signers.
+    static func storeSignature(
+        of bytes: [UInt8], _ stored: ObjectKey, _ repository: Repository, comment: String
+    ) throws {
+        guard let trust = repository.trust, let key = try key(trust, repository.config) else { return }
+        let signature = try signature(of: bytes, key, comment: comment)
+        try signature.withUnsafeBytes {
+            try repository.store.put(RepositoryLayout.signature(of: stored), [$0])
+        }
+    }
+
     /// Throws unless the stored bytes of `key` carry the signature of one of the repository's signers. Asked before any
     /// parser sees them.
     static func verify(_ bytes: [UInt8], _ stored: ObjectKey, _ repository: Repository) throws {

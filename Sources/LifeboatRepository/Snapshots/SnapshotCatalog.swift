@@ -22,7 +22,6 @@ package struct SnapshotCatalog: Sendable {
         var damaged: [LifeboatError] = []
         let prefix = RepositoryLayout.snapshotPrefix + (stack.map { "\($0)/" } ?? "")
         for object in try repository.objects(prefix) {
-            if RepositoryLayout.isSignature(object.key) { continue }
             do {
                 snapshots.append(try Self.read(object.key, repository))
             } catch let error as LifeboatError where error.exitCode == .wrongKey && skippingSealed {
@@ -138,14 +137,9 @@ package struct SnapshotCatalog: Sendable {
         let key = RepositoryLayout.manifest(stack: manifest.stack, time: manifest.frozen, id: id)
         let storedKey = repository.sealing.storedKey(key)
         if !repository.sealing.canRead { try repository.local.keepManifest(plain, id) }
-        if let trust = repository.trust, let signer = try Signing.key(trust, repository.config) {
-            // The signature first: only the manifest makes the snapshot exist.
-            let comment = "lifeboat snapshot \(id.shortHex) sequence \(manifest.sequence)"
-            let signature = try Signing.signature(of: bytes, signer, comment: comment)
-            _ = try signature.withUnsafeBytes {
-                try repository.store.putIfAbsent(RepositoryLayout.signature(of: storedKey), [$0])
-            }
-        }
+        try Signing.storeSignature(
+            of: bytes, storedKey, repository,
+            comment: "lifeboat snapshot \(id.shortHex) sequence \(manifest.sequence)")
         _ = try bytes.withUnsafeBytes { try repository.store.putIfAbsent(storedKey, [$0]) }
         let stored = try read(key, repository)
         guard stored.id == id else { throw RepositoryError.damaged(key.text, "it does not read back as written") }
@@ -154,9 +148,7 @@ package struct SnapshotCatalog: Sendable {
     }
 
     /// Removes a snapshot: its manifest first, which is what makes it exist, then the signature.
-    package static func remove(_ snapshot: Snapshot, from repository: Repository) throws {
-        let key = RepositoryLayout.manifest(
-            stack: snapshot.manifest.stack, time: snapshot.manifest.frozen, id: snapshot.id)
+    package static func remove(_ key: ObjectKey, from repository: Repository) throws {
         try repository.delete(key)
         _ = try repository.store.delete(RepositoryLayout.signature(of: repository.sealing.storedKey(key)))
     }
