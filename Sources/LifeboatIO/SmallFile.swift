@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CLinux
 import Glibc
 
 /// Files that are read whole: keys, records, remembered facts.
@@ -19,14 +20,12 @@ package enum SmallFile {
         var status = stat()
         guard fstat(file.raw, &status) == 0 else { throw SystemCallError("examine", path) }
         guard status.st_mode & S_IFMT == S_IFREG else { throw SystemCallError("read", path, errorNumber: EINVAL) }
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 16)
+        defer { buffer.deallocate() }
         var bytes: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 64 << 10)
         while true {
-            let raw = file.raw
-            let count = try buffer.withUnsafeMutableBytes { part throws(SystemCallError) in
-                try DescriptorIO.read(raw, into: part, path)
-            }
-            bytes += buffer[..<count]
+            let count = try DescriptorIO.read(file.raw, into: buffer, path)
+            bytes += UnsafeRawBufferPointer(rebasing: buffer[..<count])
             guard bytes.count <= limit else { throw SystemCallError("read", path, errorNumber: EFBIG) }
             if count < buffer.count { return bytes }
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import LifeboatCore
+import LifeboatCore
 package import LifeboatFormats
 import LifeboatIO
 package import LifeboatStorage
@@ -98,7 +98,7 @@ final class SealedReads: Sendable {
         let plain = offset..<offset + UInt64(target.count)
         do throws(AgeError) {
             guard try plain.upperBound <= object.reader.plainSize(storedSize: object.storedSize) else {
-                throw .truncated
+                throw .truncated("the object is shorter than the index says")
             }
         } catch {
             throw Sealing.cannotOpen(key, error)
