@@ -10,7 +10,7 @@ struct Lifeboat: ParsableCommand {
         version: "lifeboat \(LifeboatProgram.version)",
         groupedSubcommands: [
             CommandGroup(name: "Setting-up", subcommands: [Init.self, RepositoryNoun.self, KeyNoun.self]),
-            CommandGroup(name: "Backup", subcommands: [Backup.self, Check.self]),
+            CommandGroup(name: "Backup", subcommands: [Backup.self, Check.self, Prune.self]),
             CommandGroup(
                 name: "Snapshot",
                 subcommands: [

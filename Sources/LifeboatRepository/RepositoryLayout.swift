@@ -14,6 +14,8 @@ package enum RepositoryLayout {
     package static let pinPrefix = "pins/"
     package static let forgottenPrefix = "forgotten/"
     package static let drillPrefix = "drills/"
+    package static let leasePrefix = "leases/"
+    package static let condemnedPrefix = "condemned/"
 
     private static let packSuffix = ".tar.zst"
     private static let indexSuffix = ".idx"
@@ -106,6 +108,29 @@ package enum RepositoryLayout {
     /// Stack and short id in the name of a list of forgotten snapshots; nil when it is not the name of one.
     package static func forgottenName(_ object: ObjectKey) -> (stack: String, shortID: String)? {
         stackAndShortID(object, prefix: forgottenPrefix)
+    }
+
+    /// One of the objects of a lease: `leases/<32 digits>.json`
+    package static func lease(_ id: LeaseID, _ part: LeasePart) -> ObjectKey {
+        key("\(leasePrefix)\(id.text).\(part.rawValue)")
+    }
+
+    /// The lease an object belongs to, and as what; nil when it is not the name of one.
+    package static func leaseName(_ object: ObjectKey) -> (id: LeaseID, part: LeasePart)? {
+        guard object.text.hasPrefix(leasePrefix) else { return nil }
+        let parts = object.text.dropFirst(leasePrefix.count).split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 2, let id = LeaseID(String(parts[0])), let part = LeasePart(rawValue: String(parts[1]))
+        else { return nil }
+        return (id, part)
+    }
+
+    /// `condemned/<64 digits of the pack>`: an empty object.
+    package static func condemned(_ pack: Digest) -> ObjectKey { key("\(condemnedPrefix)\(pack.hex)") }
+
+    /// The pack in the name of a mark of condemnation; nil when it is not the name of one.
+    package static func condemnedName(_ object: ObjectKey) -> Digest? {
+        guard object.text.hasPrefix(condemnedPrefix) else { return nil }
+        return Digest(hex: object.text.dropFirst(condemnedPrefix.count))
     }
 
     /// For texts made of valid components only.

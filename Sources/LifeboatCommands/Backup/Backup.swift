@@ -51,7 +51,7 @@ struct Backup: LifeboatCommand {
         let isComplete = outcome.snapshot.manifest.complete
         let retention = RetentionAfterBackup.run(
             source.assembly?.policy, repository, isComplete: isComplete, session)
-        if let error = retention.error { session.warn(error) }
+        if let error = retention.error { try session.warnAlways(error) }
         try session.emitReport(
             BackupReport(
                 outcome, warnings: outcome.warnings.count + (retention.error == nil ? 0 : 1),

@@ -71,6 +71,15 @@ struct RepositoryOptions: ParsableArguments {
     /// Opens the repository.
     func open(_ session: CommandSession) throws -> Repository { try open(at: location(session.context), session) }
 
+    /// Opens the repository for a command that reads chunks: a lease keeps prunes from deleting under it until the
+    /// command ends. A place that takes no writes is read without.
+    func openForReading(_ session: CommandSession) throws -> Repository {
+        let repository = try open(session)
+        let lease = try Lease.takeForReading(repository, host: session.context.host.name)
+        if let lease { session.atEnd { lease.release() } }
+        return repository
+    }
+
     /// Opens the repository at a known place, and tells what an earlier lifeboat left undone on this host and whether
     /// the repository is the one it trusts.
     func open(at location: String, _ session: CommandSession) throws -> Repository {

@@ -62,12 +62,12 @@ struct RetentionReport: OutputRendering {
     }
 
     var text: String {
+        let (remove, keep) = dryRun ? ("would remove", "keep") : ("removed", "kept")
         let verdict =
             removed == 0
-            ? "nothing is to be removed"
-            : "\(dryRun ? "would remove" : "removed") \(counted(removed, "snapshot"))"
+            ? "nothing to remove, \(grouped(kept)) kept"
+            : "\(remove) \(counted(removed, "snapshot")) and \(keep) \(grouped(kept))"
         let end = dryRun && removed > 0 ? "\nthis was a dry run: add --yes to remove" : ""
-        return "stack '\(stack)': \(verdict), \(grouped(kept)) \(dryRun ? "stay" : "stayed") "
-            + "(\(rules.text); time zone \(EscapedName.line(timeZone)))\(end)"
+        return "stack '\(stack)': \(verdict) (\(rules.text); time zone \(EscapedName.line(timeZone)))\(end)"
     }
 }

@@ -71,6 +71,7 @@ package struct RepositoryChecker {
         var sound: [MappedIndex] = []
         var indexed: Set<Digest> = []
         var suspects: Set<Digest> = []
+        let condemned = try repository.condemnedPacks()
         for object in try repository.objects(RepositoryLayout.indexPrefix) {
             try cancellation.check()
             guard let name = RepositoryLayout.indexName(object.key) else {
@@ -88,6 +89,8 @@ package struct RepositoryChecker {
                     let size = packs[pack.name]
                     guard size != pack.storedSize else { continue }
                     suspects.insert(pack.name)
+                    // A prune is about to drop the index too. What a snapshot needs of it is told with the snapshot.
+                    if size == nil, condemned.contains(pack.name) { continue }
                     report.addProblem(
                         key,
                         size.map { "it has \($0) bytes, not the \(pack.storedSize) the index says" } ?? "it is missing")
@@ -107,7 +110,8 @@ package struct RepositoryChecker {
     private func noteForeignObjects(_ report: inout CheckReport) throws {
         let folders = [
             RepositoryLayout.packPrefix, RepositoryLayout.indexPrefix, RepositoryLayout.snapshotPrefix, "keys/",
-            "drills/", "leases/", "condemned/",
+            RepositoryLayout.drillPrefix, RepositoryLayout.leasePrefix, RepositoryLayout.condemnedPrefix,
+            RepositoryLayout.pinPrefix, RepositoryLayout.forgottenPrefix,
         ]
         var foreign: [ObjectKey] = []
         var token: ObjectPageToken?
@@ -135,6 +139,7 @@ package struct RepositoryChecker {
             var problems: [Digest: String] = [:]
         }
         let state = Monitor(Progressing())
+        let reader = ChunkReader(repository, indexes)
         let bodies = (0..<threads).map { number in
             (
                 name: "check-\(number)",
@@ -148,7 +153,7 @@ package struct RepositoryChecker {
                         }
                         guard position < names.count else { return }
                         let name = names[position]
-                        let problem = try examiner.problem(of: name, indexes)
+                        let problem = try examiner.problem(of: name, indexes, reader)
                         var counters = ProgressCounters()
                         counters.bytesTotal = bytesTotal
                         counters.bytesDone = state.withLock { state in

@@ -47,11 +47,22 @@ struct SnapshotCheck {
                 report.addProblem(object.key.text, error.summary)
             }
         }
+        let forgotten = try forgottenSnapshots(&report)
         for snapshot in snapshots {
             try check(snapshot, &report)
         }
         for problem in try SnapshotCatalog.chainProblems(snapshots, repository) {
             report.addProblem("snapshot \(problem.snapshot.shortHex)", problem.reason)
+        }
+    }
+
+    /// What retention removed. A damaged list of it is a problem, and says nothing.
+    private func forgottenSnapshots(_ report: inout CheckReport) throws -> Set<Digest> {
+        do {
+            return Set(try ForgottenSnapshots.read(repository).flatMap(\.snapshots).map(\.snapshot))
+        } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+            report.addProblem(RepositoryLayout.forgottenPrefix, error.summary)
+            return []
         }
     }
 
@@ -124,11 +135,18 @@ struct SnapshotCheck {
         return isSound
     }
 
-    private mutating func isAvailable(_ id: Digest) throws -> Bool {
+    private mutating func isAvailable(_ id: Digest, depthLeft: Int = IndexSet.depthLimit) throws -> Bool {
         let locations = try indexes.locations(of: id)
-        if locations.contains(where: { !suspects.contains($0.pack) }) { return true }
+        if locations.contains(where: { !$0.isDelta && !suspects.contains($0.pack) }) { return true }
         guard !locations.isEmpty else { return false }
         if let known = tried[id] { return known }
+        // A delta that is in place is as good as its bases.
+        for location in locations where location.isDelta && !suspects.contains(location.pack) && depthLeft > 0 {
+            if try location.bases.allSatisfy({ try isAvailable($0, depthLeft: depthLeft - 1) }) {
+                tried[id] = true
+                return true
+            }
+        }
         do {
             try reader.withChunk(id) { _ in }
             tried[id] = true
@@ -142,12 +160,28 @@ struct SnapshotCheck {
     private func blame(
         _ id: Digest, _ snapshot: Snapshot, _ place: String, _ report: inout CheckReport, reason: String? = nil
     ) throws -> Bool {
-        let packs = Set(try indexes.locations(of: id).map { RepositoryLayout.pack($0.pack).text })
+        let packs = try lostPacks(of: id, depthLeft: IndexSet.depthLimit)
         for object in packs.isEmpty ? ["chunk \(id.shortHex)"] : packs.sorted() {
             report.addAffected(
                 object, reason ?? (packs.isEmpty ? "it is in no index" : "it cannot be read"),
                 snapshot: snapshot.id.shortHex, path: place)
         }
         return false
+    }
+
+    /// Names of the packs that a chunk which cannot be had was in; with a delta in a sound pack, those of its bases.
+    private func lostPacks(of id: Digest, depthLeft: Int) throws -> Set<String> {
+        var packs: Set<String> = []
+        for location in try indexes.locations(of: id) {
+            guard location.isDelta, !suspects.contains(location.pack), depthLeft > 0 else {
+                packs.insert(RepositoryLayout.pack(location.pack).text)
+                continue
+            }
+            for base in location.bases where !indexes.contains(base) || tried[base] == false {
+                let found = try lostPacks(of: base, depthLeft: depthLeft - 1)
+                packs.formUnion(found.isEmpty ? ["chunk \(base.shortHex)"] : found)
+            }
+        }
+        return packs
     }
 }

@@ -13,11 +13,14 @@ import LifeboatStorage
 struct IndexCache: Sendable {
     private let folder: String
     private let sealing: Sealing
+    /// The folder of this repository.
+    let localFolder: String
 
     /// `folder` is the cache of one repository.
-    init(folder: String, _ sealing: Sealing) throws {
-        self.folder = "\(folder)/index"
+    init(folder localFolder: String, _ sealing: Sealing) throws {
+        self.localFolder = localFolder
         self.sealing = sealing
+        folder = "\(localFolder)/index"
         do {
             try FileTree.createFolders(self.folder)
         } catch {
@@ -59,6 +62,22 @@ struct IndexCache: Sendable {
         let plain = try sealing.open(bytes, key)
         try plain.withUnsafeBytes { try keep($0, as: name) }
         return try MappedIndex(path: path(name), name: name, digest: BLAKE3.hash(plain))
+    }
+
+    /// Removes copies of other indexes. What cannot be removed costs space on this host and nothing else.
+    func keepOnly(_ names: Set<Digest>) {
+        guard let stream = opendir(folder) else { return }
+        defer { closedir(stream) }
+        while let entry = readdir(stream) {
+            let file = withUnsafeBytes(of: &entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            guard file.hasSuffix(".idx"), let name = Digest(hex: file.dropLast(4)), !names.contains(name) else {
+                continue
+            }
+            unlink(path(name))
+            unlink(digestPath(name))
+        }
     }
 
     private func fetch(_ name: Digest, from store: any ObjectStore) throws -> [UInt8] {

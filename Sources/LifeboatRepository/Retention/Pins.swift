@@ -61,7 +61,7 @@ package enum Pins {
     /// Nil when there is no such pin.
     package static func read(_ repository: Repository, stack: String, snapshot: Digest) throws -> Pin? {
         let key = RepositoryLayout.pin(stack: stack, snapshot: snapshot)
-        guard try repository.store.stat(key) != nil else { return nil }
+        guard try repository.exists(key) else { return nil }
         let bytes = try repository.load(key, limit: limit)
         guard let pin = try? CanonicalJSON.decode(Pin.self, from: bytes), pin.snapshot == snapshot,
             pin.stack == stack, pin.repositoryID == repository.config.repositoryID
@@ -73,14 +73,14 @@ package enum Pins {
     /// meanwhile.
     package static func add(_ pin: Pin, for snapshot: Snapshot, to repository: Repository) throws -> Bool {
         let key = RepositoryLayout.pin(stack: pin.stack, snapshot: pin.snapshot)
-        let isNew = try repository.store.stat(key) == nil
+        let isNew = try !repository.exists(key)
         if isNew {
             try repository.save(try CanonicalJSON.encode(pin, pretty: true) + [UInt8(ascii: "\n")], as: key)
         }
         // After the pin is there no retention begins to remove it; one at work may just have done so.
         let manifest = RepositoryLayout.manifest(
             stack: pin.stack, time: snapshot.manifest.frozen, id: snapshot.id)
-        guard try repository.store.stat(manifest) != nil else {
+        guard try repository.exists(manifest) else {
             if isNew { _ = try repository.delete(key) }
             throw LifeboatError("snapshot '\(pin.snapshot.shortHex)' was removed just now, and cannot be pinned")
         }

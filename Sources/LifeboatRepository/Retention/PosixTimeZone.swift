@@ -61,7 +61,8 @@ package struct PosixTimeZone: Sendable, Equatable {
     /// Seconds to add to UTC at `seconds` since 1970.
     package func offset(at seconds: Int64) -> Int {
         guard let daylight else { return standardOffset }
-        let year = Timestamp(seconds: seconds).adding(seconds: Int64(standardOffset)).utc.year
+        let seconds = seconds.withinCalendar
+        let year = Timestamp(seconds: seconds + Int64(standardOffset)).utc.year
         let start = Self.instant(daylight.start, year, offset: standardOffset)
         let end = Self.instant(daylight.end, year, offset: daylight.offset)
         let isDaylight = start < end ? (start..<end).contains(seconds) : !(end..<start).contains(seconds)

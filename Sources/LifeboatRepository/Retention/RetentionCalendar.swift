@@ -14,8 +14,9 @@ package struct RetentionCalendar: Sendable {
     /// Hours carry their distance from UTC: the hour that is run through twice when clocks are set back is two hours.
     /// Weeks are those of ISO 8601: they begin on Monday, and belong to the year their Thursday lies in.
     package func name(of period: RetentionPeriod, at time: Timestamp) -> String {
-        let offset = zone.offset(at: time.seconds)
-        let local = Timestamp(seconds: time.seconds).adding(seconds: Int64(offset)).utc
+        let seconds = time.seconds.withinCalendar
+        let offset = zone.offset(at: seconds)
+        let local = Timestamp(seconds: seconds + Int64(offset)).utc
         switch period {
         case .hourly:
             return "\(Self.date(local.year, local.month, local.day))T\(pad(local.hour, 2))\(Self.offsetText(offset))"
@@ -49,4 +50,9 @@ package struct RetentionCalendar: Sendable {
         let firstDay = Timestamp(year: weekYear, month: 1, day: 1)
         return (weekYear, Int((thursday.seconds - firstDay.seconds) / 86_400 / 7) + 1)
     }
+}
+
+extension Int64 {
+    /// Seconds since 1970, cut to 35 million years on both sides, where calendar arithmetic cannot overflow.
+    var withinCalendar: Int64 { Swift.min(Swift.max(self, -(1 << 50)), 1 << 50) }
 }
