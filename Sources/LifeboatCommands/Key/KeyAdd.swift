@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import LifeboatCore
+import LifeboatFormats
 import LifeboatRepository
 
 /// Which keys `key add` and `key remove` are about.

@@ -3,6 +3,7 @@
 import ArgumentParser
 import LifeboatCore
 import LifeboatRepository
+import LifeboatStorage
 
 /// `lifeboat key export-recovery-sheet`
 struct KeyExportRecoverySheet: LifeboatCommand {

@@ -2,7 +2,9 @@
 
 import ArgumentParser
 import LifeboatCore
+import LifeboatFormats
 import LifeboatRepository
+import LifeboatStorage
 
 /// `lifeboat key list`
 struct KeyList: LifeboatCommand {

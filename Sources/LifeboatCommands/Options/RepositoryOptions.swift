@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import LifeboatCore
+import LifeboatIO
 import LifeboatPolicy
 import LifeboatRepository
 import LifeboatStorage

@@ -3,6 +3,8 @@
 import ArgumentParser
 import LifeboatCore
 import LifeboatFormats
+import LifeboatIO
+import LifeboatPolicy
 import LifeboatRepository
 import LifeboatStorage
 

@@ -51,15 +51,15 @@ struct SnapshotCheck {
         for snapshot in snapshots {
             try check(snapshot, &report)
         }
-        for problem in try SnapshotCatalog.chainProblems(snapshots, repository) {
+        for problem in try SnapshotCatalog.chainProblems(snapshots, forgotten: forgotten, repository) {
             report.addProblem("snapshot \(problem.snapshot.shortHex)", problem.reason)
         }
     }
 
     /// What retention removed. A damaged list of it is a problem, and says nothing.
-    private func forgottenSnapshots(_ report: inout CheckReport) throws -> Set<Digest> {
+    private func forgottenSnapshots(_ report: inout CheckReport) throws -> [Tombstone.Entry] {
         do {
-            return Set(try ForgottenSnapshots.read(repository).flatMap(\.snapshots).map(\.snapshot))
+            return try ForgottenSnapshots.read(repository).flatMap(\.snapshots)
         } catch let error as LifeboatError where error.exitCode == .damagedRepository {
             report.addProblem(RepositoryLayout.forgottenPrefix, error.summary)
             return []

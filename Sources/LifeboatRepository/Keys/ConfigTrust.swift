@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LifeboatCore
-package import LifeboatFormats
+import LifeboatFormats
 package import LifeboatStorage
 
 /// Whether a `config.json` may be followed: decides who can read tomorrow's snapshots, so whoever can write to the

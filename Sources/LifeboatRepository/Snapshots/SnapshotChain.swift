@@ -66,9 +66,10 @@ package enum SnapshotChain {
 }
 
 extension SnapshotCatalog {
-    /// What `SnapshotChain` finds in the whole repository. A damaged list of forgotten snapshots throws.
-    package static func chainProblems(_ snapshots: [Snapshot], _ repository: Repository) throws -> [SnapshotChain.Problem] {
-        let forgotten = try ForgottenSnapshots.read(repository).flatMap(\.snapshots)
+    /// What `SnapshotChain` finds in the whole repository.
+    package static func chainProblems(
+        _ snapshots: [Snapshot], forgotten: [Tombstone.Entry], _ repository: Repository
+    ) throws -> [SnapshotChain.Problem] {
         let seen = try repository.trust?.pin(repository.config.repositoryID)?.newest ?? [:]
         return SnapshotChain.problems(snapshots, forgotten: forgotten, seen: seen)
     }
