@@ -150,6 +150,11 @@ package struct Repository: Sendable {
             hint: "Give the identity of one of them with --identity FILE.", exitCode: .wrongKey)
     }
 
+    /// Throws `wrongKey` on a host that cannot read what the repository holds.
+    package func requireKey() throws {
+        guard sealing.canRead else { throw Sealing.noKey() }
+    }
+
     // MARK: objects
 
     /// The objects under `prefix` by the names used here, without signatures; what a repository of this kind cannot have written is left
@@ -219,8 +224,8 @@ package struct Repository: Sendable {
 
     // MARK: indexes
 
-    /// Opens every index the store lists. Without a key only those this host wrote can be opened: with
-    /// `skippingSealed` the others are left out, else they throw.
+    /// Opens every index the store lists. Without a key they cannot be read: with `skippingSealed` the copies of those
+    /// this host wrote are opened instead, else that throws.
     ///
     /// A prune may put a merged index in the place of others meanwhile, and a listing is no snapshot: it is repeated
     /// until it shows nothing new, so that no chunk falls between the old indexes and the new one.
@@ -247,8 +252,10 @@ package struct Repository: Sendable {
     private static let indexListings = 10
 
     private func indexNames(_ skippingSealed: Bool = false) throws -> [Digest] {
-        let names = try objects(RepositoryLayout.indexPrefix).compactMap { RepositoryLayout.indexName($0.key) }
-        return skippingSealed && !sealing.canRead ? names.filter(cache.holds) : names
+        // What this host cannot read it knows by its own copies, also after a prune merged the originals: whatever
+        // pack is still there as it was holds what the copy says.
+        if skippingSealed, !sealing.canRead { return cache.held() }
+        return try objects(RepositoryLayout.indexPrefix).compactMap { RepositoryLayout.indexName($0.key) }
     }
 
     /// Packs no backup may refer to any more: a prune will delete them, or has.

@@ -76,6 +76,7 @@ struct RepositoryOptions: ParsableArguments {
     /// command ends. A place that takes no writes is read without.
     func openForReading(_ session: CommandSession) throws -> Repository {
         let repository = try open(session)
+        try repository.requireKey()
         let lease = try Lease.takeForReading(repository, host: session.context.host.name)
         if let lease { session.atEnd { lease.release() } }
         return repository

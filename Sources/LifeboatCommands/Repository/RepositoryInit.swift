@@ -108,15 +108,24 @@ struct RepositoryInit: LifeboatCommand {
                 exitCode: .usage)
         }
         let answer = try session.ask(
-            "Encrypt for which age recipient(s)? Paste age1… keys separated by blanks, or type 'none' to store "
-                + "snapshots unencrypted: ")
+            """
+            How shall snapshots be encrypted?
+              age1…       for these age recipients (one or more, separated by blanks): this host needs no key to back up
+              passphrase  for a new key that is kept in the repository, wrapped with a passphrase
+              none        not at all: whoever can read the repository can read every snapshot
+            Type recipients, 'passphrase' or 'none':\u{20}
+            """)
         let words = answer.split(whereSeparator: \.isWhitespace).map(String.init)
         guard !words.isEmpty else {
             throw LifeboatError(
                 "nothing was answered, nothing was created",
                 hint: "Make a key with 'lifeboat key generate', or give --passphrase-file FILE.", exitCode: .usage)
         }
-        return words == ["none"] ? .none : .recipients(words)
+        switch words {
+        case ["none"]: return .none
+        case ["passphrase"]: return .passphrase(try session.askPassphrase("passphrase: "))
+        default: return .recipients(words)
+        }
     }
 }
 

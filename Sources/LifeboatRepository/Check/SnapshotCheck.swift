@@ -52,7 +52,11 @@ struct SnapshotCheck {
             try check(snapshot, &report)
         }
         for problem in try SnapshotCatalog.chainProblems(snapshots, forgotten: forgotten, repository) {
-            report.addProblem("snapshot \(problem.snapshot.shortHex)", problem.reason)
+            if problem.isNote {
+                report.notes.append("snapshot \(problem.snapshot.shortHex): \(problem.reason)")
+            } else {
+                report.addProblem("snapshot \(problem.snapshot.shortHex)", problem.reason)
+            }
         }
     }
 

@@ -34,8 +34,14 @@ struct IndexCache: Sendable {
     /// The digest of the copy: its name is that of the stored, encrypted bytes.
     private func digestPath(_ name: Digest) -> String { "\(folder)/\(name.hex).b3" }
 
-    /// Whether a copy of the index of that name is here.
-    func holds(_ name: Digest) -> Bool { (try? mapped(name)) != nil }
+    /// The indexes of which there is a sound copy here, by name.
+    func held() -> [Digest] {
+        var names: [Digest] = []
+        eachCopy { name in
+            if (try? mapped(name)) != nil { names.append(name) }
+        }
+        return names.sorted()
+    }
 
     private func mapped(_ name: Digest) throws -> MappedIndex? {
         guard sealing.isEncrypted else { return try MappedIndex(path: path(name), name: name, digest: name) }
@@ -66,17 +72,21 @@ struct IndexCache: Sendable {
 
     /// Removes copies of other indexes. What cannot be removed costs space on this host and nothing else.
     func keepOnly(_ names: Set<Digest>) {
+        eachCopy { name in
+            guard !names.contains(name) else { return }
+            unlink(path(name))
+            unlink(digestPath(name))
+        }
+    }
+
+    private func eachCopy(_ body: (Digest) -> Void) {
         guard let stream = opendir(folder) else { return }
         defer { closedir(stream) }
         while let entry = readdir(stream) {
             let file = withUnsafeBytes(of: &entry.pointee.d_name) {
                 String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
             }
-            guard file.hasSuffix(".idx"), let name = Digest(hex: file.dropLast(4)), !names.contains(name) else {
-                continue
-            }
-            unlink(path(name))
-            unlink(digestPath(name))
+            if file.hasSuffix(".idx"), let name = Digest(hex: file.dropLast(4)) { body(name) }
         }
     }
 

@@ -60,9 +60,10 @@ package struct Sealing: Sendable {
         }
     }
 
-    static func noKey(_ key: ObjectKey) -> LifeboatError {
+    static func noKey(_ key: ObjectKey? = nil) -> LifeboatError {
         LifeboatError(
-            "cannot read object '\(key)': the repository is encrypted and no key was given",
+            key.map { "cannot read object '\($0)'" } ?? "cannot read the repository",
+            causes: ["it is encrypted, and no key was given"],
             hint: "Give the key with --identity FILE or --passphrase-file FILE.", exitCode: .wrongKey)
     }
 

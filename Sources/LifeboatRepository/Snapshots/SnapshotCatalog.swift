@@ -23,7 +23,7 @@ package struct SnapshotCatalog: Sendable {
         let prefix = RepositoryLayout.snapshotPrefix + (stack.map { "\($0)/" } ?? "")
         for object in try repository.objects(prefix) {
             do {
-                snapshots.append(try Self.read(object.key, repository))
+                snapshots.append(try Self.read(object.key, repository, orCopy: skippingSealed))
             } catch let error as LifeboatError where error.exitCode == .wrongKey && skippingSealed {
                 sealed += 1
             } catch let error as LifeboatError where error.exitCode == .damagedRepository {
@@ -38,7 +38,9 @@ package struct SnapshotCatalog: Sendable {
     }
 
     /// Reads and verifies one manifest: its bytes against the id in its name before any parser sees them.
-    package static func read(_ key: ObjectKey, _ repository: Repository) throws -> Snapshot {
+    ///
+    /// `orCopy`: on a host without a key the copy that it kept of what it wrote itself will do.
+    package static func read(_ key: ObjectKey, _ repository: Repository, orCopy: Bool = false) throws -> Snapshot {
         guard let name = RepositoryLayout.manifestName(key) else {
             throw RepositoryError.damaged(key.text, "its name is not that of a manifest")
         }
@@ -54,7 +56,7 @@ package struct SnapshotCatalog: Sendable {
         }
         try Signing.verify(stored, repository.sealing.storedKey(key), repository)
         let bytes: [UInt8]
-        if !repository.sealing.canRead, let copy = try repository.local.manifest(id) {
+        if orCopy, !repository.sealing.canRead, let copy = try repository.local.manifest(id) {
             bytes = copy
         } else {
             bytes = try repository.sealing.open(stored, key)
@@ -144,7 +146,7 @@ package struct SnapshotCatalog: Sendable {
             of: bytes, storedKey, repository,
             comment: "lifeboat snapshot \(id.shortHex) sequence \(manifest.sequence)")
         _ = try bytes.withUnsafeBytes { try repository.store.putIfAbsent(storedKey, [$0]) }
-        let stored = try read(key, repository)
+        let stored = try read(key, repository, orCopy: true)
         guard stored.id == id else { throw RepositoryError.damaged(key.text, "it does not read back as written") }
         try repository.remember(stored)
         return stored

@@ -9,6 +9,8 @@ package enum SnapshotChain {
         /// The snapshot that is not as it should be, present or not.
         package var snapshot: Digest
         package var reason: String
+        /// A wrong clock explains it as well: told, but no damage.
+        package var isNote = false
     }
 
     /// What is wrong; empty when nothing is. Pure.
@@ -35,8 +37,8 @@ package enum SnapshotChain {
                     problems.append(
                         Problem(
                             snapshot: newer.id,
-                            reason: "it has a higher number in \(chain) than snapshot \(older.id.shortHex), but "
-                                + "started before it"))
+                            reason: "it has a higher number in \(chain) than snapshot \(older.id.shortHex), but by the "
+                                + "host's clock it started before it", isNote: true))
                 }
             }
             for snapshot in ordered {
