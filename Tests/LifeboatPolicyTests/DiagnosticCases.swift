@@ -209,7 +209,7 @@ let diagnosticCases = ##"""
     encryption: {passphrase: secret}
     components: {docs: {volume: {path: /d}}}
     --- expected
-    lifeboat.yaml:3:27: 'encryption.passphrase' is a literal secret, which a policy must not hold
+    lifeboat.yaml:3:26: 'encryption.passphrase' is a literal secret, which a policy must not hold
       hint: Write one of {env: NAME}, {file: PATH}, {command: [PROGRAM, ARGUMENT]} or {credential: NAME}.
     === encryption by another word
     stack: a

@@ -24,6 +24,8 @@ import time
 BACKUPS, RESTORES, PRUNES = 4, 2, 2
 # A lease counts as dead after so many seconds here, so that stopped processes often are.
 DEAD_AFTER = 3
+# In an encrypted repository these can write and not read.
+KEYLESS = {"backup0", "backup1"}
 
 
 class World:
@@ -32,6 +34,7 @@ class World:
         self.folder = pathlib.Path(folder)
         self.repository = self.folder / "repository"
         self.seed = seed
+        self.encrypted = random.Random(f"{seed} encrypted").random() < 0.5
         self.lock = threading.Lock()
         self.snapshots = {}  # id -> (stack, {path: digest}); those that nobody removed
         self.forgets = collections.Counter()  # stack -> how often snapshots of it were removed
@@ -53,8 +56,10 @@ class World:
             "LIFEBOAT_STATE": str(self.folder / "state" / worker),
             "LIFEBOAT_CACHE": str(self.folder / "cache" / worker),
         }
+        if self.encrypted and worker not in KEYLESS:
+            environment["LIFEBOAT_IDENTITY"] = str(self.folder / "identity")
         process = subprocess.Popen(
-            [self.binary, *arguments, "-r", str(self.repository)],
+            [self.binary, *arguments, *([] if arguments[:2] == ["key", "generate"] else ["-r", str(self.repository)])],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, cwd=self.folder, text=True)
         done = "let run"
         chance = rng.random() if rng else 1
@@ -200,11 +205,10 @@ def main():
     parent = "/dev/shm" if os.path.isdir("/dev/shm") else None
     folder = tempfile.mkdtemp(prefix="lifeboat-stress-", dir=parent)
     world = World(options.binary, folder, options.seed)
-    print(f"stress: {options.seconds:.0f} s, seed {options.seed}", flush=True)
+    kind = "encrypted" if world.encrypted else "plain"
+    print(f"stress: {options.seconds:.0f} s, seed {options.seed}, {kind}", flush=True)
     try:
-        code, output, errors, _ = world.run("setup", ["repository", "init", "--encryption", "none"])
-        if code != 0:
-            world.fail(f"init: {errors or output}")
+        set_up(world)
         threads = []
         for work, count in [(backups, BACKUPS), (restores, RESTORES), (prunes, PRUNES)]:
             threads += [threading.Thread(target=guarded, args=(work, world, number)) for number in range(count)]
@@ -225,6 +229,26 @@ def main():
         print(f"stress: {count:6} {name}")
     print(f"stress: {'FAILED' if world.failures else 'passed'}")
     return 1 if world.failures else 0
+
+
+def set_up(world):
+    """A repository that trusts every host of this world; each has state and cache of its own."""
+
+    def must(worker, arguments):
+        code, output, errors, _ = world.run(worker, arguments)
+        if code != 0:
+            world.fail(f"{' '.join(arguments)}: {errors or output}")
+        return output
+
+    if world.encrypted:
+        recipient = must("setup", ["key", "generate", str(world.folder / "identity")]).split()[0]
+        must("setup", ["repository", "init", "--recipient", recipient])
+    else:
+        must("setup", ["repository", "init", "--encryption", "none"])
+    for number in range(BACKUPS):
+        listed = must(f"backup{number}", ["key", "list", "--json"])
+        key = next(row["key"] for row in map(json.loads, listed.splitlines()) if row.get("this_host"))
+        must("setup", ["key", "add", "--signer", key, "--host", f"backup{number}"])
 
 
 def guarded(work, world, number):

@@ -17,8 +17,9 @@ enum KeyText {
         do throws(AgeError) { return try AgeRecipient(text) } catch {
             throw error.lifeboatError.wrapped(
                 "'\(EscapedName.line(text))' is not an age recipient",
-                hint: "Recipients start with age1; make one with 'lifeboat key generate' or age-keygen.")
-                .asUsageError
+                hint: "Recipients start with age1; make one with 'lifeboat key generate' or age-keygen."
+            )
+            .asUsageError
         }
     }
 
@@ -26,8 +27,9 @@ enum KeyText {
         do throws(MinisignError) { return try MinisignPublicKey(text) } catch {
             throw error.lifeboatError.wrapped(
                 "'\(EscapedName.line(text))' is not a minisign public key",
-                hint: "The key of a host is printed by 'lifeboat key list' there; it starts with RW.")
-                .asUsageError
+                hint: "The key of a host is printed by 'lifeboat key list' there; it starts with RW."
+            )
+            .asUsageError
         }
     }
 

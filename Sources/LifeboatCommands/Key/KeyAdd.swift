@@ -51,7 +51,8 @@ struct KeyAdd: LifeboatCommand {
         for recipient in recipients where !config.recipients.contains(recipient.text) {
             config.recipients.append(recipient.text)
         }
-        for signer in try keys.signer.map(KeyText.signer) where !config.signers.contains(where: { $0.key == signer.text }) {
+        for signer in try keys.signer.map(KeyText.signer)
+        where !config.signers.contains(where: { $0.key == signer.text }) {
             config.signers.append(RepositoryConfig.Signer(host: host, key: signer.text))
         }
         guard config != repository.config else {

@@ -60,15 +60,17 @@ private struct RecoverySheet: OutputRendering {
             lines += ["  \(recipient)", "    identity kept at: ______________________________________________"]
         }
         for object in wrapped {
-            lines += ["  passphrase for \(object)", "    passphrase kept at: ____________________________________________"]
+            lines += [
+                "  passphrase for \(object)", "    passphrase kept at: ____________________________________________",
+            ]
         }
         lines += ["", "WHOSE SNAPSHOTS COUNT (minisign public keys)"]
         lines += signers.map { "  \($0.key)  \(EscapedName.line($0.host))" }
+        let key = recipients.isEmpty ? "" : wrapped.isEmpty ? " --identity FILE" : " --passphrase-file FILE"
         lines += [
             "", "WITH LIFEBOAT",
-            "  lifeboat snapshots --repository FOLDER" + (recipients.isEmpty ? "" : " --identity IDENTITY"),
-            "  lifeboat restore latest --repository FOLDER --to EMPTY_FOLDER"
-                + (recipients.isEmpty ? "" : " --identity IDENTITY"),
+            "  lifeboat snapshots --repository FOLDER" + key,
+            "  lifeboat restore latest --repository FOLDER --to EMPTY_FOLDER" + key,
             "", "WITHOUT LIFEBOAT (apt install age zstd tar b3sum minisign xxd jq)",
         ]
         if !wrapped.isEmpty { lines.append("  age -d KEY_OBJECT > IDENTITY          asks for the passphrase") }

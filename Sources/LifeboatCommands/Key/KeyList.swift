@@ -9,7 +9,8 @@ import LifeboatStorage
 /// `lifeboat key list`
 struct KeyList: LifeboatCommand {
     static let configuration = CommandConfiguration(
-        commandName: "list", abstract: "Tell who can read a repository, who signs in it, and with what this host signs.")
+        commandName: "list", abstract: "Tell who can read a repository, who signs in it, and with what this host signs."
+    )
 
     @OptionGroup var location: RepositoryOptions
     @OptionGroup var output: OutputOptions
@@ -20,12 +21,10 @@ struct KeyList: LifeboatCommand {
         let wrapped = try repository.store.listAll(prefix: RepositoryLayout.keyPrefix)
             .count { RepositoryLayout.isWrappedIdentity($0.key) }
         let config = repository.config
-        var rows = config.recipients.map { KeyRow(role: "reader", key: $0, host: "") }
-        rows += config.signers.map {
-            KeyRow(role: "signer", key: $0.key, host: $0.key == own ? "\($0.host) (this host)" : $0.host)
-        }
+        var rows = config.recipients.map { KeyRow(role: "reader", key: $0, host: "", thisHost: false) }
+        rows += config.signers.map { KeyRow(role: "signer", key: $0.key, host: $0.host, thisHost: $0.key == own) }
         if !config.signers.contains(where: { $0.key == own }) {
-            rows.append(KeyRow(role: "untrusted", key: own, host: "\(session.context.host.name) (this host)"))
+            rows.append(KeyRow(role: "untrusted", key: own, host: session.context.host.name, thisHost: true))
         }
         try session.emitTable(rows, whenEmpty: "no keys")
         if wrapped > 0 { session.note("\(wrapped) of the identities are in the repository, wrapped with a passphrase") }
@@ -40,6 +39,12 @@ private struct KeyRow: TableRow {
     let role: String
     let key: String
     let host: String
+    let thisHost: Bool
 
-    var cells: [String] { [role, key, EscapedName.line(host)] }
+    private enum CodingKeys: String, CodingKey {
+        case role, key, host
+        case thisHost = "this_host"
+    }
+
+    var cells: [String] { [role, key, EscapedName.line(host) + (thisHost ? " (this host)" : "")] }
 }

@@ -95,7 +95,8 @@ struct RepositoryOptions: ParsableArguments {
             throw error.lifeboatError.wrapped("cannot open the repository '\(location)'")
         }
         let repository = try Repository.open(
-            store, cacheRoot: Locations.cacheRoot(cache, session.context), keys: keys.resolve(for: store, passphrase: passphrase(session), session),
+            store, cacheRoot: Locations.cacheRoot(cache, session.context),
+            keys: keys.resolve(for: store, passphrase: passphrase(session), session),
             trust: HostTrust(state: PendingWork.stateFolder(session.context)))
         if let distrust = repository.distrust { session.warn(distrust) }
         try repository.requireFittingKey()

@@ -24,7 +24,8 @@ enum Signing {
             throw LifeboatError(
                 "the repository does not trust this host's signatures",
                 causes: ["this host's key is \(key.publicKey.text)"],
-                hint: "On a host it trusts, run 'lifeboat key add --signer \(key.publicKey.text)'.", exitCode: .wrongKey)
+                hint: "On a host it trusts, run 'lifeboat key add --signer \(key.publicKey.text)'.", exitCode: .wrongKey
+            )
         }
         return key
     }

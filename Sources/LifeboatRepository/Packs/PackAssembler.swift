@@ -73,7 +73,8 @@ final class PackAssembler: Sendable {
         func finish() throws -> UnsafeRawBufferPointer {
             if let sealer {
                 do throws(AgeError) {
-                    storedSize += try sealer.finish(into: UnsafeMutableRawBufferPointer(rebasing: buffer[storedSize...]))
+                    storedSize += try sealer.finish(
+                        into: UnsafeMutableRawBufferPointer(rebasing: buffer[storedSize...]))
                 } catch {
                     throw error.lifeboatError
                 }

@@ -48,7 +48,8 @@ package enum SnapshotChain {
                 problems.append(
                     Problem(
                         snapshot: previous,
-                        reason: "it came before snapshot \(snapshot.id.shortHex) of \(chain) and is gone; retention did "
+                        reason:
+                            "it came before snapshot \(snapshot.id.shortHex) of \(chain) and is gone; retention did "
                             + "not remove it"))
             }
         }
