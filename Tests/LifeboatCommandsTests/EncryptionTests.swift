@@ -211,7 +211,9 @@ struct EncryptionTests {
             #expect(try fixture.inRepository("backup", "docs").exit == 0)
         }
         #expect(try fixture.inRepository("check").exit == 0)
-        let manifests = try Self.files("\(fixture.repository)/snapshots").filter { $0.hasSuffix(".json") }
+        let manifests = try ShellProof.run(
+            "cd /; for m in \(fixture.repository)/snapshots/*/*.json; do echo \"$(jq .sequence $m) $m\"; done | sort -n | cut -d' ' -f2"
+        ).split(separator: "\n").map(String.init)
         #expect(manifests.count == 3)
         let sound = "\(fixture.path)/sound"
         _ = try ShellProof.run("cp -r \(fixture.repository) \(sound)")
