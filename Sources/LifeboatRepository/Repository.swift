@@ -56,18 +56,33 @@ package struct Repository: Sendable {
         try store.stat(RepositoryLayout.config) != nil
     }
 
-    /// Opens every index the store lists.
+    /// Opens every index the store lists, for finding chunks.
+    package func openIndexes() throws -> IndexSet { try openListed { try cache.open($0, from: store) } }
+
+    /// Opens every index the store lists one by one, for reading all that is in them. No local copy is trusted unhashed:
+    /// for whoever deletes by what they say.
+    package func openEachIndex() throws -> IndexSet { try openListed { try cache.openEach($0, from: store) } }
+
+    /// The indexes anew, restricted to the same packs, when some local copy was damaged; nil when none was.
     ///
+    /// A chunk that cannot be found or read may be the fault of a copy that was damaged after it was checked.
+    func recheckedIndexes(_ indexes: IndexSet) throws -> IndexSet? {
+        guard try cache.removeDamaged(indexNames()) else { return nil }
+        var fresh = try openIndexes()
+        try fresh.restrict(like: indexes)
+        return fresh
+    }
+
     /// A prune may put a merged index in the place of others meanwhile, and a listing is no snapshot: it is repeated
     /// until it shows nothing new, so that no chunk falls between the old indexes and the new one.
-    package func openIndexes() throws -> IndexSet {
+    private func openListed(_ open: ([Digest]) throws -> IndexSet) throws -> IndexSet {
         var names = try indexNames()
         var attempt = 1
         while true {
             do {
-                let opened = try names.map { try cache.open($0, from: store) }
+                let opened = try open(names)
                 let again = try indexNames()
-                if attempt >= Self.indexListings || Set(again).isSubset(of: names) { return IndexSet(opened) }
+                if attempt >= Self.indexListings || Set(again).isSubset(of: names) { return opened }
                 names = again
             } catch let error as LifeboatError where error.exitCode == .damagedRepository {
                 // Gone since it was listed, or really lost: a new listing tells.
@@ -124,7 +139,7 @@ package struct Repository: Sendable {
         for object in try store.listAll(prefix: RepositoryLayout.packPrefix) {
             if let name = RepositoryLayout.packName(object.key) { present[name] = object.size }
         }
-        indexes.restrict { name, size in isUsable(present[name] == size, name) }
+        try indexes.restrict { name, size in isUsable(present[name] == size, name) }
         return indexes
     }
 

@@ -75,7 +75,7 @@ struct PruneSurveyor {
 
     private func surveyOnce(_ memory: inout PruneMemory, _ moment: () -> MeasuredMoment) throws -> PruneSurvey {
         let condemned = try repository.condemnedPacks()
-        var survey = PruneSurvey(indexes: try repository.openIndexes())
+        var survey = PruneSurvey(indexes: try repository.openEachIndex())
         survey.marks = condemned
         try listPacks(&survey, condemned)
         var sightings = memory.leaseSightings
