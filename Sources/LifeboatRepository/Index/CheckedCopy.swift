@@ -37,7 +37,7 @@ enum CheckedCopy {
 
     private static func remember(_ text: String, _ note: String) {
         // Without the note the file is hashed the next time: no reason to fail.
-        try? Array(text.utf8).withUnsafeBytes { try AtomicFile.write([$0], to: note, durable: false) }
+        _ = try? Array(text.utf8).withUnsafeBytes { try AtomicFile.write([$0], to: note, durable: false) }
     }
 
     private static func describe(

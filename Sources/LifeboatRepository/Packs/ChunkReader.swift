@@ -36,7 +36,13 @@ package final class ChunkReader: Sendable {
     }
 
     private let repository: Repository
-    private let indexes: IndexSet
+    private struct Indexes {
+        var set: IndexSet
+        /// The local copies were hashed once more already.
+        var areRechecked = false
+    }
+
+    private let indexes: Monitor<Indexes>
     private let cacheLimit: Int
     private let state = Monitor(State())
     private let decoders = Monitor<[DecoderBox]>([])
@@ -46,16 +52,33 @@ package final class ChunkReader: Sendable {
     /// `cacheLimit`: bytes of decoded frames that are kept.
     package init(_ repository: Repository, _ indexes: IndexSet, cacheLimit: Int = 24 << 20) {
         self.repository = repository
-        self.indexes = indexes
+        self.indexes = Monitor(Indexes(set: indexes))
         self.cacheLimit = cacheLimit
         maximumPlain = ChunkWorker.maximumPlain(maximumChunk: repository.config.chunker.maximum)
         maximumFrame = ChunkWorker.maximumFrame(maximumChunk: repository.config.chunker.maximum)
     }
 
-    package var indexSet: IndexSet { indexes }
+    package var indexSet: IndexSet { indexes.withLock { $0.set } }
 
-    /// Whether the chunk can be had, as far as indexes tell: with it, all that its deltas rest on.
-    package func isKnown(_ id: Digest) -> Bool { indexes.contains(id) }
+    /// Whether the chunk can be had, as far as indexes tell: with it, all that its deltas rest on. With `rechecking` a
+    /// damaged local copy of an index is ruled out before it says no.
+    package func isKnown(_ id: Digest, rechecking: Bool = false) -> Bool {
+        if indexSet.contains(id) { return true }
+        guard rechecking, (try? recheckIndexes()) == true else { return false }
+        return indexSet.contains(id)
+    }
+
+    /// Hashes the local copies of indexes, once in the life of this reader; true when some were damaged, and are
+    /// replaced now.
+    private func recheckIndexes() throws -> Bool {
+        try indexes.withLock { indexes in
+            guard !indexes.areRechecked else { return false }
+            indexes.areRechecked = true
+            guard let fresh = try repository.recheckedIndexes(indexes.set) else { return false }
+            indexes.set = fresh
+            return true
+        }
+    }
 
     /// Hands the verified bytes of a chunk to `body`; they are valid only inside it. A chunk that is stored at several
     /// places is read from the next one when the first is damaged.
@@ -65,15 +88,25 @@ package final class ChunkReader: Sendable {
         let frame: Frame
         let range: Range<Int>
         do {
-            (frame, range) = try chunk(id, depth: 0, verifyBases: false)
-        } catch let failure {
-            guard try indexes.locations(of: id).contains(where: \.isDelta) else { throw failure }
-            // A wrong base shows only in what is made of it: go through the chain again, step by step, to take
-            // another copy of what is damaged, or to name it.
-            (frame, range) = try chunk(id, depth: 0, verifyBases: true)
+            (frame, range) = try verifiedChunk(id)
+        } catch let failure as LifeboatError where failure.exitCode == .damagedRepository {
+            // An index may have led to the wrong place: once the local copies are sound it does not.
+            guard try recheckIndexes() else { throw failure }
+            (frame, range) = try verifiedChunk(id)
         }
         return try withExtendedLifetime(frame) {
             try body(UnsafeRawBufferPointer(rebasing: frame.bytes[range]))
+        }
+    }
+
+    private func verifiedChunk(_ id: Digest) throws -> (Frame, Range<Int>) {
+        do {
+            return try chunk(id, depth: 0, verifyBases: false)
+        } catch let failure {
+            guard try indexSet.locations(of: id).contains(where: \.isDelta) else { throw failure }
+            // A wrong base shows only in what is made of it: go through the chain again, step by step, to take
+            // another copy of what is damaged, or to name it.
+            return try chunk(id, depth: 0, verifyBases: true)
         }
     }
 
@@ -90,7 +123,7 @@ package final class ChunkReader: Sendable {
         guard depth <= IndexSet.depthLimit else {
             throw RepositoryError.damaged("chunk \(id.shortHex)", "the chain of deltas to it has no end")
         }
-        let locations = try indexes.locations(of: id)
+        let locations = try indexSet.locations(of: id)
         guard !locations.isEmpty else {
             throw LifeboatError(
                 "chunk '\(id.shortHex)' is in no index of the repository",
@@ -119,7 +152,14 @@ package final class ChunkReader: Sendable {
     }
 
     private func whole(_ location: ChunkLocation) throws -> (Frame, Range<Int>) {
-        (try frame(at: location), Int(location.offset)..<Int(location.offset) + Int(location.length))
+        let frame = try frame(at: location)
+        let range = Int(location.offset)..<Int(location.offset) + Int(location.length)
+        // The frame may have come by another record, which gave it another length.
+        guard range.upperBound <= frame.bytes.count else {
+            throw RepositoryError.damaged(
+                RepositoryLayout.pack(location.pack).text, "an index places a chunk beyond the end of a frame in it")
+        }
+        return (frame, range)
     }
 
     /// The chunk of a delta: its bases, joined, are the prefix its patch is decoded with.
