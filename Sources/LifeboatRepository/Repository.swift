@@ -155,7 +155,7 @@ package struct Repository: Sendable {
     }
 
     /// Stores an index over `packs` and maps it.
-    func storeIndex(_ packs: [PackContents]) throws -> MappedIndex {
+    package func storeIndex(_ packs: [PackContents]) throws -> MappedIndex {
         var generator = SystemRandomNumberGenerator()
         let bytes = IndexFormat.encode(packs, salt: (generator.next(), generator.next()))
         return try bytes.withUnsafeBytes { buffer in
