@@ -135,10 +135,13 @@ package struct Repository: Sendable {
 
     private func openIndexes(_ isUsable: (_ isPresent: Bool, _ name: Digest) -> Bool) throws -> IndexSet {
         var indexes = try openIndexes()
-        var present: [Digest: UInt64] = [:]
-        for object in try store.listAll(prefix: RepositoryLayout.packPrefix) {
-            if let name = RepositoryLayout.packName(object.key) { present[name] = object.size }
+        var present = PackSizes()
+        try store.listPages(prefix: RepositoryLayout.packPrefix) { page in
+            for object in page {
+                if let name = RepositoryLayout.packName(object.key) { present.append(name, object.size) }
+            }
         }
+        present.finish()
         try indexes.restrict { name, size in isUsable(present[name] == size, name) }
         return indexes
     }

@@ -8,20 +8,13 @@ package import LifeboatStorage
 /// Reads chunks: finds them in the index, fetches and decodes their frame, undoes deltas, checks their digest.
 /// Thread-safe.
 ///
-/// Decoded frames and undone deltas are kept up to a byte limit, so that the small files of one frame cost one fetch; two threads that
-/// want the same frame wait for one fetch.
+/// Decoded frames and undone deltas are kept up to a byte limit, so that the small files of one frame cost one fetch;
+/// two threads that want the same frame wait for one fetch.
 package final class ChunkReader: Sendable {
     /// What is kept: a frame, by its pack and where it starts, or a chunk that was undone from a delta.
     private enum FrameKey: Hashable {
         case frame(pack: Digest, offset: UInt32)
         case chunk(Digest)
-    }
-
-    /// Decoded bytes of a frame or chunk; read-only once shared.
-    private final class Frame: @unchecked Sendable {
-        let bytes: UnsafeMutableRawBufferPointer
-        init(count: Int) { bytes = .allocate(byteCount: count, alignment: 64) }
-        deinit { bytes.deallocate() }
     }
 
     private enum Slot {
@@ -35,17 +28,18 @@ package final class ChunkReader: Sendable {
         var clock: UInt64 = 0
     }
 
-    private let repository: Repository
     private struct Indexes {
         var set: IndexSet
         /// The local copies were hashed once more already.
         var areRechecked = false
     }
 
+    private let repository: Repository
     private let indexes: Monitor<Indexes>
     private let cacheLimit: Int
     private let state = Monitor(State())
     private let decoders = Monitor<[DecoderBox]>([])
+    private let frames = FramePool()
     private let maximumPlain: Int
     private let maximumFrame: Int
 
@@ -111,8 +105,11 @@ package final class ChunkReader: Sendable {
     }
 
     /// The bytes of a chunk, from the first place that has them right. A chunk of `depth` 0 is verified; one that is
-    /// only a base of another when `verifyBases` says so, since the other one's digest covers it.
-    private func chunk(_ id: Digest, depth: Int, verifyBases: Bool) throws -> (Frame, Range<Int>) {
+    /// only a base of another when `verifyBases` says so, since the other one's digest covers it. An undone delta is
+    /// kept for others when it `isShared`.
+    private func chunk(
+        _ id: Digest, depth: Int, verifyBases: Bool, isShared: Bool = true
+    ) throws -> (Frame, Range<Int>) {
         let verifies = depth == 0 || verifyBases
         if let kept = kept(.chunk(id)) {
             if !verifies || BLAKE3.hash(UnsafeRawBufferPointer(kept.bytes)) == id {
@@ -141,7 +138,7 @@ package final class ChunkReader: Sendable {
                         RepositoryLayout.pack(location.pack).text,
                         "chunk '\(id.shortHex)' in it does not have the digest that is its name")
                 }
-                if location.isDelta { keep(frame, as: .chunk(id)) }
+                if location.isDelta, isShared { keep(frame, as: .chunk(id)) }
                 return (frame, range)
             } catch {
                 if firstFailure == nil { firstFailure = LifeboatError.converting(error) }
@@ -172,7 +169,10 @@ package final class ChunkReader: Sendable {
         var bases: [(frame: Frame, range: Range<Int>)] = []
         for base in location.bases {
             do {
-                bases.append(try chunk(base, depth: depth + 1, verifyBases: verifyBases))
+                // One of a pair is a base of the neighbour too. One that stands alone is wanted once: its memory is
+                // better used again at once, while the processor has it at hand.
+                bases.append(
+                    try chunk(base, depth: depth + 1, verifyBases: verifyBases, isShared: location.bases.count > 1))
             } catch {
                 throw LifeboatError.converting(error).wrapped(
                     "chunk '\(id.shortHex)' is stored as a delta, and its base '\(base.shortHex)' cannot be read")
@@ -183,7 +183,7 @@ package final class ChunkReader: Sendable {
             guard size > 0, size <= UInt64(maximumPlain) else {
                 throw FormatError(.sizeMismatch, "undo a delta", "it says that its chunk has \(size) bytes")
             }
-            let frame = Frame(count: Int(size))
+            let frame = frames.frame(count: Int(size))
             let decoder = try takeDecoder()
             defer { giveBack(decoder) }
             let prefix: UnsafeRawBufferPointer
@@ -294,7 +294,7 @@ package final class ChunkReader: Sendable {
         guard location.framePlainLength <= maximumPlain, location.frameLength <= maximumFrame else {
             throw RepositoryError.damaged(key.text, "the index gives one of its frames an impossible size")
         }
-        let frame = Frame(count: Int(location.framePlainLength))
+        let frame = frames.frame(count: Int(location.framePlainLength))
         try withDecoder { decoder in
             let encoded = decoder.buffer(Int(location.frameLength))
             do throws(StorageError) {
