@@ -38,7 +38,8 @@ package enum RepositoryLayout {
     package static func packName(_ object: ObjectKey) -> Digest? {
         // `ab/ab34…`: 2 digits, a slash, 64 digits.
         guard let middle = middle(of: object, packPrefix, packSuffix), middle.count == 67,
-            middle.dropFirst(2).first == UInt8(ascii: "/"), middle.prefix(2).elementsEqual(middle.dropFirst(3).prefix(2))
+            middle.dropFirst(2).first == UInt8(ascii: "/"),
+            middle.prefix(2).elementsEqual(middle.dropFirst(3).prefix(2))
         else { return nil }
         return Digest(hex: Substring(middle.dropFirst(3)))
     }

@@ -47,7 +47,8 @@ final class FramePool: Sendable {
         let capacity = (count + Self.unit - 1) / Self.unit * Self.unit
         let ready = state.withLock { state -> UnsafeMutableRawBufferPointer? in
             // Not one that is much too large: it may be wanted for more.
-            guard let position = state.free.lastIndex(where: { $0.count >= capacity && $0.count <= 2 * capacity }) else {
+            guard let position = state.free.lastIndex(where: { $0.count >= capacity && $0.count <= 2 * capacity })
+            else {
                 return nil
             }
             state.bytes -= state.free[position].count
