@@ -6,6 +6,7 @@ import LifeboatCore
 import LifeboatFormats
 import LifeboatIO
 import LifeboatRepository
+import LifeboatStorage
 import LifeboatTesting
 import Testing
 

@@ -15,7 +15,8 @@ package struct SyntheticRepository {
     private var random: SplitMix64
 
     /// Creates the repository `root`; its local cache goes below `cacheRoot`.
-    package init(root: String, cacheRoot: String, chunker: ChunkerParameters = ChunkerParameters(), seed: UInt64) throws {
+    package init(root: String, cacheRoot: String, chunker: ChunkerParameters = ChunkerParameters(), seed: UInt64) throws
+    {
         self.root = root
         store = try LocalFolderStore.create(at: root)
         _ = try Repository.create(in: store, chunker: chunker, clock: SystemClock())
@@ -37,7 +38,8 @@ package struct SyntheticRepository {
             var left = chunks
             while left > 0 {
                 let here = min(left, chunksPerPack)
-                var pack = PackContents(name: digest(), storedSize: UInt64(here) * UInt64(frame), frames: [], chunks: [])
+                var pack = PackContents(
+                    name: digest(), storedSize: UInt64(here) * UInt64(frame), frames: [], chunks: [])
                 for number in 0..<here {
                     pack.frames.append(
                         PackContents.Frame(offset: UInt32(number) * frame, length: frame, plainLength: frame + 1024))
