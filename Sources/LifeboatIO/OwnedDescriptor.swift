@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CLinux
 package import Glibc
 
 /// Owns one open file descriptor. `close()` reports the error of close(2); going out of scope closes silently, for
@@ -109,12 +108,6 @@ package enum DescriptorIO {
                 throw SystemCallError("write to", subject())
             }
         }
-    }
-
-    /// Tells the kernel to begin writing what is dirty of the file to the disk now, and does not wait for it: a later
-    /// fsync or syncfs, which also reports failures, finds less to do. Where that is not possible nothing happens.
-    package static func startWriting(_ descriptor: Int32) {
-        _ = lifeboat_start_writing(descriptor)
     }
 
     /// fsync(2). After a failure the data must be written anew from its source: never fsync the same descriptor again.

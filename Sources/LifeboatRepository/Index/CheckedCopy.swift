@@ -40,6 +40,8 @@ enum CheckedCopy {
         _ = try? Array(text.utf8).withUnsafeBytes { try AtomicFile.write([$0], to: note, durable: false) }
     }
 
+    private static let boot = Result { () throws(SystemCallError) in try ProcessIdentity.currentBootID() }
+
     private static func describe(
         _ file: borrowing OwnedDescriptor, _ path: String, _ digest: Digest
     ) throws -> String {
@@ -50,7 +52,7 @@ enum CheckedCopy {
             throw SystemCallError("examine", path, errorNumber: error.number)
         }
         let times = [status.modificationTime, status.changeTime].map { "\($0.seconds).\($0.nanoseconds)" }
-        return "\(digest.hex) \(try ProcessIdentity.currentBootID()) \(status.volume) \(status.inode) \(status.size) "
+        return "\(digest.hex) \(try boot.get()) \(status.volume) \(status.inode) \(status.size) "
             + "\(times[0]) \(times[1])\n"
     }
 

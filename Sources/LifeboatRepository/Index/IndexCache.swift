@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
-package import LifeboatCore
+import LifeboatCore
 import LifeboatFormats
 import LifeboatIO
-package import LifeboatStorage
+import LifeboatStorage
 
 /// The local folder that holds copies of a repository's indexes, so that they can be searched in place whatever the
 /// store, and one table made of many of them (`MergedIndex`).
 ///
 /// A copy is checked against its digest when it is fetched, and when it is opened as `CheckedCopy` tells. Losing the
-/// folder costs one download, never data.
-package struct IndexCache: Sendable {
+/// folder costs one download, never data; on a host that cannot read the repository it costs one full upload.
+struct IndexCache: Sendable {
     private let folder: String
     private let mergedFolder: String
+    private let sealing: Sealing
     /// The folder of this repository.
     let localFolder: String
 
@@ -21,9 +22,10 @@ package struct IndexCache: Sendable {
     static let singleIndexes = 16
     static let singleBytes = 8 << 20
 
-    /// `root` is the cache of all repositories on this host; `repositoryID` picks the folder of one.
-    package init(root: String, repositoryID: Digest) throws {
-        localFolder = "\(root)/\(repositoryID.hex.prefix(32))"
+    /// `localFolder` is the cache of one repository.
+    init(folder localFolder: String, _ sealing: Sealing) throws {
+        self.localFolder = localFolder
+        self.sealing = sealing
         folder = "\(localFolder)/index"
         mergedFolder = "\(localFolder)/merged"
         do {
@@ -38,39 +40,73 @@ package struct IndexCache: Sendable {
 
     private func path(_ name: Digest) -> String { "\(folder)/\(name.hex)\(Self.indexSuffix)" }
 
+    /// The digest of the copy, where its name is that of the stored, encrypted bytes.
+    private func digestPath(_ name: Digest) -> String { "\(folder)/\(name.hex)\(Self.digestSuffix)" }
+
+    private static let digestSuffix = ".b3"
     private static let indexSuffix = ".idx"
     private static let mergedSuffix = ".merged"
 
     // MARK: - One index
 
+    /// The digest that the copy of that name must have; throws when nobody knows it.
+    private func digest(of name: Digest) throws -> Digest {
+        guard sealing.isEncrypted else { return name }
+        guard let text = try SmallFile.contents(digestPath(name)),
+            let digest = Digest(hex: String(decoding: text, as: UTF8.self))
+        else { throw SystemCallError("read", digestPath(name), errorNumber: ENOENT) }
+        return digest
+    }
+
     /// Maps the copy of that name; throws when it is not here or damaged.
     private func mapped(_ name: Digest, always: Bool) throws -> MappedIndex {
-        try MappedIndex(path: path(name), name: name, digest: name, always: always)
+        try MappedIndex(path: path(name), name: name, digest: digest(of: name), always: always)
+    }
+
+    /// The indexes of which there is a sound copy here, by name.
+    func held() -> [Digest] {
+        copies().filter { name in
+            do {
+                let path = path(name)
+                let file = try OwnedDescriptor.open(path, O_RDONLY)
+                return try CheckedCopy.require(
+                    digest(of: name), of: file, path, note: path + CheckedCopy.suffix, always: false)
+            } catch {
+                return false
+            }
+        }.sorted()
+    }
+
+    private func copies() -> [Digest] {
+        names(in: folder).compactMap { file in
+            file.hasSuffix(Self.indexSuffix) ? Digest(hex: file.dropLast(Self.indexSuffix.count)) : nil
+        }
     }
 
     /// Maps the index of that name, fetching it first when it is not here or damaged. With `always` its bytes are
     /// hashed whatever is known of them.
-    package func open(_ name: Digest, from store: any ObjectStore, always: Bool = false) throws -> MappedIndex {
+    func open(_ name: Digest, from store: any ObjectStore, always: Bool = false) throws -> MappedIndex {
         // Any failure of the local copy is answered by a fresh one: the store has the original.
         if let mapped = try? mapped(name, always: always) { return mapped }
         return try reopen(name, from: store)
     }
 
     /// Fetches the index of that name anew, and maps it.
-    package func reopen(_ name: Digest, from store: any ObjectStore) throws -> MappedIndex {
+    func reopen(_ name: Digest, from store: any ObjectStore) throws -> MappedIndex {
+        let key = RepositoryLayout.index(name)
         let bytes = try fetch(name, from: store)
         guard BLAKE3.hash(bytes) == name else {
-            throw RepositoryError.damaged(
-                RepositoryLayout.index(name).text, "its bytes do not have the digest in its name")
+            throw RepositoryError.damaged(key.text, "its bytes do not have the digest in its name")
         }
-        try bytes.withUnsafeBytes { try keep($0, as: name) }
+        let plain = try sealing.open(bytes, key)
+        try plain.withUnsafeBytes { try keep($0, as: name) }
         return try mapped(name, always: true)
     }
 
     private func fetch(_ name: Digest, from store: any ObjectStore) throws -> [UInt8] {
         let key = RepositoryLayout.index(name)
         do {
-            return try store.get(key, limit: 1 << 36)
+            return try store.get(sealing.storedKey(key), limit: 1 << 36)
         } catch  where error.kind == .notFound {
             throw RepositoryError.missing(key.text, "the store does not have it any more")
         } catch {
@@ -78,10 +114,11 @@ package struct IndexCache: Sendable {
         }
     }
 
-    /// Keeps the bytes of an index under its name.
-    package func keep(_ bytes: UnsafeRawBufferPointer, as name: Digest) throws {
+    /// Keeps the plain bytes of an index under its name.
+    func keep(_ bytes: UnsafeRawBufferPointer, as name: Digest) throws {
         do {
             try AtomicFile.write([bytes], to: path(name), durable: false)
+            if sealing.isEncrypted { try AtomicFile.write(BLAKE3.hash(bytes).hex, to: digestPath(name)) }
         } catch {
             throw error.lifeboatError.wrapped(
                 "cannot keep an index in the local cache",
@@ -188,6 +225,10 @@ package struct IndexCache: Sendable {
 
     // MARK: - Housekeeping
 
+    private func remove(_ name: Digest) {
+        for path in [path(name), path(name) + CheckedCopy.suffix, digestPath(name)] { unlink(path) }
+    }
+
     /// Hashes every copy of those indexes that is here, and what was merged of them; removes what is damaged. True when
     /// something was.
     func removeDamaged(_ wanted: [Digest]) -> Bool {
@@ -198,8 +239,7 @@ package struct IndexCache: Sendable {
             found = true
         }
         for name in wanted where access(path(name), F_OK) == 0 && (try? mapped(name, always: true)) == nil {
-            unlink(path(name))
-            unlink(path(name) + CheckedCopy.suffix)
+            remove(name)
             found = true
         }
         return found
@@ -207,13 +247,7 @@ package struct IndexCache: Sendable {
 
     /// Removes copies of other indexes. What cannot be removed costs space on this host and nothing else.
     func keepOnly(_ wanted: Set<Digest>) {
-        for file in names(in: folder) {
-            let copy = file.hasSuffix(CheckedCopy.suffix) ? file.dropLast(CheckedCopy.suffix.count) : file[...]
-            guard copy.hasSuffix(Self.indexSuffix), let name = Digest(hex: copy.dropLast(Self.indexSuffix.count)),
-                !wanted.contains(name)
-            else { continue }
-            unlink("\(folder)/\(file)")
-        }
+        for name in copies() where !wanted.contains(name) { remove(name) }
         for name in mergedNames() {
             let merged = try? MergedIndex(path: mergedPath(name), digest: name, always: false)
             if merged?.sources.allSatisfy({ wanted.contains($0.name) }) != true { removeMerged(name) }
