@@ -10,7 +10,7 @@ import Testing
 @Suite(.enabled(if: PostgresCluster.shouldRun, .init(rawValue: PostgresCluster.skipReason)))
 struct PostgresSwapTests {
     /// A database of 10 rows captured, and 3 rows more in it since.
-    private func changed(_ name: String) throws -> (PostgresCluster, PostgresStore, CapturedPostgres) {
+    private func changed(_ name: String) throws -> (PostgresCluster, PostgresStore, CapturedContent) {
         let cluster = try PostgresCluster.shared()
         try cluster.makeDatabase(name, rows: 10)
         let store = cluster.store(name, globals: false)
@@ -158,7 +158,7 @@ struct PostgresSwapTests {
 
     @Test func preflightRefusesWhatTheServerCannotHold() throws {
         let (cluster, store, captured) = try changed("sw_preflight")
-        func refusal(_ content: CapturedPostgres, _ store: PostgresStore) -> LifeboatError? {
+        func refusal(_ content: CapturedContent, _ store: PostgresStore) -> LifeboatError? {
             do {
                 _ = try store.preflightRestore(content)
                 return nil
