@@ -174,9 +174,9 @@ struct PostgresSwapTests {
                 == ["the server has no extension 'no_such_one' (version 0.8.0 was captured)"])
         let newer = captured.changing(facts: { $0.texts["extension:plpgsql"] = "99.0" })
         #expect(refusal(newer, store)?.causes.first?.contains("was captured at version 99.0") == true)
-        let locale = captured.changing(facts: {
-            $0.texts["collation"] = "xx_YY.UTF-8"
-            $0.texts["ctype"] = "xx_YY.UTF-8"
+        let locale = captured.changing(streams: { streams in
+            let settings = String(decoding: streams["settings"] ?? [], as: UTF8.self)
+            streams["settings"] = Array(settings.replacing("\"C.UTF-8\"", with: "\"xx_YY.UTF-8\"").utf8)
         })
         #expect(refusal(locale, store)?.causes.first == "the server's host has no locale 'xx_YY.UTF-8'")
         #expect(

@@ -78,8 +78,8 @@ package struct DataStoreContract: Sendable, CustomStringConvertible {
 
         func capture() throws -> CapturedContent { try CapturedContent(store) }
 
-        func plan(_ id: String = "contract-1") throws -> StagedState {
-            let state = try store.planStaging(id)
+        func plan(_ id: String = "contract-1", of content: CapturedContent) throws -> StagedState {
+            let state = try store.planStaging(id, of: content.facts)
             let told = state.values.map { "\($0.key)=\($0.value)" } + [store.subject]
             for secret in fixture.secrets {
                 try expect(!told.contains { $0.contains(secret) }, "no secret is in the journal or the subject")
@@ -190,7 +190,7 @@ package struct DataStoreContract: Sendable, CustomStringConvertible {
         let before = try bench.fixture.contents()
         let captured = try CapturedContent(bench.store) { try bench.fixture.change() }
         try expect(try bench.fixture.contents() != before, "a change shows")
-        let state = try bench.plan()
+        let state = try bench.plan(of: captured)
         try bench.stage(captured, state)
         try bench.swap(state)
         try bench.expectContents(before, "restored")
@@ -233,7 +233,7 @@ package struct DataStoreContract: Sendable, CustomStringConvertible {
         _ = try bench.store.preflightRestore(content)
         try bench.expectContents(live, "after the preflight")
         try bench.expectNothingLeft("after the preflight")
-        let state = try bench.plan()
+        let state = try bench.plan(of: content)
         try bench.expectNothingLeft("after planning")
         try bench.stage(content, state)
         try bench.expectContents(live, "while staged")
@@ -253,7 +253,7 @@ package struct DataStoreContract: Sendable, CustomStringConvertible {
 
     private static func stepsAreRepeatable(_ bench: Bench) throws {
         let (content, saved, live) = try captured(bench)
-        let state = try bench.plan()
+        let state = try bench.plan(of: content)
         try bench.stage(content, state)
         for round in 1...2 {
             for _ in 0..<2 {
@@ -279,7 +279,7 @@ package struct DataStoreContract: Sendable, CustomStringConvertible {
 
     private static func undoingNothing(_ bench: Bench) throws {
         let before = try bench.fixture.contents()
-        let state = try bench.plan()
+        let state = try bench.plan(of: try bench.capture())
         for _ in 0..<2 { try bench.swapBack(state) }
         try bench.expectContents(before, "after a swap back of nothing")
         for _ in 0..<2 { try bench.store.discard(state) }
@@ -289,7 +289,7 @@ package struct DataStoreContract: Sendable, CustomStringConvertible {
 
     private static func discardAfterStage(_ bench: Bench) throws {
         let (content, _, live) = try captured(bench)
-        let state = try bench.plan()
+        let state = try bench.plan(of: content)
         try bench.stage(content, state)
         try bench.swapBack(state)
         try bench.expectContents(live, "after a swap back without a swap")
@@ -300,7 +300,7 @@ package struct DataStoreContract: Sendable, CustomStringConvertible {
 
     private static func discardAfterSwapBack(_ bench: Bench) throws {
         let (content, _, live) = try captured(bench)
-        let state = try bench.plan()
+        let state = try bench.plan(of: content)
         try bench.stage(content, state)
         try bench.swap(state)
         try bench.swapBack(state)
@@ -311,7 +311,7 @@ package struct DataStoreContract: Sendable, CustomStringConvertible {
 
     private static func stagingAgain(_ bench: Bench) throws {
         let (content, saved, live) = try captured(bench)
-        let state = try bench.plan()
+        let state = try bench.plan(of: content)
         let broken = DisturbedContent(content: content) { throw LifeboatError("a chunk is damaged") }
         do {
             try bench.stage(broken, state)
@@ -329,7 +329,7 @@ package struct DataStoreContract: Sendable, CustomStringConvertible {
 
     private static func cancelledStaging(_ bench: Bench) throws {
         let (content, _, live) = try captured(bench)
-        let state = try bench.plan()
+        let state = try bench.plan(of: content)
         let early = Cancellation()
         early.cancel()
         let late = Cancellation()
@@ -354,7 +354,7 @@ package struct DataStoreContract: Sendable, CustomStringConvertible {
 
     private static func brokenStaging(_ bench: Bench) throws {
         let (content, _, live) = try captured(bench)
-        let state = try bench.plan()
+        let state = try bench.plan(of: content)
         let broken = DisturbedContent(content: content) { throw LifeboatError("a chunk is damaged") }
         do {
             try bench.stage(broken, state)
@@ -376,7 +376,7 @@ package struct DataStoreContract: Sendable, CustomStringConvertible {
         let destroyed = try bench.fixture.contents()
         try expect(destroyed != saved, "destroyed data is not what it was")
         _ = try bench.store.preflightRestore(content)
-        let state = try bench.plan()
+        let state = try bench.plan(of: content)
         try bench.stage(content, state)
         for _ in 0..<2 { try bench.swap(state) }
         try bench.expectContents(saved, "after the swap")
@@ -405,10 +405,10 @@ package struct DataStoreContract: Sendable, CustomStringConvertible {
 
     private static func plansDiffer(_ bench: Bench) throws {
         let content = try bench.capture()
-        let one = try bench.plan("contract-1")
+        let one = try bench.plan("contract-1", of: content)
         try bench.stage(content, one)
         let left = Set(try bench.fixture.leftovers())
-        let two = try bench.plan("contract-2")
+        let two = try bench.plan("contract-2", of: content)
         try expect(left.isDisjoint(with: two.values.values), "the second restore uses none of \(left.sorted())")
         try bench.store.discard(two)
         try expect(try Set(bench.fixture.leftovers()) == left, "discarding the second leaves the first")
