@@ -102,6 +102,12 @@ struct QdrantAPI: Sendable {
             .post, "/collections/aliases", "move the aliases", json: try JSONText.encode(["actions": actions]))
     }
 
+    /// How many servers make up the cluster; 1 for a server by itself.
+    func peers() throws -> Int {
+        struct Cluster: Decodable { var peers: [String: JSONValue]? }
+        return max(1, try result(Cluster.self, .get, "/cluster", "look at the cluster").peers?.count ?? 1)
+    }
+
     // MARK: Collections
 
     /// What a collection is: its settings, and the fields of the payload that are indexed.
@@ -176,31 +182,35 @@ struct QdrantAPI: Sendable {
             stall: 600)
     }
 
-    /// The bytes of a snapshot; the end comes only when all `size` bytes came and have the checksum.
+    /// The bytes of a snapshot; the end comes only when all `size` bytes came and have the checksum, and `atEnd` ran.
     func download(
-        _ collection: String, _ snapshot: Snapshot, _ cancellation: Cancellation?
+        _ collection: String, _ snapshot: Snapshot, _ cancellation: Cancellation?,
+        atEnd: @escaping () throws -> Void = {}
     ) throws -> any ByteSource {
-        // Nothing may ask for compression: length and checksum are those of the file.
-        let request = client.request(.get, Self.path(collection, snapshot: snapshot.name), stall: 120)
-        let name = snapshot.name
-        nonisolated(unsafe) let prepared = request  // without a body it is a plain value
+        let path = Self.path(collection, snapshot: snapshot.name)
         let client = client
         let source = DownloadSource(name: "qdrant-snapshot") { sink in
-            try client.download(prepared, "download snapshot '\(name)'", cancellation: cancellation, into: sink)
+            // Nothing asks for compression: length and checksum are those of the file.
+            try client.download(
+                client.request(.get, path, stall: 120), "download snapshot '\(snapshot.name)'",
+                cancellation: cancellation, into: sink)
         }
         return CheckedSource(
-            source, size: snapshot.size, sha256: snapshot.checksum, "snapshot '\(snapshot.name)' of \(client.endpoint.subject)")
+            source, size: snapshot.size, sha256: snapshot.checksum,
+            "snapshot '\(snapshot.name)' of \(client.endpoint.subject)", atEnd: atEnd)
     }
 
     /// Makes or replaces a collection by a snapshot, which the server checks against the checksum. The file stays in the
     /// server's snapshots folder of that collection, whatever becomes of the call, as `file`.
     func upload(
-        _ source: any ByteSource, size: UInt64, sha256: String, as file: String, to collection: String,
+        _ source: any ByteSource, size: UInt64, sha256: String?, as file: String, to collection: String,
         _ cancellation: Cancellation?
     ) throws {
         let body = MultipartBody(source, size: size, name: "snapshot", file: file)
         let request = client.request(
-            .post, Self.path(collection, "/snapshots/upload?wait=true&priority=snapshot&checksum=\(sha256)"),
+            .post,
+            Self.path(collection, "/snapshots/upload?wait=true&priority=snapshot")
+                + (sha256.map { "&checksum=\(RESTClient.escaped($0))" } ?? ""),
             body: .stream(length: body.length) { try body.read(into: $0) }, type: body.contentType,
             stall: RESTClient.longStall)
         _ = try client.send(request, "load a snapshot into collection '\(collection)'", cancellation: cancellation)
