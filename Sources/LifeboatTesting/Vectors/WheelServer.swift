@@ -76,7 +76,7 @@ package final class WheelServer: Sendable {
         throw LifeboatError("the server at \(url) did not start", causes: [log()])
     }
 
-    package var processID: pid_t? { child.withLock { $0?.1 } }
+    package var processID: Int32? { child.withLock { $0?.1 } }
 
     private func log() -> String {
         let command = ProcessCommand("tail", ["-n", "20", "\(temporary.path)/log"])
@@ -85,7 +85,7 @@ package final class WheelServer: Sendable {
 
     /// kill -9.
     package func kill() {
-        let running = child.withLock { child in
+        let running = child.withLock { child -> (any RunningProcess, pid_t)? in
             defer { child = nil }
             return child
         }
@@ -96,7 +96,7 @@ package final class WheelServer: Sendable {
 
     /// SIGTERM.
     package func stop() {
-        let running = child.withLock { child in
+        let running = child.withLock { child -> (any RunningProcess, pid_t)? in
             defer { child = nil }
             return child
         }
