@@ -11,7 +11,7 @@ struct QdrantContents: Codable, Sendable, Equatable {
         var part: String
         /// Aliases that pointed to it.
         var aliases: [String]
-        /// Applications use it by its aliases: they move to a new collection at the swap. False: by its name.
+        /// The policy names it by its aliases: they move to a new collection at the swap. False: by its own name.
         var usedByAlias: Bool
         /// File name, size and SHA-256 as the server gave them.
         var snapshot: QdrantAPI.Snapshot

@@ -64,7 +64,7 @@ extension QdrantStore {
                 warnings.append(
                     LifeboatError(
                         "collection '\(collection.name)' is swapped by copying it, twice, while services are stopped",
-                        hint: "Let applications use an alias: that is moved at once."))
+                        hint: "Let applications use an alias, and name that in the policy: it is moved at once."))
             }
         }
         let restored = Set(contents.collections.map(\.name))
@@ -74,10 +74,10 @@ extension QdrantStore {
             }
         }
         let moving = Set(contents.collections.flatMap(\.aliases))
+        let byAlias = Set(contents.collections.filter(\.usedByAlias).map(\.name))
         for (alias, target) in aliases.sorted(by: { $0.key < $1.key })
-        where !moving.contains(alias) && restored.contains(target) {
-            warnings.append(
-                LifeboatError("alias '\(alias)' is not in the snapshot: it stays with what is '\(target)' now"))
+        where !moving.contains(alias) && byAlias.contains(target) {
+            warnings.append(LifeboatError("alias '\(alias)' is not restored: it stays with what '\(target)' is now"))
         }
         return warnings
     }
@@ -131,6 +131,12 @@ extension QdrantStore {
             for name in collection.usedNames where !existing.contains(name) && aliases[name] == nil {
                 missing.append(
                     FactDifference(name: "collection:\(name)", expected: "\(collection.points)", found: nil))
+            }
+            if !collection.usedByAlias, aliases[collection.name] == nil {
+                for alias in collection.aliases where aliases[alias] != collection.name {
+                    missing.append(
+                        FactDifference(name: "alias:\(alias)", expected: collection.name, found: aliases[alias]))
+                }
             }
             guard missing.isEmpty, let used = collection.usedNames.first else { return missing }
             return try differences(collection, live: used)

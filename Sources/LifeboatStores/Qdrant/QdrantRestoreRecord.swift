@@ -40,8 +40,8 @@ struct QdrantRestoreRecord: Codable, Sendable, Equatable {
         var old: String
         /// The aliases that move; empty: the collection is copied into its own name.
         var moves: [Alias]
-        /// Aliases that point to the collection afterwards: those of the snapshot that nothing else has.
-        var aliases: [String]
+        /// Aliases that point to the copied collection afterwards: those of the snapshot.
+        var aliases: [Alias]
         /// Aliases of the live collection, which go along with it when it is deleted. Noted at the swap.
         var liveAliases: [String] = []
         var hadLive: Bool?

@@ -5,11 +5,11 @@ import LifeboatIO
 
 /// Collections of one Qdrant server: a snapshot of each, made by the server, restored beside the live one.
 ///
-/// What applications call by an alias is swapped by moving the alias; what they call by its own name is copied into
-/// that name, since Qdrant cannot rename a collection.
+/// What the policy names by an alias is swapped by moving the alias; everything else is copied into its own name, since
+/// Qdrant cannot rename a collection and some application may use that name.
 package struct QdrantStore: DataStore {
     package let endpoint: RESTEndpoint
-    /// Names of collections or aliases, as applications use them; nil: all there are.
+    /// Names of collections or aliases, as applications use them; nil: all collections, by their own names.
     package let collections: [String]?
     /// Where this host keeps what it has to clear up on the server.
     let stateFolder: String
@@ -94,7 +94,7 @@ package struct QdrantStore: DataStore {
             return existing.compactMap { name in
                 let names = aliasNames(name)
                 if QdrantNames.isStaged(name), names.isEmpty { return nil }
-                return Chosen(name: name, aliases: names, usedByAlias: !names.isEmpty)
+                return Chosen(name: name, aliases: names, usedByAlias: false)
             }
         }
         var chosen: [Chosen] = []

@@ -50,8 +50,8 @@ struct QdrantSwap {
                 QdrantRestoreRecord.Item(
                     name: collection.name, staged: staged, old: old,
                     moves: moves.map { QdrantRestoreRecord.Alias(name: $0, before: aliases[$0]) },
-                    aliases: collection.usedByAlias
-                        ? [] : collection.aliases.filter { aliases[$0] == nil && !existing.contains($0) },
+                    aliases: moves.isEmpty
+                        ? collection.aliases.map { QdrantRestoreRecord.Alias(name: $0, before: aliases[$0]) } : [],
                     size: collection.snapshot.size, sha256: collection.snapshot.checksum))
         }
         try record.save(path)
@@ -133,7 +133,7 @@ struct QdrantSwap {
             item = try update(item.name) { $0.phase = .replacing }
         }
         try fill(item.name, from: item.staged, expecting: item.points, sha256: item.sha256)
-        try addAliases(item.liveAliases + item.aliases, to: item.name)
+        try addAliases(item.liveAliases + item.aliases.map(\.name), to: item.name)
         try update(item.name) { $0.phase = .swapped }
     }
 
@@ -170,6 +170,11 @@ struct QdrantSwap {
         case .replacing, .swapped, .returning: break
         }
         try update(item.name) { $0.phase = .returning }
+        let aliases = try api.aliases()
+        try api.change(
+            item.aliases.filter { $0.before != item.name && $0.before != aliases[$0.name] }.map {
+                QdrantAPI.AliasChange(alias: $0.name, exists: aliases[$0.name] != nil, target: $0.before)
+            })
         if item.hadLive == true {
             try fill(item.name, from: item.old, expecting: item.oldPoints, sha256: nil)
             try addAliases(item.liveAliases, to: item.name)
