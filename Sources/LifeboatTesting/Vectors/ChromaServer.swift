@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import FoundationEssentials
 import Glibc
-package import LifeboatCore
+import LifeboatCore
 import LifeboatIO
 
 /// A real Chroma server with a folder of its own.
