@@ -129,7 +129,9 @@ struct PostgresRoundTripTests {
     }
 
     @Test func equalDatabasesGiveEqualStreams() throws {
-        let cluster = try PostgresCluster.shared()
+        // Roles belong to the whole server: on the shared one other tests make theirs between the two captures.
+        let cluster = try PostgresCluster.start()
+        defer { cluster.remove() }
         try cluster.makeDatabase("equal_streams")
         let store = cluster.store("equal_streams")
         let one = try store.captureAll()
@@ -180,7 +182,7 @@ struct PostgresRoundTripTests {
         point.release()
         #expect(throws: LifeboatError.self) { try point.facts() }
         // The snapshot went with its transaction: a dump that starts now fails instead of taking another moment.
-        #expect(throws: LifeboatError.self) { try readAll(try openPart(point, "dump")) }
+        #expect(throws: LifeboatError.self) { try CapturedContent.readAll(try openPart(point, "dump")) }
     }
 
     @Test func aReadOnlyUserCanCaptureAndIsToldWhatItCannotRead() throws {
