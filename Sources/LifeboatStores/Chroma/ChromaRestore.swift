@@ -10,7 +10,8 @@ extension ChromaStore {
     /// A record is added by one call, so it cannot be longer.
     private static let lineLimit = 64 << 20
 
-    func contents(_ content: any RestoreContent) throws -> ChromaContents {
+    /// What a capture holds; `withRecords` false: of a folder, whose records are in its files.
+    func contents(_ content: any RestoreContent, withRecords: Bool = true) throws -> ChromaContents {
         let subject = "the list of collections in the snapshot"
         let contents = try JSONText.decode(
             ChromaContents.self,
@@ -18,7 +19,7 @@ extension ChromaStore {
         guard contents.format == 1 else {
             throw LifeboatError("\(subject) has the unknown format \(contents.format)")
         }
-        for collection in contents.collections where content.streamSize(collection.part) == nil {
+        for collection in contents.collections where withRecords && content.streamSize(collection.part) == nil {
             throw LifeboatError("the snapshot lacks collection '\(collection.place)'", exitCode: .incomplete)
         }
         return contents
@@ -61,6 +62,18 @@ extension ChromaStore {
             "restore": restoreID, "url": endpoint.url, "tenant": tenant,
             "record": "\(stateFolder)/restore-\(restoreID)-\(chance).json",
         ])
+    }
+
+    /// With the collections that the restore will make, by their places in the snapshot.
+    package func planStaging(_ restoreID: String, of facts: StoreFacts) throws -> StagedState {
+        var state = try planStaging(restoreID)
+        let prefix = ChromaContents.recordsPrefix
+        let names = facts.counts.keys.filter { $0.hasPrefix(prefix) }.map { String($0.dropFirst(prefix.count)) }
+        for (name, place) in ChromaNames.places(names, restoreID) {
+            state.values["staged:\(name)"] = place.staged
+            state.values["old:\(name)"] = place.old
+        }
+        return state
     }
 
     package func stage(
@@ -137,7 +150,7 @@ extension ChromaStore {
         if records != collection.records {
             differences.append(
                 FactDifference(
-                    name: "records:\(collection.place)", expected: "\(collection.records)", found: "\(records)"))
+                    name: ChromaContents.recordsPrefix + collection.place, expected: "\(collection.records)", found: "\(records)"))
         }
         if records > 0, collection.records > 0, let missing = try recordNotFound(collection.database, id, records) {
             differences.append(FactDifference(name: "query:\(collection.place)", expected: missing, found: nil))
@@ -168,10 +181,17 @@ extension ChromaStore {
     package func discard(_ state: StagedState) throws { try ChromaSwap(self, state).discard() }
 
     package func verify(_ content: any RestoreContent) throws -> [FactDifference] {
-        try contents(content).collections.flatMap { collection -> [FactDifference] in
+        try differences(try contents(content))
+    }
+
+    /// The live server compared with what was captured.
+    func differences(_ contents: ChromaContents) throws -> [FactDifference] {
+        try contents.collections.flatMap { collection -> [FactDifference] in
             guard let live = try api.collection(collection.database, named: collection.name) else {
                 return [
-                    FactDifference(name: "records:\(collection.place)", expected: "\(collection.records)", found: nil)
+                    FactDifference(
+                        name: ChromaContents.recordsPrefix + collection.place, expected: "\(collection.records)",
+                        found: nil)
                 ]
             }
             var differences = try differences(collection, live.id)

@@ -75,8 +75,15 @@ package struct ChromaStore: DataStore {
     }
 
     package func fixPoint(_ cancellation: Cancellation) throws -> any CapturePoint {
-        var contents = ChromaContents(server: try api.version(cancellation), tenant: tenant, databases: [], collections: [])
-        contents.databases = try databases(cancellation)
+        ChromaCapturePoint(api, try contents(cancellation), cancellation)
+    }
+
+    /// All collections as they are now.
+    func contents(_ cancellation: Cancellation) throws -> ChromaContents {
+        try cancellation.check()
+        var contents = ChromaContents(
+            server: try api.version(cancellation), tenant: tenant, databases: try databases(cancellation),
+            collections: [])
         for database in contents.databases {
             for collection in try api.collections(database, cancellation)
             where !ChromaNames.isStaged(collection.name) {
@@ -92,7 +99,7 @@ package struct ChromaStore: DataStore {
                         records: records, last: last))
             }
         }
-        return ChromaCapturePoint(api, contents, cancellation)
+        return contents
     }
 
     /// How many records there are, and which is the last of them: as long as it is at its place none before it was
@@ -165,13 +172,15 @@ struct ChromaContents: Codable, Sendable, Equatable {
     var collections: [Collection]
 
     static let part = "collections"
+    /// Of the fact that every collection has.
+    static let recordsPrefix = "records:"
     static let limit = 64 << 20
 
     var facts: StoreFacts {
         var facts = StoreFacts()
         facts.texts["server"] = server
         for collection in collections {
-            facts.counts["records:\(collection.place)"] = collection.records
+            facts.counts[Self.recordsPrefix + collection.place] = collection.records
             if let dimension = collection.dimension { facts.texts["dimension:\(collection.place)"] = "\(dimension)" }
         }
         return facts
@@ -197,12 +206,17 @@ enum ChromaNames {
             } && restoreID.last != "-"
     }
 
-    static func staged(_ name: String, _ number: Int, _ restoreID: String) -> String {
-        "\(name.prefix(300))\(mark)\(number)-\(restoreID)"
-    }
-
-    static func old(_ name: String, _ number: Int, _ restoreID: String) -> String {
-        "\(name.prefix(300))\(mark)old-\(number)-\(restoreID)"
+    /// Where each collection, by `database/name`, is staged, and what the live one is called meanwhile; the same for the
+    /// same collections.
+    static func places(_ collections: [String], _ restoreID: String) -> [String: (staged: String, old: String)] {
+        var places: [String: (staged: String, old: String)] = [:]
+        for (number, place) in collections.sorted().enumerated() {
+            let name = place.drop { $0 != "/" }.dropFirst().prefix(300)
+            places[place] = (
+                "\(name)\(mark)\(number)-\(restoreID)", "\(name)\(mark)old-\(number)-\(restoreID)"
+            )
+        }
+        return places
     }
 
     static func isStaged(_ name: String) -> Bool { name.contains(mark) }

@@ -48,15 +48,16 @@ struct ChromaSwap {
         if let left = try load() { try removeStaged(left) }
         let existing = try api.databases()
         var record = Record(items: [], databases: contents.databases.filter { !existing.contains($0) })
-        for (number, collection) in contents.collections.enumerated() {
+        let places = ChromaNames.places(contents.collections.map(\.place), restore)
+        for collection in contents.collections {
+            guard let place = places[collection.place] else { continue }
             let live =
                 existing.contains(collection.database)
                 ? try api.collection(collection.database, named: collection.name) : nil
             record.items.append(
                 Record.Item(
-                    database: collection.database, name: collection.name,
-                    staged: ChromaNames.staged(collection.name, number, restore),
-                    old: ChromaNames.old(collection.name, number, restore), liveID: live?.id))
+                    database: collection.database, name: collection.name, staged: place.staged, old: place.old,
+                    liveID: live?.id))
         }
         try save(record)
         for database in record.databases { try api.createDatabase(database) }

@@ -202,6 +202,9 @@ struct QdrantAPI: Sendable {
 
     /// Makes or replaces a collection by a snapshot, which the server checks against the checksum. The file stays in the
     /// server's snapshots folder of that collection, whatever becomes of the call, as `file`.
+    ///
+    /// Once everything is sent the server loads it whether somebody waits or not: a cancellation is seen before that,
+    /// so that what comes after the call knows what there is.
     func upload(
         _ source: any ByteSource, size: UInt64, sha256: String?, as file: String, to collection: String,
         _ cancellation: Cancellation?
@@ -211,8 +214,10 @@ struct QdrantAPI: Sendable {
             .post,
             Self.path(collection, "/snapshots/upload?wait=true&priority=snapshot")
                 + (sha256.map { "&checksum=\(RESTClient.escaped($0))" } ?? ""),
-            body: .stream(length: body.length) { try body.read(into: $0) }, type: body.contentType,
-            stall: RESTClient.longStall)
-        _ = try client.send(request, "load a snapshot into collection '\(collection)'", cancellation: cancellation)
+            body: .stream(length: body.length) { buffer in
+                try cancellation?.check()
+                return try body.read(into: buffer)
+            }, type: body.contentType, stall: RESTClient.longStall)
+        _ = try client.send(request, "load a snapshot into collection '\(collection)'")
     }
 }

@@ -36,6 +36,8 @@ struct QdrantContents: Codable, Sendable, Equatable {
     var collections: [Collection]
 
     static let part = "collections"
+    /// Of the fact that every collection has.
+    static let vectorsPrefix = "vectors:"
     static let limit = 64 << 20
     static let snapshotSuffix = ".snapshot"
 
@@ -65,7 +67,7 @@ struct QdrantContents: Codable, Sendable, Equatable {
                 let range = collection.possiblePoints
                 facts.texts["points:\(collection.name)"] = "\(range.lowerBound) to \(range.upperBound)"
             }
-            facts.texts["vectors:\(collection.name)"] = try Self.vectors(collection.config)
+            facts.texts[Self.vectorsPrefix + collection.name] = try Self.vectors(collection.config)
             for (field, kind) in collection.payloadSchema {
                 facts.texts["payload-index:\(collection.name):\(field)"] = kind
             }

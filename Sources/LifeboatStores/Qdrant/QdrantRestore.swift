@@ -93,6 +93,18 @@ extension QdrantStore {
         ])
     }
 
+    /// With the collections that the restore will make, by their names in the snapshot.
+    package func planStaging(_ restoreID: String, of facts: StoreFacts) throws -> StagedState {
+        var state = try planStaging(restoreID)
+        let prefix = QdrantContents.vectorsPrefix
+        let names = facts.texts.keys.filter { $0.hasPrefix(prefix) }.map { String($0.dropFirst(prefix.count)) }
+        for (name, place) in QdrantNames.places(names, restoreID) {
+            state.values["staged:\(name)"] = place.staged
+            state.values["old:\(name)"] = place.old
+        }
+        return state
+    }
+
     package func stage(
         _ content: any RestoreContent, _ state: StagedState, progress: any ProgressSink, cancellation: Cancellation
     ) throws {
@@ -159,7 +171,7 @@ extension QdrantStore {
         let vectors = (try QdrantContents.vectors(collection.config), try QdrantContents.vectors(description.config))
         if vectors.0 != vectors.1 {
             differences.append(
-                FactDifference(name: "vectors:\(collection.name)", expected: vectors.0, found: vectors.1))
+                FactDifference(name: QdrantContents.vectorsPrefix + collection.name, expected: vectors.0, found: vectors.1))
         }
         let fields = (description.payload_schema ?? [:]).mapValues(\.data_type)
         for (field, kind) in collection.payloadSchema.sorted(by: { $0.key < $1.key }) where fields[field] != kind {

@@ -118,6 +118,7 @@ package struct QdrantStore: DataStore {
     }
 
     package func fixPoint(_ cancellation: Cancellation) throws -> any CapturePoint {
+        try cancellation.check()
         let version = try api.version(cancellation)
         let snapshots = try QdrantSnapshots(api, folder: stateFolder)
         var contents = QdrantContents(server: version.description, collections: [])
@@ -182,8 +183,8 @@ private final class QdrantCapturePoint: CapturePoint {
 enum QdrantNames {
     private static let mark = "_lifeboat_"
     private static let oldMark = "_lifeboat_old_"
-    /// Qdrant's own limit, of file names.
-    private static let maximumBytes = 255
+    /// A file name has 255 bytes at most; the rest is for a number.
+    private static let maximumBytes = 240
 
     /// Room for the name of the collection itself.
     static func isFitting(_ restoreID: String) -> Bool {
@@ -193,11 +194,18 @@ enum QdrantNames {
             }
     }
 
-    static func staged(_ collection: String, _ restoreID: String) -> String {
-        fitted(base(collection), mark + restoreID)
+    /// Where each collection is staged, and where the live one is kept meanwhile; the same for the same names.
+    static func places(_ collections: [String], _ restoreID: String) -> [String: (staged: String, old: String)] {
+        var places: [String: (staged: String, old: String)] = [:]
+        var taken: Set<String> = []
+        for (number, name) in collections.sorted().enumerated() {
+            var place = (staged: fitted(base(name), mark + restoreID), old: fitted(base(name), oldMark + restoreID))
+            // Names that differ only in what a new name may not hold.
+            if !taken.insert(place.staged).inserted { place = ("\(place.staged)_\(number)", "\(place.old)_\(number)") }
+            places[name] = place
+        }
+        return places
     }
-
-    static func old(_ collection: String, _ restoreID: String) -> String { fitted(base(collection), oldMark + restoreID) }
 
     static func isStaged(_ name: String) -> Bool { name.contains(mark) }
 

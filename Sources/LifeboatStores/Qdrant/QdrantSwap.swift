@@ -34,21 +34,16 @@ struct QdrantSwap {
         let aliases = try api.aliases()
         let existing = Set(try api.collections())
         var record = QdrantRestoreRecord(url: store.endpoint.url, restore: restore, items: [])
-        for (number, collection) in contents.collections.enumerated() {
-            var staged = QdrantNames.staged(collection.name, restore)
-            var old = QdrantNames.old(collection.name, restore)
-            // Names that differ only in what a new name may not hold.
-            if record.items.contains(where: { $0.staged == staged }) {
-                staged += "_\(number)"
-                old += "_\(number)"
-            }
+        let places = QdrantNames.places(contents.collections.map(\.name), restore)
+        for collection in contents.collections {
+            guard let place = places[collection.name] else { continue }
             let moves =
                 collection.usedByAlias
                 ? collection.aliases
                 : existing.contains(collection.name) || aliases[collection.name] == nil ? [] : [collection.name]
             record.items.append(
                 QdrantRestoreRecord.Item(
-                    name: collection.name, staged: staged, old: old,
+                    name: collection.name, staged: place.staged, old: place.old,
                     moves: moves.map { QdrantRestoreRecord.Alias(name: $0, before: aliases[$0]) },
                     aliases: moves.isEmpty
                         ? collection.aliases.map { QdrantRestoreRecord.Alias(name: $0, before: aliases[$0]) } : [],

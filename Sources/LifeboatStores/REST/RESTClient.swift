@@ -58,10 +58,11 @@ struct RESTClient: Sendable {
             certificates: endpoint.certificates, bodyLimit: bodyLimit)
     }
 
-    /// Sends it; any answer but 2xx and those of `accepting` throws.
+    /// Sends it; any answer but 2xx and those of `accepting` throws `RESTError`. What the caller's own code throws, and a
+    /// cancellation, are thrown on as they are.
     func send(
         _ request: HTTPRequest, _ purpose: String, accepting: Set<Int> = [], cancellation: Cancellation? = nil
-    ) throws(RESTError) -> HTTPResponse {
+    ) throws -> HTTPResponse {
         let response: HTTPResponse
         do throws(HTTPError) {
             response = try client.send(request, cancellation: cancellation)
@@ -75,7 +76,7 @@ struct RESTClient: Sendable {
     func download(
         _ request: HTTPRequest, _ purpose: String, cancellation: Cancellation? = nil,
         into sink: (UnsafeRawBufferPointer) throws -> Void
-    ) throws(RESTError) {
+    ) throws {
         let response: HTTPResponse
         do throws(HTTPError) {
             response = try client.send(request, cancellation: cancellation, receiving: sink)
@@ -89,7 +90,7 @@ struct RESTClient: Sendable {
     func call(
         _ method: HTTPMethod, _ path: String, _ purpose: String, json body: [UInt8]? = nil, accepting: Set<Int> = [],
         stall: Double = 60, bodyLimit: Int = 8 << 20, cancellation: Cancellation? = nil
-    ) throws(RESTError) -> HTTPResponse {
+    ) throws -> HTTPResponse {
         let request = request(
             method, path, body: body.map { .bytes($0) } ?? .none, type: body == nil ? nil : "application/json",
             stall: stall, bodyLimit: bodyLimit)
@@ -107,8 +108,12 @@ struct RESTClient: Sendable {
         }
     }
 
-    private func failure(_ error: HTTPError, _ purpose: String) -> RESTError {
-        .transport(endpoint.subject, purpose, error)
+    private func failure(_ error: HTTPError, _ purpose: String) -> any Error {
+        switch error {
+        case .cancelled: LifeboatError.interrupted
+        case .body(let error): error
+        default: RESTError.transport(endpoint.subject, purpose, error)
+        }
     }
 
     private func checked(
@@ -171,8 +176,6 @@ enum RESTError: Error, LifeboatErrorConvertible {
 
     var lifeboatError: LifeboatError {
         switch self {
-        case .transport(_, _, .cancelled): return .interrupted
-        case .transport(_, _, .body(let error)): return LifeboatError.converting(error)
         case .transport(let subject, let purpose, let error):
             return error.lifeboatError.wrapped("cannot \(purpose) of \(subject)")
         case .refused(let subject, let purpose, let status, let said, let hasKey):
