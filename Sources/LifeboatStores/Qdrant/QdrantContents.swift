@@ -27,6 +27,9 @@ struct QdrantContents: Codable, Sendable, Equatable {
         /// What applications call it.
         var usedNames: [String] { usedByAlias ? aliases : [name] }
 
+        /// What facts call it: the same before a restore and after it.
+        var factName: String { usedByAlias ? aliases.first ?? name : name }
+
         /// What a restored collection may count.
         var possiblePoints: ClosedRange<Int64> { min(points, pointsAfter)...max(points, pointsAfter) }
     }
@@ -62,15 +65,16 @@ struct QdrantContents: Codable, Sendable, Equatable {
         facts.texts["server"] = server
         for collection in collections {
             if collection.points == collection.pointsAfter {
-                facts.counts["points:\(collection.name)"] = collection.points
+                facts.counts["points:\(collection.factName)"] = collection.points
             } else {
                 let range = collection.possiblePoints
-                facts.texts["points:\(collection.name)"] = "\(range.lowerBound) to \(range.upperBound)"
+                facts.texts["points:\(collection.factName)"] = "\(range.lowerBound) to \(range.upperBound)"
             }
-            facts.texts[Self.vectorsPrefix + collection.name] = try Self.vectors(collection.config)
+            facts.texts[Self.vectorsPrefix + collection.factName] = try Self.vectors(collection.config)
             for (field, kind) in collection.payloadSchema {
-                facts.texts["payload-index:\(collection.name):\(field)"] = kind
+                facts.texts["payload-index:\(collection.factName):\(field)"] = kind
             }
+            if collection.usedByAlias { continue }
             for alias in collection.aliases { facts.texts["alias:\(alias)"] = collection.name }
         }
         return facts

@@ -165,19 +165,19 @@ extension QdrantStore {
         if !possible.contains(points) {
             let expected = points < possible.lowerBound ? possible.lowerBound : possible.upperBound
             differences.append(
-                FactDifference(name: "points:\(collection.name)", expected: "\(expected)", found: "\(points)"))
+                FactDifference(name: "points:\(collection.factName)", expected: "\(expected)", found: "\(points)"))
         }
         let description = try api.describe(live, cancellation)
         let vectors = (try QdrantContents.vectors(collection.config), try QdrantContents.vectors(description.config))
         if vectors.0 != vectors.1 {
             differences.append(
-                FactDifference(name: QdrantContents.vectorsPrefix + collection.name, expected: vectors.0, found: vectors.1))
+                FactDifference(name: QdrantContents.vectorsPrefix + collection.factName, expected: vectors.0, found: vectors.1))
         }
         let fields = (description.payload_schema ?? [:]).mapValues(\.data_type)
         for (field, kind) in collection.payloadSchema.sorted(by: { $0.key < $1.key }) where fields[field] != kind {
             differences.append(
                 FactDifference(
-                    name: "payload-index:\(collection.name):\(field)", expected: kind, found: fields[field]))
+                    name: "payload-index:\(collection.factName):\(field)", expected: kind, found: fields[field]))
         }
         return differences
     }

@@ -34,9 +34,9 @@ struct QdrantSwap {
         let aliases = try api.aliases()
         let existing = Set(try api.collections())
         var record = QdrantRestoreRecord(url: store.endpoint.url, restore: restore, items: [])
-        let places = QdrantNames.places(contents.collections.map(\.name), restore)
+        let places = QdrantNames.places(contents.collections.map(\.factName), restore)
         for collection in contents.collections {
-            guard let place = places[collection.name] else { continue }
+            guard let place = places[collection.factName] else { continue }
             let moves =
                 collection.usedByAlias
                 ? collection.aliases

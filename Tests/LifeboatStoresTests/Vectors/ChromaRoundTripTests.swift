@@ -172,7 +172,7 @@ struct ChromaRoundTripTests {
             { $0[40] = 0x21 },
         ] as [(inout [UInt8]) -> Void] {
             let damaged = captured.changing(streams: { edit(&$0[part, default: []]) })
-            let state = try store.planStaging("bad")
+            let state = try store.planStaging("bad", of: damaged.facts)
             #expect(throws: (any Error).self) {
                 try store.stage(damaged, state, progress: SilentProgress(), cancellation: Cancellation())
             }
@@ -197,7 +197,7 @@ struct ChromaRoundTripTests {
         let point = try store.fixPoint(Cancellation())
         defer { point.release() }
         chroma.server.kill()
-        let killed = failure { _ = try readAll(try openPart(point, part)) }
+        let killed = failure { _ = try CapturedContent.readAll(try openPart(point, part)) }
         #expect(killed?.message == "cannot read the records of a collection of Chroma at '\(url)'")
         let down = failure { _ = try store.probe() }
         #expect(down?.hint == "Is the service running, and does it listen on this address?")

@@ -113,7 +113,7 @@ struct QdrantRoundTripTests {
 
         // Never swapped.
         let never = try stage(store, captured, "never")
-        #expect(try qdrant.collections() == ["docs", "docs_lifeboat_never", "v1", "v1_lifeboat_never"])
+        #expect(try qdrant.collections() == ["chunks_lifeboat_never", "docs", "docs_lifeboat_never", "v1"])
         try store.swapBack(never)
         try store.discard(never)
         try store.discard(never)
@@ -130,7 +130,7 @@ struct QdrantRoundTripTests {
             try store.swapBack(twice)
             try store.swapBack(twice)
             #expect(try look() == live)
-            #expect(try store.verify(captured).map(\.name).sorted() == ["points:docs", "points:v1"])
+            #expect(try store.verify(captured).map(\.name).sorted() == ["points:chunks", "points:docs"])
         }
         #expect(try qdrant.aliases() == ["chunks": "v1", "other": "docs"])
         try store.discard(twice)
@@ -172,7 +172,7 @@ struct QdrantRoundTripTests {
         let aliased = try capture(byAlias)
         try qdrant.fill("v1", 20..<30)
         #expect(try restore(byAlias, aliased, "a") == [])
-        #expect(try qdrant.collections() == ["rest", "v1_lifeboat_a"])
+        #expect(try qdrant.collections() == ["chunks_lifeboat_a", "rest"])
         #expect(try qdrant.count("chunks") == 20)
         // A live alias where the snapshot had a collection: the alias moves.
         try qdrant.alias("v1", to: "rest")

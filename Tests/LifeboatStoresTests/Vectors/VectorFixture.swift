@@ -5,32 +5,24 @@ import LifeboatIO
 import LifeboatStores
 import LifeboatTesting
 
-/// Captures all streams of a store into memory; `during` runs after the point in time was fixed.
+/// Captures everything; `during` runs after the point in time was fixed.
 func capture(
     _ store: any DataStore, _ cancellation: Cancellation = Cancellation(), during: () throws -> Void = {}
-) throws -> CapturedPostgres {
-    let version = try store.probe().engineVersion
-    let point = try store.fixPoint(cancellation)
-    defer { point.release() }
-    try during()
-    var streams: [String: [UInt8]] = [:]
-    for part in point.parts {
-        if case .stream(let name, let open) = part { streams[name] = try readAll(try open()) }
-    }
-    return CapturedPostgres(engineVersion: version, facts: try point.facts(), streams: streams)
+) throws -> CapturedContent {
+    try CapturedContent(store, cancellation, during: during)
 }
 
 /// Preflight, plan and stage.
 @discardableResult
-func stage(_ store: any DataStore, _ content: CapturedPostgres, _ restoreID: String) throws -> StagedState {
+func stage(_ store: any DataStore, _ content: CapturedContent, _ restoreID: String) throws -> StagedState {
     _ = try store.preflightRestore(content)
-    let state = try store.planStaging(restoreID)
+    let state = try store.planStaging(restoreID, of: content.facts)
     try store.stage(content, state, progress: SilentProgress(), cancellation: Cancellation())
     return state
 }
 
 /// A whole restore without services.
-func restore(_ store: any DataStore, _ content: CapturedPostgres, _ restoreID: String) throws -> [FactDifference] {
+func restore(_ store: any DataStore, _ content: CapturedContent, _ restoreID: String) throws -> [FactDifference] {
     let state = try stage(store, content, restoreID)
     try store.swap(state)
     let differences = try store.verify(content)
