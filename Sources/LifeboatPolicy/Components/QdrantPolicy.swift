@@ -78,7 +78,9 @@ extension PolicyReader {
             return nil
         }
         guard !url.contains("?"), !url.contains("#") else {
-            report("'\(path)' must be an address without '?' and '#'", at: node.location, hint: "Write it like \(example).")
+            report(
+                "'\(path)' must be an address without '?' and '#'", at: node.location, hint: "Write it like \(example)."
+            )
             return nil
         }
         while url.hasSuffix("/") { url.removeLast() }

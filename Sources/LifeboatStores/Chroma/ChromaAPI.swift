@@ -21,8 +21,14 @@ struct ChromaAPI: Sendable {
 
     struct Limits: Decodable, Sendable {
         /// Records one call may add.
-        var max_batch_size: Int
-        var supports_base64_encoding: Bool?
+        var maximumBatch: Int
+        /// Vectors may be sent as base64 of little-endian 32-bit floats.
+        var takesBase64: Bool?
+
+        private enum CodingKeys: String, CodingKey {
+            case maximumBatch = "max_batch_size"
+            case takesBase64 = "supports_base64_encoding"
+        }
     }
 
     /// Throws for a server without version 2 of the interface.

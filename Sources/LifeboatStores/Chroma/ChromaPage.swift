@@ -116,7 +116,9 @@ struct ChromaRecord {
             [UInt8(ascii: "[")] + Array(items.joined(separator: [UInt8(ascii: ",")])) + [UInt8(ascii: "]")]
         }
         var body = Array(#"{"ids":"#.utf8) + list(records.map(\.id))
-        body += Array(#","embeddings":"#.utf8) + list(base64 ? records.map(\.embedding) : try records.map { try $0.numbers() })
+        body +=
+            Array(#","embeddings":"#.utf8)
+            + list(base64 ? records.map(\.embedding) : try records.map { try $0.numbers() })
         body += Array(#","documents":"#.utf8) + list(records.map(\.document))
         body += Array(#","uris":"#.utf8) + list(records.map(\.uri))
         body += Array(#","metadatas":"#.utf8) + list(records.map(\.metadata))

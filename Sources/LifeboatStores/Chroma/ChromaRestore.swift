@@ -108,8 +108,8 @@ extension ChromaStore {
         _ cancellation: Cancellation
     ) throws {
         let lines = LineReader(source, limit: Self.lineLimit, "the records of collection '\(collection.place)'")
-        let most = max(1, min(Self.batchRecords, limits.max_batch_size))
-        let base64 = limits.supports_base64_encoding ?? false
+        let most = max(1, min(Self.batchRecords, limits.maximumBatch))
+        let base64 = limits.takesBase64 ?? false
         var batch: [ChromaRecord] = []
         var size = 0
         func send() throws {
@@ -150,7 +150,8 @@ extension ChromaStore {
         if records != collection.records {
             differences.append(
                 FactDifference(
-                    name: ChromaContents.recordsPrefix + collection.place, expected: "\(collection.records)", found: "\(records)"))
+                    name: ChromaContents.recordsPrefix + collection.place, expected: "\(collection.records)",
+                    found: "\(records)"))
         }
         if records > 0, collection.records > 0, let missing = try recordNotFound(collection.database, id, records) {
             differences.append(FactDifference(name: "query:\(collection.place)", expected: missing, found: nil))
@@ -167,8 +168,10 @@ extension ChromaStore {
             guard let line = page.lines.first, let wanted = page.ids.first else { continue }
             let found = try api.nearest(database, id, to: try ChromaRecord(line).numbers(), count: 10)
             // Others may have the very same vector, and the server gives ten of them.
-            let isThere = found.ids.contains(wanted) || found.ids.count == 10
-                && found.distances.allSatisfy { ($0 ?? 0).magnitude < 1e-5 }
+            let isThere =
+                found.ids.contains(wanted)
+                || found.ids.count == 10
+                    && found.distances.allSatisfy { ($0 ?? 0).magnitude < 1e-5 }
             if !isThere { return wanted }
         }
         return nil

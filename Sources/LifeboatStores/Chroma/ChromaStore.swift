@@ -63,10 +63,12 @@ package struct ChromaStore: DataStore {
         for database in try databases() {
             for collection in try api.collections(database) {
                 let records = UInt64(clamping: try api.count(database, collection.id))
-                bytes += records.multipliedReportingOverflow(by: UInt64((collection.dimension ?? 0) * 6 + 1000)).partialValue
+                bytes +=
+                    records.multipliedReportingOverflow(by: UInt64((collection.dimension ?? 0) * 6 + 1000)).partialValue
                 if ChromaNames.isStaged(collection.name) {
                     probe.warnings.append(
-                        LifeboatError("collection '\(collection.name)' is left over from a restore: it is not captured"))
+                        LifeboatError("collection '\(collection.name)' is left over from a restore: it is not captured")
+                    )
                 }
             }
         }

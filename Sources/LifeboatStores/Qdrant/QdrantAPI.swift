@@ -64,13 +64,18 @@ struct QdrantAPI: Sendable {
     func aliases(_ cancellation: Cancellation? = nil) throws -> [String: String] {
         struct List: Decodable {
             struct Entry: Decodable {
-                var alias_name: String
-                var collection_name: String
+                var alias: String
+                var collection: String
+
+                private enum CodingKeys: String, CodingKey {
+                    case alias = "alias_name"
+                    case collection = "collection_name"
+                }
             }
             var aliases: [Entry]
         }
         let list = try result(List.self, .get, "/aliases", "list the aliases", cancellation: cancellation)
-        return Dictionary(list.aliases.map { ($0.alias_name, $0.collection_name) }) { first, _ in first }
+        return Dictionary(list.aliases.map { ($0.alias, $0.collection) }) { first, _ in first }
     }
 
     /// One change of an alias; nil as target removes it.
@@ -112,10 +117,22 @@ struct QdrantAPI: Sendable {
 
     /// What a collection is: its settings, and the fields of the payload that are indexed.
     struct Description: Decodable, Sendable {
-        struct Field: Decodable, Sendable { var data_type: String }
+        private struct Field: Decodable, Sendable {
+            var type: String
+            private enum CodingKeys: String, CodingKey { case type = "data_type" }
+        }
+
         var status: String
         var config: JSONValue
-        var payload_schema: [String: Field]?
+        private var schema: [String: Field]?
+
+        private enum CodingKeys: String, CodingKey {
+            case status, config
+            case schema = "payload_schema"
+        }
+
+        /// Types of indexed fields by their names.
+        var fields: [String: String] { (schema ?? [:]).mapValues(\.type) }
     }
 
     func describe(_ collection: String, _ cancellation: Cancellation? = nil) throws -> Description {
@@ -135,11 +152,14 @@ struct QdrantAPI: Sendable {
 
     /// Shards of a collection that other servers of a cluster hold.
     func remoteShards(_ collection: String, _ cancellation: Cancellation? = nil) throws -> Int {
-        struct Cluster: Decodable { var remote_shards: [JSONValue] }
+        struct Cluster: Decodable {
+            var shards: [JSONValue]
+            private enum CodingKeys: String, CodingKey { case shards = "remote_shards" }
+        }
         return try result(
             Cluster.self, .get, Self.path(collection, "/cluster"), "look at the shards of '\(collection)'",
             cancellation: cancellation
-        ).remote_shards.count
+        ).shards.count
     }
 
     /// False: there was none of that name.

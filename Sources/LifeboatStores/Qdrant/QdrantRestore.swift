@@ -171,9 +171,10 @@ extension QdrantStore {
         let vectors = (try QdrantContents.vectors(collection.config), try QdrantContents.vectors(description.config))
         if vectors.0 != vectors.1 {
             differences.append(
-                FactDifference(name: QdrantContents.vectorsPrefix + collection.factName, expected: vectors.0, found: vectors.1))
+                FactDifference(
+                    name: QdrantContents.vectorsPrefix + collection.factName, expected: vectors.0, found: vectors.1))
         }
-        let fields = (description.payload_schema ?? [:]).mapValues(\.data_type)
+        let fields = description.fields
         for (field, kind) in collection.payloadSchema.sorted(by: { $0.key < $1.key }) where fields[field] != kind {
             differences.append(
                 FactDifference(

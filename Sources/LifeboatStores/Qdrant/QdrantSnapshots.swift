@@ -165,7 +165,8 @@ final class QdrantSnapshots: Sendable {
             } catch {
                 warnings.append(
                     LifeboatError.converting(
-                        error, "snapshots that a killed run left on \(api.client.endpoint.subject) are not deleted yet"))
+                        error, "snapshots that a killed run left on \(api.client.endpoint.subject) are not deleted yet")
+                )
             }
         }
         return warnings

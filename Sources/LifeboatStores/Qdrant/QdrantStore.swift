@@ -134,7 +134,7 @@ package struct QdrantStore: DataStore {
                         name: chosen.name, part: QdrantContents.partName(chosen.name, number: number),
                         aliases: chosen.aliases, usedByAlias: chosen.usedByAlias, snapshot: snapshot, points: points,
                         pointsAfter: after, config: description.config,
-                        payloadSchema: (description.payload_schema ?? [:]).mapValues(\.data_type)))
+                        payloadSchema: description.fields))
             }
             return QdrantCapturePoint(api, snapshots, try contents.facts(), contents, cancellation)
         } catch {

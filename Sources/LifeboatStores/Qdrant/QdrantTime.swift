@@ -18,7 +18,8 @@ enum QdrantTime {
     /// name the server did not make for this collection.
     static func moment(ofSnapshot name: String, of collection: String) -> Int64? {
         guard name.hasPrefix("\(collection)-"), name.hasSuffix(".snapshot") else { return nil }
-        let words = name.dropFirst(collection.count + 1).dropLast(9).split(separator: "-", omittingEmptySubsequences: false)
+        let words = name.dropFirst(collection.count + 1).dropLast(9).split(
+            separator: "-", omittingEmptySubsequences: false)
         let numbers = words.compactMap { UInt64($0) }
         guard words.count == 7, numbers.count == 7 else { return nil }
         let parts = numbers.dropFirst().map { Int64(clamping: $0) }

@@ -20,7 +20,8 @@ final class MultipartBody {
         self.size = size
         // 128 bits of chance: what is uploaded does not hold them.
         boundary =
-            "lifeboat-" + [0, 0].map { _ in String(UInt64.random(in: .min ... .max), radix: 36) }.joined(separator: "-")
+            "lifeboat-"
+            + [0, 0].map { _ in String(UInt64.random(in: .min ... .max), radix: 36) }.joined(separator: "-")
         head = Array(
             ("--\(boundary)\r\nContent-Disposition: form-data; name=\"\(name)\"; filename=\"\(file)\"\r\n"
                 + "Content-Type: application/octet-stream\r\n\r\n").utf8)

@@ -18,14 +18,17 @@ package struct ChromaServer: Sendable {
         server = try WheelServer(
             wheel: Self.wheel,
             [
-                "-c", "import sys, chromadb_rust_bindings as b; b.cli(['chroma'] + sys.argv[1:])", "run", "--path", "{data}",
+                "-c", "import sys, chromadb_rust_bindings as b; b.cli(['chroma'] + sys.argv[1:])", "run", "--path",
+                "{data}",
                 "--host", "127.0.0.1", "--port", "{port}",
             ], readyPath: "/api/v2/heartbeat", data: data)
     }
 
     package func remove() { server.remove() }
 
-    package static func databases(_ tenant: String = "default_tenant") -> String { "/api/v2/tenants/\(tenant)/databases" }
+    package static func databases(_ tenant: String = "default_tenant") -> String {
+        "/api/v2/tenants/\(tenant)/databases"
+    }
 
     package static func collections(_ database: String = "default_database") -> String {
         "\(databases())/\(database)/collections"
@@ -60,7 +63,8 @@ package struct ChromaServer: Sendable {
         for start in stride(from: range.lowerBound, to: range.upperBound, by: 1000) {
             let numbers = start..<min(start + 1000, range.upperBound)
             let vectors = numbers.map { _ in
-                "[" + (0..<size).map { _ in "\(Float(Int64(bitPattern: random.next()) >> 34) / 1_234_567)" }
+                "["
+                    + (0..<size).map { _ in "\(Float(Int64(bitPattern: random.next()) >> 34) / 1_234_567)" }
                     .joined(separator: ",") + "]"
             }
             let documents = numbers.map { $0 % 3 == 0 ? "null" : #""document \#($0) \"ü\" \u0001""# }

@@ -35,7 +35,8 @@ package struct QdrantStandIn: Sendable {
     package func faults(_ object: String) throws { try server.call("PUT", "/stand-in/faults", object) }
 
     package func create(_ collection: String, size: Int = 8, distance: String = "Dot") throws {
-        try server.call("PUT", "/collections/\(collection)", #"{"vectors":{"size":\#(size),"distance":"\#(distance)"}}"#)
+        try server.call(
+            "PUT", "/collections/\(collection)", #"{"vectors":{"size":\#(size),"distance":"\#(distance)"}}"#)
     }
 
     /// Points with ids `range`, vectors by chance, payloads with every kind of value.
@@ -49,7 +50,9 @@ package struct QdrantStandIn: Sendable {
                     + #""o":{"k":1.5}}"#
                 return #"{"id":\#(id),"vector":[\#(vector.joined(separator: ","))],"payload":\#(payload)}"#
             }
-            try server.call("PUT", "/collections/\(collection)/points?wait=true", #"{"points":[\#(points.joined(separator: ","))]}"#)
+            try server.call(
+                "PUT", "/collections/\(collection)/points?wait=true", #"{"points":[\#(points.joined(separator: ","))]}"#
+            )
         }
     }
 
@@ -77,10 +80,14 @@ package struct QdrantStandIn: Sendable {
     }
 
     package func aliases() throws -> [String: String] {
-        guard case .array(let items)? = try server.call("GET", "/aliases").value(at: "result.aliases") else { return [:] }
+        guard case .array(let items)? = try server.call("GET", "/aliases").value(at: "result.aliases") else {
+            return [:]
+        }
         var aliases: [String: String] = [:]
         for item in items {
-            if let alias = item.value(at: "alias_name")?.text { aliases[alias] = item.value(at: "collection_name")?.text }
+            if let alias = item.value(at: "alias_name")?.text {
+                aliases[alias] = item.value(at: "collection_name")?.text
+            }
         }
         return aliases
     }
@@ -94,7 +101,8 @@ package struct QdrantStandIn: Sendable {
     /// Files in the snapshots folders and unfinished work: what nobody asked the server to keep.
     package func leftovers() throws -> [String] {
         let result = try SystemProcessRunner().run(
-            ProcessCommand("find", ["\(server.data)/snapshots", "\(server.data)/tmp", "-mindepth", "1", "!", "-type", "d"]))
+            ProcessCommand(
+                "find", ["\(server.data)/snapshots", "\(server.data)/tmp", "-mindepth", "1", "!", "-type", "d"]))
         return result.trimmed.split(separator: "\n").map(String.init)
     }
 }

@@ -59,7 +59,8 @@ package final class WheelServer: Sendable {
         // The shell tells its process id and becomes the server.
         let process = try SystemProcessRunner().start(
             ProcessCommand(
-                "sh", ["-c", "echo $$; log=$1; shift; exec \"$@\" >>\"$log\" 2>&1", "sh", "\(temporary.path)/log"] + words,
+                "sh",
+                ["-c", "echo $$; log=$1; shift; exec \"$@\" >>\"$log\" 2>&1", "sh", "\(temporary.path)/log"] + words,
                 environment: ["PYTHONPATH": wheel, "PYTHONDONTWRITEBYTECODE": "1"], workingDirectory: temporary.path),
             pipesInput: false, pipesOutput: true)
         var buffer = [UInt8](repeating: 0, count: 64)

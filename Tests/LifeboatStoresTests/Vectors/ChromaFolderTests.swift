@@ -86,7 +86,9 @@ struct ChromaFolderTests {
         try FileTree.createFolders(path)
         #expect(failure { _ = try store.probe() }?.message.contains("chroma.sqlite3") == true)
         try AtomicFile.write("no database at all, but long enough", to: "\(path)/chroma.sqlite3")
-        #expect(failure { _ = try store.fixPoint(Cancellation()) }?.message == "'\(path)/chroma.sqlite3' is no SQLite database")
+        #expect(
+            failure { _ = try store.fixPoint(Cancellation()) }?.message
+                == "'\(path)/chroma.sqlite3' is no SQLite database")
         _ = try SystemProcessRunner().run(
             ProcessCommand(
                 "python3",
@@ -127,7 +129,8 @@ struct ChromaFolderTests {
             let content = try CapturedContent(store)
             let target = try TemporaryFolder()
             defer { try? target.remove() }
-            let copy = try #require(content.trees.values.first?.contents.first { $0.key == Array("chroma.sqlite3".utf8) })
+            let copy = try #require(
+                content.trees.values.first?.contents.first { $0.key == Array("chroma.sqlite3".utf8) })
             let file = try OwnedDescriptor.open("\(target.path)/c", O_WRONLY | O_CREAT)
             try copy.value.withUnsafeBytes { try DescriptorIO.write(file.raw, $0, "c") }
             let checked = try SystemProcessRunner().run(

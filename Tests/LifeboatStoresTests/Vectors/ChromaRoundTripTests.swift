@@ -73,10 +73,15 @@ struct ChromaRoundTripTests {
         // Into a server that lost everything.
         let third = try capture(store)
         #expect(third.streams["default_database.docs.jsonl"] == captured.streams["default_database.docs.jsonl"])
-        for name in try chroma.collections() { try chroma.server.call("DELETE", "\(ChromaServer.collections())/\(name)") }
+        for name in try chroma.collections() {
+            try chroma.server.call("DELETE", "\(ChromaServer.collections())/\(name)")
+        }
         #expect(try store.verify(third).map(\.found) == [nil, nil])
         #expect(try restore(store, third, "r2") == [])
-        #expect(try chroma.everything("docs") == expected)
+        let last = try chroma.everything("docs")
+        #expect(last.count == expected.count)
+        let different = zip(last, expected).filter { $0 != $1 }
+        #expect(different.isEmpty, "\(different.count): \(different.prefix(2))")
     }
 
     @Test func aSwapGoesBackFromEveryStep() throws {
@@ -168,7 +173,8 @@ struct ChromaRoundTripTests {
 
         let part = "default_database.docs.jsonl"
         for edit in [
-            { (bytes: inout [UInt8]) in bytes.removeLast(1000) }, { $0.removeFirst(($0.firstIndex(of: 0x0A) ?? 0) + 1) },
+            { (bytes: inout [UInt8]) in bytes.removeLast(1000) },
+            { $0.removeFirst(($0.firstIndex(of: 0x0A) ?? 0) + 1) },
             { $0[40] = 0x21 },
         ] as [(inout [UInt8]) -> Void] {
             let damaged = captured.changing(streams: { edit(&$0[part, default: []]) })

@@ -211,7 +211,7 @@ struct QdrantFaultTests {
         }
         try fillDisk(leaving: 50_000)
         let capturing = failure { _ = try capture(store) }
-        #expect(capturing?.description.contains("No space left on device") == true, "\(capturing?.description ?? "")")
+        #expect(capturing?.causes.first == "the server answered with status 500")
         #expect(try qdrant.leftovers() == [])
         // The upload fits, what is made of it does not.
         let size = captured.streams["docs.snapshot"]?.count ?? 0
@@ -222,8 +222,13 @@ struct QdrantFaultTests {
             let staging = failure {
                 try store.stage(captured, plan, progress: SilentProgress(), cancellation: Cancellation())
             }
-            if staging == nil { try store.swapBack(plan) }
             unlink("\(folder.path)/filler")
+            // The engine maps its files: a full disk kills it, as it kills a server.
+            if (try? qdrant.collections()) == nil {
+                qdrant.server.kill()
+                try qdrant.server.start()
+            }
+            try store.swapBack(plan)
             try store.discard(plan)
             #expect(try qdrant.collections() == ["docs"], "\(room)")
             #expect(try qdrant.leftovers() == [], "\(room)")

@@ -178,7 +178,9 @@ struct QdrantRoundTripTests {
         try qdrant.alias("v1", to: "rest")
         #expect(try restore(byName, named, "m") == [])
         #expect(try qdrant.count("v1") == 20)
-        let missing = failure { _ = try capture(QdrantStore(url: qdrant.server.url, collections: ["no"], stateFolder: state.path)) }
+        let missing = failure {
+            _ = try capture(QdrantStore(url: qdrant.server.url, collections: ["no"], stateFolder: state.path))
+        }
         #expect(missing?.message == "Qdrant at '\(qdrant.server.url)' has no collection or alias 'no'")
     }
 }

@@ -203,7 +203,9 @@ private final class ChromaFolderFixture: DataStoreFixture {
 
     func contents() throws -> String? {
         let result = try SystemProcessRunner().run(
-            ProcessCommand("sh", ["-c", "cd \"$1\" 2>/dev/null && find . -type f -print0 | sort -z | xargs -0 sha256sum", "sh", path]))
+            ProcessCommand(
+                "sh",
+                ["-c", "cd \"$1\" 2>/dev/null && find . -type f -print0 | sort -z | xargs -0 sha256sum", "sh", path]))
         return result.standardOutput.isEmpty ? nil : String(decoding: result.standardOutput, as: UTF8.self)
     }
 
