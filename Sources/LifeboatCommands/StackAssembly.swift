@@ -12,7 +12,7 @@ import LifeboatStores
 /// The one place where a policy's words become live things: stores, services, health probes.
 struct StackAssembly {
     let policy: Policy
-    private let session: CommandSession
+    let session: CommandSession
 
     init(_ policy: Policy, _ session: CommandSession) {
         self.policy = policy
@@ -43,6 +43,8 @@ struct StackAssembly {
         switch component.store {
         case .volume(let volume): Self.volume(volume)
         case .postgres(let postgres): try self.postgres(postgres, component.name)
+        case .qdrant(let qdrant): try self.qdrant(qdrant, component.name)
+        case .chroma(let chroma): try self.chroma(chroma, component.name)
         }
     }
 
@@ -105,7 +107,7 @@ struct StackAssembly {
             exitCode: error.exitCode)
     }
 
-    private var secrets: SecretResolver { Self.secrets(policy, session) }
+    var secrets: SecretResolver { Self.secrets(policy, session) }
 
     /// Fetches secrets from where that policy says they are.
     static func secrets(_ policy: Policy, _ session: CommandSession) -> SecretResolver {
@@ -126,6 +128,8 @@ struct StackAssembly {
             case .several(let names): names.joined(separator: ", ")
             case .all: "*"
             }
+        case .qdrant(let qdrant): qdrant.url
+        case .chroma(let chroma): chroma.path ?? chroma.server?.url ?? ""
         }
     }
 

@@ -9,8 +9,8 @@ struct LocatedComponent {
 }
 
 extension PolicyReader {
-    private static let stores = ["volume", "postgres"]
-    private static let plannedStores = ["qdrant", "chroma", "redis", "sqlite", "models", "command"]
+    private static let stores = ["volume", "postgres", "qdrant", "chroma"]
+    private static let plannedStores = ["redis", "sqlite", "models", "command"]
 
     mutating func components(_ node: LocatedNode, repository: String?) -> [LocatedComponent] {
         guard let entries = entries(node, "components") else { return [] }
@@ -40,6 +40,8 @@ extension PolicyReader {
         switch form.key {
         case "volume": store = volume(form.value, storePath).map { .volume($0) }
         case "postgres": store = postgres(form.value, storePath).map { .postgres($0) }
+        case "qdrant": store = qdrant(form.value, storePath).map { .qdrant($0) }
+        case "chroma": store = chroma(form.value, storePath).map { .chroma($0) }
         case _ where Self.plannedStores.contains(form.key):
             let hint =
                 form.key == "models"
@@ -103,6 +105,22 @@ extension PolicyReader {
             report(
                 "the components '\(otherName)' and '\(name)' \(areSame ? "are the same" : "have a common") database",
                 at: component.location, hint: areSame ? "Keep one of them." : "Keep it in one of them.")
+        case (.qdrant(let left), .qdrant(let right)):
+            guard left.overlaps(right) else { return }
+            report(
+                "the components '\(otherName)' and '\(name)' have a common collection", at: component.location,
+                hint: "Keep it in one of them, by naming others under 'collections'.")
+        case (.chroma(let left), .chroma(let right)) where left.overlaps(right):
+            report(
+                "the components '\(otherName)' and '\(name)' have a common database", at: component.location,
+                hint: "Keep it in one of them, by naming others under 'database'.")
+        case (.chroma, .chroma), (.chroma, .volume), (.volume, .chroma):
+            guard let left = component.policy.store.folder, let right = other.policy.store.folder,
+                Self.contains(left, right) || Self.contains(right, left)
+            else { return }
+            report(
+                "the components '\(otherName)' and '\(name)' overlap", at: component.location,
+                hint: "'\(right)' and '\(left)' would be swapped one inside the other: keep one of them.")
         default: return
         }
     }

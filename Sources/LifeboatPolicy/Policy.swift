@@ -80,12 +80,25 @@ package struct ComponentPolicy: Sendable, Equatable {
 package enum StorePolicy: Sendable, Equatable {
     case volume(VolumePolicy)
     case postgres(PostgresPolicy)
+    case qdrant(QdrantPolicy)
+    case chroma(ChromaPolicy)
+
+    /// The folder of this host that a restore exchanges.
+    var folder: String? {
+        switch self {
+        case .volume(let volume): volume.path
+        case .chroma(let chroma): chroma.path
+        case .postgres, .qdrant: nil
+        }
+    }
 
     /// The policy's word for it.
     package var kind: String {
         switch self {
         case .volume: "volume"
         case .postgres: "postgres"
+        case .qdrant: "qdrant"
+        case .chroma: "chroma"
         }
     }
 }

@@ -342,7 +342,7 @@ let diagnosticCases = ##"""
     components: {docs: {volume: {path: /d}, postgres: {database: a}}}
     --- expected
     lifeboat.yaml:4:14: 'components.docs' must have exactly one store
-      hint: Write one of volume, postgres: docs: {volume: {path: ./data}}.
+      hint: Write one of volume, postgres, qdrant, chroma: docs: {volume: {path: ./data}}.
     === unknown store
     stack: demo
     repository: /r
