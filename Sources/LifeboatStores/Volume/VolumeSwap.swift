@@ -63,6 +63,15 @@ struct VolumeSwap {
         try AtomicFile.write("\(inode)\n", to: marker)
     }
 
+    /// Whether the staging is complete.
+    func isStaged() throws -> Bool { try stagedInode() != nil }
+
+    /// Whether the restored data is the live one.
+    func isSwapped() throws -> Bool {
+        guard let new = try stagedInode() else { return false }
+        return try Self.inode(live) == new
+    }
+
     func swap() throws {
         guard let new = try stagedInode() else {
             throw LifeboatError("volume '\(live)' cannot be swapped", causes: ["its staging is not complete"])
