@@ -11,6 +11,8 @@ final class SQLiteConnection {
         case readOnly
         /// Writes to an existing file.
         case readWrite
+        /// Fills a file of our own. (Distrust of its schema would forbid to do without a journal.)
+        case scratch
         /// Reads a file nobody else has open or can write; takes no locks and looks at no log.
         case immutable
     }
@@ -27,7 +29,7 @@ final class SQLiteConnection {
         var flags = SQLITE_OPEN_URI | SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_EXRESCODE
         switch access {
         case .readOnly, .immutable: flags |= SQLITE_OPEN_READONLY
-        case .readWrite: flags |= SQLITE_OPEN_READWRITE
+        case .readWrite, .scratch: flags |= SQLITE_OPEN_READWRITE
         }
         var opened: OpaquePointer?
         let name = Self.uri(path) + (access == .immutable ? "?immutable=1" : "")
@@ -39,8 +41,8 @@ final class SQLiteConnection {
             throw SQLiteError("open database '\(path)'", code: status, message: message)
         }
         handle = opened
-        // Both only refuse more; they work on every handle.
-        _ = lifeboat_sqlite_distrust_schema(handle)
+        // Only refuses more; it works on every handle.
+        if access != .scratch { _ = lifeboat_sqlite_distrust_schema(handle) }
         // What this connection does must never move a page of another program's log into its database.
         _ = sqlite3_wal_autocheckpoint(handle, 0)
         _ = lifeboat_sqlite_set_no_checkpoint_on_close(handle, 1)

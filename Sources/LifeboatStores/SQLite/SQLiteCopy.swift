@@ -38,7 +38,7 @@ final class SQLiteCopy {
         let path = "\(folder.path)/database"
         file = try OwnedDescriptor.open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
         let descriptor = file.raw
-        let target = try SQLiteConnection(path, .readWrite)
+        let target = try SQLiteConnection(path, .scratch)
         try target.query("PRAGMA journal_mode=OFF", "prepare the copy of")
         try target.query("PRAGMA synchronous=OFF", "prepare the copy of")
         // Opened by name while there is one. It reads when the copy is whole.

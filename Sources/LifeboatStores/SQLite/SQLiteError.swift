@@ -38,7 +38,8 @@ package struct SQLiteError: Error, Equatable, LifeboatErrorConvertible {
         case SQLITE_FULL: "Free some space there, or set TMPDIR to a folder on a larger file system."
         case SQLITE_CORRUPT:
             "The database itself is damaged: look at it with 'sqlite3 FILE .recover', or restore an earlier snapshot."
-        case SQLITE_NOTADB: "Name a SQLite database; one that is encrypted can be kept as a 'volume' while it is stopped."
+        case SQLITE_NOTADB:
+            "Name a SQLite database; one that is encrypted can be kept as a 'volume' while it is stopped."
         case SQLITE_IOERR: "Look at the kernel log (dmesg): the disk or the file system reports an error."
         default: nil
         }
