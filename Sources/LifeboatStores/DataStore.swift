@@ -23,10 +23,14 @@ package struct FactDifference: Sendable, Equatable, Codable {
     package var expected: String
     /// Nil when the fact is missing from the live store.
     package var found: String?
-    package init(name: String, expected: String, found: String?) {
+    /// Whether the restore lost something, and is rolled back. False for what the snapshot never promised to bring back:
+    /// it is told, and the restore is called incomplete.
+    package var isLoss: Bool
+    package init(name: String, expected: String, found: String?, isLoss: Bool = true) {
         self.name = name
         self.expected = expected
         self.found = found
+        self.isLoss = isLoss
     }
 }
 

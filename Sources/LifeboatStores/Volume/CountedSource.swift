@@ -6,10 +6,10 @@ import Synchronization
 
 /// A tree that counts what its walks meet.
 final class CountedSource: FileTreeSource {
-    private let source: FolderSource
+    private let source: any FileTreeSource
     private let lastCounts = Mutex<VolumeCounts?>(nil)
 
-    init(_ source: FolderSource) { self.source = source }
+    init(_ source: any FileTreeSource) { self.source = source }
 
     /// Of the last walk that came to its end.
     var counts: VolumeCounts? { lastCounts.withLock { $0 } }
