@@ -75,12 +75,26 @@ package struct ComponentPolicy: Sendable, Equatable {
 package enum StorePolicy: Sendable, Equatable {
     case volume(VolumePolicy)
     case postgres(PostgresPolicy)
+    case sqlite(SQLitePolicy)
+    case models(ModelsPolicy)
+
+    /// The folder or file of this host that a restore exchanges; nil for what a server keeps.
+    package var path: String? {
+        switch self {
+        case .volume(let volume): volume.path
+        case .sqlite(let database): database.path
+        case .models(let models): models.path
+        case .postgres: nil
+        }
+    }
 
     /// The policy's word for it.
     package var kind: String {
         switch self {
         case .volume: "volume"
         case .postgres: "postgres"
+        case .sqlite: "sqlite"
+        case .models: "models"
         }
     }
 }
@@ -94,11 +108,17 @@ package struct VolumePolicy: Sendable, Equatable {
     package var excludeCaches: Bool
     /// Stay on the file system of the root.
     package var oneFileSystem: Bool
-    package init(path: String, exclude: [String] = [], excludeCaches: Bool = false, oneFileSystem: Bool = true) {
+    /// Copy the files of databases as they are. Off by default: those of a running one are refused or told.
+    package var allowLiveDatabases: Bool
+    package init(
+        path: String, exclude: [String] = [], excludeCaches: Bool = false, oneFileSystem: Bool = true,
+        allowLiveDatabases: Bool = false
+    ) {
         self.path = path
         self.exclude = exclude
         self.excludeCaches = excludeCaches
         self.oneFileSystem = oneFileSystem
+        self.allowLiveDatabases = allowLiveDatabases
     }
 }
 

@@ -68,8 +68,15 @@ package protocol CapturePoint: Sendable {
     var parts: [CapturePart] { get }
     /// Facts as of this point. Blocking.
     func facts() throws -> StoreFacts
+    /// What the capture of the parts found that does not end it; asked after they were read. None unless a store says
+    /// otherwise.
+    var warnings: [LifeboatError] { get }
     /// Lets the point go (ends the exporting transaction …). Idempotent, never throws, called on every path.
     func release()
+}
+
+extension CapturePoint {
+    package var warnings: [LifeboatError] { [] }
 }
 
 /// What of a component a snapshot holds, given back to its store for a restore. Implemented by the engine over the
