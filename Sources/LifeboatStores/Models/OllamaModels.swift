@@ -27,7 +27,9 @@ struct OllamaModels {
 
     private mutating func read(_ tree: String) {
         for path in listing.paths where path.hasPrefix("\(tree)/") {
-            guard let entry = listing.entries[path], entry.kind == .file || entry.kind == .symbolicLink else { continue }
+            guard let entry = listing.entries[path], entry.kind == .file || entry.kind == .symbolicLink else {
+                continue
+            }
             let words = path.split(separator: "/").dropFirst().map(String.init)
             // Not a manifest: what a file manager leaves, a tag that is being written.
             guard words.count >= 3, !words.contains(where: { $0.hasPrefix(".") }) else { continue }
