@@ -184,14 +184,22 @@ def prunes(world, number):
         time.sleep(rng.random() * 0.3)
 
 
+def memory_folder():
+    """/dev/shm where it is large enough (a container's often has 64 MiB), else None: the usual temporary folder."""
+    try:
+        status = os.statvfs("/dev/shm")
+    except OSError:
+        return None
+    return "/dev/shm" if status.f_bavail * status.f_frsize > 2 << 30 else None
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binary", required=True)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", default=str(random.randrange(10**9)))
     options = parser.parse_args()
-    parent = "/dev/shm" if os.path.isdir("/dev/shm") else None
-    folder = tempfile.mkdtemp(prefix="lifeboat-stress-", dir=parent)
+    folder = tempfile.mkdtemp(prefix="lifeboat-stress-", dir=memory_folder())
     world = World(options.binary, folder, options.seed)
     print(f"stress: {options.seconds:.0f} s, seed {options.seed}", flush=True)
     try:
