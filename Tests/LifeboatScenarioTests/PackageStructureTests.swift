@@ -149,8 +149,12 @@ import Testing
         where name.hasSuffix(".swift") {
             let file = "\(folder)/\(name)"
             let text = try String(contentsOfFile: "\(root)/\(file)", encoding: .utf8)
+            // Texts of many lines hold programs in other languages.
+            var isText = false
             for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-                if let module = importedModule(line) {
+                let isCode = !isText
+                if line.ranges(of: "\"\"\"").count % 2 == 1 { isText.toggle() }
+                if isCode, let module = importedModule(line) {
                     found.append(Import(module: module, place: "\(file):\(number + 1)"))
                 }
             }
