@@ -59,6 +59,7 @@ package struct LooseLayout: Sendable, Equatable {
         switch (component.store, stream.name) {
         case ("postgres", "dump"): "dump.pgdump"
         case ("postgres", "globals"): "globals.sql"
+        case ("sqlite", "database"): try name(component.source.split(separator: "/").last.map(String.init) ?? "")
         default: try name(stream.name)
         }
     }

@@ -35,11 +35,11 @@ struct LiveSQLite {
     ) throws -> LiveSQLite {
         let resolved = try VolumePlace.resolved(path)
         let (header, status) = try examine(resolved)
-        let log = "\(resolved)-wal"
-        let hasLog = access(log, F_OK) == 0
+        // An empty log is what a program that was killed leaves, this one too.
+        let hasLog = logSize(resolved) > 0
         let access: SQLiteConnection.Access
         if header.usesLog, !hasLog {
-            // SQLite makes an empty log to read by; only a connection that may write removes it again.
+            // SQLite makes an empty log to read by; the last connection that may write removes it again.
             access = isReadOnlyFileSystem(resolved) ? .immutable : .readWrite
         } else {
             access = .readOnly
@@ -49,7 +49,12 @@ struct LiveSQLite {
             let live = LiveSQLite(
                 path: resolved, status: status, usesLog: header.usesLog, connection: connection,
                 madeLog: header.usesLog && !hasLog, recovered: nil)
-            try live.begin(patience, cancellation)
+            do {
+                try live.begin(patience, cancellation)
+            } catch {
+                live.prepareClosing()
+                throw error
+            }
             return live
         } catch let error as SQLiteError where error.isCutOff && recovers {
             // A program was killed in the middle of a transaction. Whoever opens the database next rolls it back; that
@@ -126,10 +131,14 @@ struct LiveSQLite {
 
     /// Tidies what opening made beside the database. The connection closes with the last reference to it.
     func prepareClosing() {
-        guard madeLog else { return }
-        var status = stat()
         // A log with frames is another program's by now: it stays.
-        if lstat("\(path)-wal", &status) == 0, status.st_size == 0 { connection.removeOwnLogOnClose() }
+        if madeLog, Self.logSize(path) == 0 { connection.removeOwnLogOnClose() }
+    }
+
+    /// 0 when there is none.
+    private static func logSize(_ path: String) -> Int {
+        var status = stat()
+        return lstat("\(path)-wal", &status) == 0 ? status.st_size : 0
     }
 }
 
