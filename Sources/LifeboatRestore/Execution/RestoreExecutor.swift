@@ -222,7 +222,8 @@ struct RestoreRun {
         var losses: [FactDifference] = []
         for difference in differences {
             if !difference.isLoss {
-                let missing = "'\(difference.name)' of component '\(step.component ?? "")'"
+                let missing =
+                    "'\(difference.name)' of component '\(step.component ?? "")'"
                     + (difference.found.map { " is \($0)" } ?? " is missing")
                 absent.append(missing)
                 warn(LifeboatError(missing, causes: ["the snapshot names it: \(difference.expected)"]))
@@ -285,7 +286,8 @@ struct RestoreRun {
                     factsVerified: factsVerified[$0.name] ?? 0)
             },
             phases: timeline.phases, downtimeSeconds: timeline.downtime, totalSeconds: timeline.total,
-            absent: absent, warnings: plan.warnings + (warnings + troubles).map { ([$0.message] + $0.causes).joined(separator: ": ") })
+            absent: absent,
+            warnings: plan.warnings + (warnings + troubles).map { ([$0.message] + $0.causes).joined(separator: ": ") })
     }
 
     /// Why the restore did not happen; nil when it did.

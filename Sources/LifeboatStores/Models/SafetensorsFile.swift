@@ -8,7 +8,12 @@ enum SafetensorsFile {
     private struct Tensor: Decodable {
         var dtype: String
         var shape: [UInt64]
-        var data_offsets: [UInt64]
+        var place: [UInt64]
+
+        private enum CodingKeys: String, CodingKey {
+            case dtype, shape
+            case place = "data_offsets"
+        }
     }
 
     private enum Member: Decodable {
@@ -53,11 +58,11 @@ enum SafetensorsFile {
         }
         var ranges: [(name: String, begin: UInt64, end: UInt64)] = []
         for case (let name, .tensor(let tensor)) in members {
-            guard tensor.data_offsets.count == 2, tensor.data_offsets[0] <= tensor.data_offsets[1] else {
+            guard tensor.place.count == 2, tensor.place[0] <= tensor.place[1] else {
                 throw ModelFileError("tensor '\(name)' has no place")
             }
             try checkSize(name, tensor)
-            ranges.append((name, tensor.data_offsets[0], tensor.data_offsets[1]))
+            ranges.append((name, tensor.place[0], tensor.place[1]))
         }
         ranges.sort { ($0.begin, $0.end) < ($1.begin, $1.end) }
         var end: UInt64 = 0
@@ -78,7 +83,7 @@ enum SafetensorsFile {
             guard !overflow else { throw ModelFileError("tensor '\(name)' has too many elements") }
             total = product
         }
-        let bytes = tensor.data_offsets[1] - tensor.data_offsets[0]
+        let bytes = tensor.place[1] - tensor.place[0]
         guard total % 8 == 0, total / 8 == bytes else {
             throw ModelFileError("tensor '\(name)' has \(bytes) bytes instead of \(total / 8)")
         }

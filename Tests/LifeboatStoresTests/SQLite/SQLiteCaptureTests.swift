@@ -253,6 +253,30 @@ import Testing
         #expect(error?.causes.isEmpty == false)
     }
 
+    @Test func `a database on a file system that is mounted read-only is copied`() throws {
+        for journal in ["wal", "delete"] {
+            let scratch = try Scratch()
+            for name in ["data", "temporary"] { try scratch.folder(name) }
+            guard geteuid() == 0, mount("none", scratch("data"), "tmpfs", 0, "size=4m") == 0 else {
+                print("skipped: mounting needs root")
+                return
+            }
+            defer { umount(scratch("data")) }
+            let path = scratch("data/app.db")
+            try SQLiteProgram.createShop(path, journal: journal, orders: 100)
+            try #require(
+                mount("none", scratch("data"), "tmpfs", UInt(MS_REMOUNT.rawValue | MS_RDONLY.rawValue), nil) == 0)
+            let content = try MemoryContent(
+                capturing: SQLiteStore(path: path, temporaryFolder: scratch("temporary")))
+            #expect(content.facts.counts["rows:orders"] == 100)
+            #expect(try ask(content, scratch, SQLiteProgram.wrongOrders) == "0")
+            // What cannot be written to is not planned to be exchanged.
+            #expect(throws: SystemCallError.self) {
+                try SQLiteStore(path: path, temporaryFolder: scratch.path).preflightRestore(content)
+            }
+        }
+    }
+
     @Test func `without room for the copy nothing is left anywhere`() throws {
         let scratch = try Scratch()
         for name in ["small", "data"] { try scratch.folder(name) }
