@@ -82,12 +82,16 @@ package enum StorePolicy: Sendable, Equatable {
     case postgres(PostgresPolicy)
     case qdrant(QdrantPolicy)
     case chroma(ChromaPolicy)
+    case sqlite(SQLitePolicy)
+    case models(ModelsPolicy)
 
-    /// The folder of this host that a restore exchanges.
-    var folder: String? {
+    /// The folder or file of this host that a restore exchanges; nil for what a server keeps.
+    package var path: String? {
         switch self {
         case .volume(let volume): volume.path
         case .chroma(let chroma): chroma.path
+        case .sqlite(let database): database.path
+        case .models(let models): models.path
         case .postgres, .qdrant: nil
         }
     }
@@ -99,6 +103,8 @@ package enum StorePolicy: Sendable, Equatable {
         case .postgres: "postgres"
         case .qdrant: "qdrant"
         case .chroma: "chroma"
+        case .sqlite: "sqlite"
+        case .models: "models"
         }
     }
 }
@@ -112,11 +118,17 @@ package struct VolumePolicy: Sendable, Equatable {
     package var excludeCaches: Bool
     /// Stay on the file system of the root.
     package var oneFileSystem: Bool
-    package init(path: String, exclude: [String] = [], excludeCaches: Bool = false, oneFileSystem: Bool = true) {
+    /// Copy the files of databases as they are. Off by default: those of a running one are refused or told.
+    package var allowLiveDatabases: Bool
+    package init(
+        path: String, exclude: [String] = [], excludeCaches: Bool = false, oneFileSystem: Bool = true,
+        allowLiveDatabases: Bool = false
+    ) {
         self.path = path
         self.exclude = exclude
         self.excludeCaches = excludeCaches
         self.oneFileSystem = oneFileSystem
+        self.allowLiveDatabases = allowLiveDatabases
     }
 }
 

@@ -342,7 +342,7 @@ let diagnosticCases = ##"""
     components: {docs: {volume: {path: /d}, postgres: {database: a}}}
     --- expected
     lifeboat.yaml:4:14: 'components.docs' must have exactly one store
-      hint: Write one of volume, postgres, qdrant, chroma: docs: {volume: {path: ./data}}.
+      hint: Write one of volume, postgres, qdrant, chroma, sqlite, models: docs: {volume: {path: ./data}}.
     === unknown store
     stack: demo
     repository: /r
@@ -355,12 +355,10 @@ let diagnosticCases = ##"""
     stack: demo
     repository: /r
     encryption: none
-    components: {q: {redis: {url: x}}, m: {models: {path: /m}}}
+    components: {q: {redis: {url: x}}}
     --- expected
     lifeboat.yaml:4:18: the store 'redis' is not supported in this version of lifeboat
       hint: Remove the component, or protect its files as a 'volume' while it is stopped.
-    lifeboat.yaml:4:40: the store 'models' is not supported in this version of lifeboat
-      hint: A 'volume' with the same path keeps the files.
     === volume without a path
     stack: demo
     repository: /r

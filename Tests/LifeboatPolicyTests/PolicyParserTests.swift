@@ -238,4 +238,25 @@ import Testing
             try postgres("database: app, service: db, project: shop")
                 == PostgresPolicy(databases: .one("app"), container: .service("db", project: "shop")))
     }
+
+    @Test func `databases and models may lie inside of a volume`() throws {
+        let policy = try PolicyParser.parse(
+            """
+            stack: demo
+            repository: /r
+            encryption: none
+            components:
+              files: {volume: {path: ./data, allow_live_databases: true}}
+              shop: {sqlite: {path: ./data/app.db}}
+              models: {models: {path: ./data/models, layout: huggingface, keep: manifest}}
+              more: {models: {path: /var/models}}
+            """, source: nil, folder: "/srv")
+        #expect(
+            policy.components.map(\.store) == [
+                .volume(VolumePolicy(path: "/srv/data", allowLiveDatabases: true)),
+                .sqlite(SQLitePolicy(path: "/srv/data/app.db")),
+                .models(ModelsPolicy(path: "/srv/data/models", layout: .huggingface, keep: .manifest)),
+                .models(ModelsPolicy(path: "/var/models")),
+            ])
+    }
 }
