@@ -63,6 +63,8 @@ package final class RedisConnection: @unchecked Sendable {
     private var position = 0
     private var end = 0
     package let address: String
+    /// Ends waits early when it is cancelled, like the cancellation of `init`.
+    var stop: Cancellation?
 
     /// Connects and logs in.
     package init(_ endpoint: RedisEndpoint, cancellation: Cancellation? = nil) throws(RedisError) {
@@ -143,11 +145,13 @@ package final class RedisConnection: @unchecked Sendable {
 
     private func receive() throws(RawConnectionError) -> Int {
         let raw = raw
+        let stop = stop
         let start = end
         // A typed throw does not pass through withUnsafeMutableBytes of a stored property under `inout`.
         let outcome = buffer.withUnsafeMutableBytes { all -> Result<Int, RawConnectionError> in
             do throws(RawConnectionError) {
-                return .success(try raw.receive(into: UnsafeMutableRawBufferPointer(rebasing: all[start...])))
+                let free = UnsafeMutableRawBufferPointer(rebasing: all[start...])
+                return .success(try raw.receive(into: free, stop: stop))
             } catch {
                 return .failure(error)
             }
@@ -173,9 +177,8 @@ package final class RedisConnection: @unchecked Sendable {
         }
     }
 
-    /// Bytes as they come: those already here, else the next ones; 0 when the server ended the stream. `stop` ends a
-    /// wait early.
-    func read(into target: UnsafeMutableRawBufferPointer, stop: Cancellation) throws(RedisError) -> Int {
+    /// Bytes as they come: those already here, else the next ones; 0 when the server ended the stream.
+    func read(into target: UnsafeMutableRawBufferPointer) throws(RedisError) -> Int {
         if position < end {
             let count = min(target.count, end - position)
             target.copyBytes(from: buffer[position..<position + count])
