@@ -50,6 +50,13 @@ package enum RawConnectionError: Error, LifeboatErrorConvertible, Equatable {
     case failed(address: String, code: Int32, reason: String)
     case cancelled
 
+    /// Nobody listens at the address: the host refused, or there is no such socket. A timeout or a failed handshake is
+    /// no proof of that.
+    package var isNobodyThere: Bool {
+        guard case .unreachable(_, let code, _) = self else { return false }
+        return code == Int32(CURLE_COULDNT_CONNECT.rawValue)
+    }
+
     package var lifeboatError: LifeboatError {
         switch self {
         case .unreachable(let address, let code, let reason):
