@@ -144,7 +144,7 @@ package struct RedisStore: DataStore {
         for _ in 0..<3 {
             let before = info.number("master_repl_offset") ?? 0
             let link = try connect(cancellation)
-            let offset = try withoutDelay(control) { try RedisReplication.start(link) }
+            let offset = try withoutDelay(control) { try RedisReplication.start(link, info.version) }
             if offset >= before {
                 let source = SpooledSource(
                     ReplicationSource(link, subject), overflow: .file(folder: options.spoolFolder))
@@ -258,13 +258,13 @@ extension RedisError {
 /// What a replica says and hears before the data.
 enum RedisReplication {
     /// Returns the replication offset of the fork whose data follows on `link`.
-    static func start(_ link: RedisConnection) throws -> Int64 {
+    static func start(_ link: RedisConnection, _ version: RedisVersion?) throws -> Int64 {
         try link.command("REPLCONF", "capa", "eof")
-        do throws(RedisError) {
-            // Since 7.0: spares the server from keeping what is written from now on.
-            try link.command("REPLCONF", "rdb-only", "1")
-        } catch {
-            guard error.code == "ERR" else { throw error }
+        // Since 7.0: spares the server from keeping what is written from now on.
+        try offer(link, "rdb-only", "1")
+        // Valkey 9 writes the old RDB version 11 to those that do not say theirs, and fails on what that cannot hold.
+        if let version, version.flavor == .valkey {
+            try offer(link, "version", version.numbers.map { "\($0)" }.joined(separator: "."))
         }
         try link.send(["PSYNC", "?", "-1"])
         while true {
@@ -282,6 +282,17 @@ enum RedisReplication {
                 throw link.violation("'\(RedisConnection.shown(line))' as an answer to PSYNC")
             }
             return offset
+        }
+    }
+}
+
+extension RedisReplication {
+    /// What an older server does not know is no harm.
+    private static func offer(_ link: RedisConnection, _ name: String, _ value: String) throws(RedisError) {
+        do throws(RedisError) {
+            try link.command("REPLCONF", name, value)
+        } catch {
+            guard error.code == "ERR" else { throw error }
         }
     }
 }

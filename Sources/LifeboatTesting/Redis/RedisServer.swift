@@ -2,6 +2,7 @@
 
 import Glibc
 package import LifeboatCore
+import LifeboatFormats
 import LifeboatHTTP
 import LifeboatIO
 package import LifeboatStores
@@ -164,7 +165,7 @@ package final class RedisServer: Sendable {
                 parts.append(try connection.command("DEBUG", "DIGEST-VALUE", key).items.first?.text ?? "")
                 // The order of a hash table is another one in each process; its digest above does not depend on it.
                 if encoding != "hashtable", case .bytes(let bytes) = try connection.command("DUMP", key) {
-                    parts.append(bytes.map { String($0, radix: 16) }.joined(separator: " "))
+                    parts.append("\(BLAKE3.hash(bytes))")
                 }
                 contents["\(database):\(key)"] = parts.joined(separator: "|")
             }

@@ -28,13 +28,13 @@ struct CapturedStreams: RestoreContent {
 extension DataStore {
     /// Captures everything; `during` runs after the point in time was fixed, `method` hears how it was done.
     func captureStreams(
-        method: (String) -> Void = { _ in }, during: () throws -> Void = {}
+        method hear: (String) -> Void = { _ in }, during: (() throws -> Void)? = nil
     ) throws -> CapturedStreams {
         let version = try probe().engineVersion
         let point = try fixPoint(Cancellation())
         defer { point.release() }
-        method(point.method)
-        try during()
+        hear(point.method)
+        try during?()
         var streams: [String: [UInt8]] = [:]
         for part in point.parts {
             if case .stream(let name, let open) = part { streams[name] = try readAll(try open()) }

@@ -36,6 +36,7 @@ struct RedisRoundTripTests {
         try server.command("FLUSHALL")
         if engine != .redis6 { try server.command("FUNCTION", "FLUSH") }
         try server.command("SET", "ruin", "y")
+        try server.command("SAVE")
         let ruin = try server.contents()
         #expect(try store.preflightRestore(captured).isEmpty)
         let state = try store.stageStreams(captured, "r1")
@@ -62,7 +63,7 @@ struct RedisRoundTripTests {
         try store.swapBack(state)
         try store.swapBack(state)
         try server.start()
-        #expect(try server.contents() == (appendOnly ? ruin : [:]), "without save points it had nothing on disk")
+        #expect(try server.contents() == ruin)
         server.stop()
         try store.discard(state)
         try store.discard(state)
@@ -101,13 +102,13 @@ struct RedisRoundTripTests {
         server.kill()
         try FileTree.remove(server.data)
         try FileTree.createFolders(server.data)
+        #expect(chown(server.data, try owner().0, try owner().1) == 0)
         #expect(throws: LifeboatError.self, "nobody says where its folder is") { try server.store().planStaging("x") }
         let store = server.store(options: RedisStore.Options(data: server.data))
         let warnings = try store.preflightRestore(captured)
         #expect(warnings.count == 1)
         let state = try store.stageStreams(captured, "lost")
         try store.swap(state)
-        #expect(chown(server.data, try owner().0, try owner().1) == 0)
         try server.start()
         #expect(try store.verify(captured).isEmpty)
         #expect(try server.contents() == before)
@@ -125,7 +126,7 @@ struct RedisRoundTripTests {
     func `an exchange that stopped anywhere goes forward and back`(_ appendOnly: Bool) throws {
         let server = try RedisServer(.redis7, settings: ["--appendonly", appendOnly ? "yes" : "no"])
         defer { server.remove() }
-        try server.fill(seed: 1)
+        try server.command("SET", "new", "data")
         let captured = try server.store().captureStreams()
         let restored = try server.contents()
         try server.command("FLUSHALL")
