@@ -138,6 +138,13 @@ package final class RedisServer: Sendable {
     @discardableResult
     package func command(_ words: String...) throws -> RedisReply { try connect().command(words) }
 
+    /// SAVE, when no child of the server writes any more.
+    package func save() throws {
+        let connection = try connect()
+        while try connection.info().number("rdb_bgsave_in_progress") != 0 { usleep(20_000) }
+        try connection.command("SAVE")
+    }
+
     /// SIGTERM, and waits.
     package func stop() { process.withLock { $0.take() }?.terminate(grace: 30) }
 

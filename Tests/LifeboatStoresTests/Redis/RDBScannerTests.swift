@@ -101,6 +101,7 @@ struct RDBScannerTests {
             for _ in 0..<(1 + random.next() % 6) {
                 changed[9 + Int(random.next() % UInt64(bytes.count - 9))] = UInt8(truncatingIfNeeded: random.next())
             }
+            if changed == bytes { continue }
             #expect(throws: RDBError.self) { try scan(changed, pieces: Int(1 + random.next() % 500)) }
         }
     }

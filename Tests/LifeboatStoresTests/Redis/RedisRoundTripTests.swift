@@ -36,7 +36,7 @@ struct RedisRoundTripTests {
         try server.command("FLUSHALL")
         if engine != .redis6 { try server.command("FUNCTION", "FLUSH") }
         try server.command("SET", "ruin", "y")
-        try server.command("SAVE")
+        try server.save()
         let ruin = try server.contents()
         #expect(try store.preflightRestore(captured).isEmpty)
         let state = try store.stageStreams(captured, "r1")
@@ -53,7 +53,7 @@ struct RedisRoundTripTests {
         // It goes on as it was set up: with an append-only file, what is written now survives a crash.
         try server.command("SET", "after", "z")
         let after = try server.contents()
-        if appendOnly { server.kill() } else { try server.command("SAVE") }
+        if appendOnly { server.kill() } else { try server.save() }
         server.stop()
         try server.start()
         #expect(try server.contents() == after)
@@ -131,7 +131,7 @@ struct RedisRoundTripTests {
         let restored = try server.contents()
         try server.command("FLUSHALL")
         try server.command("SET", "old", "data")
-        try server.command("SAVE")
+        try server.save()
         let old = try server.contents()
         let store = server.store()
         // The exchange of a name is two renames: of all names together, stop after so many.
