@@ -12,7 +12,7 @@ import LifeboatStores
 /// The one place where a policy's words become live things: stores, services, health probes.
 struct StackAssembly {
     let policy: Policy
-    private let session: CommandSession
+    let session: CommandSession
 
     init(_ policy: Policy, _ session: CommandSession) {
         self.policy = policy
@@ -43,6 +43,8 @@ struct StackAssembly {
         switch component.store {
         case .volume(let volume): Self.volume(volume)
         case .postgres(let postgres): try self.postgres(postgres, component.name)
+        case .redis(let redis): try self.redis(redis, component.name)
+        case .command(let command): try self.command(command, component.name)
         }
     }
 
@@ -88,7 +90,7 @@ struct StackAssembly {
             exitCode: error.exitCode)
     }
 
-    private var secrets: SecretResolver {
+    var secrets: SecretResolver {
         let progress = session.progress
         return SecretResolver(
             environment: session.context.environment, runner: session.context.processRunner,
@@ -101,6 +103,8 @@ struct StackAssembly {
         switch component.store {
         case .volume(let volume): volume.path
         case .postgres(let postgres): postgres.database
+        case .redis(let redis): redis.address
+        case .command(let command): command.capture[0]
         }
     }
 

@@ -9,8 +9,8 @@ struct LocatedComponent {
 }
 
 extension PolicyReader {
-    private static let stores = ["volume", "postgres"]
-    private static let plannedStores = ["qdrant", "chroma", "redis", "sqlite", "models", "command"]
+    private static let stores = ["volume", "postgres", "redis", "command"]
+    private static let plannedStores = ["qdrant", "chroma", "sqlite", "models"]
 
     mutating func components(_ node: LocatedNode, repository: String?) -> [LocatedComponent] {
         guard let entries = entries(node, "components") else { return [] }
@@ -40,6 +40,8 @@ extension PolicyReader {
         switch form.key {
         case "volume": store = volume(form.value, storePath).map { .volume($0) }
         case "postgres": store = postgres(form.value, storePath).map { .postgres($0) }
+        case "redis": store = redis(form.value, storePath).map { .redis($0) }
+        case "command": store = commandStore(form.value, storePath).map { .command($0) }
         case _ where Self.plannedStores.contains(form.key):
             let hint =
                 form.key == "models"
@@ -143,6 +145,11 @@ extension PolicyReader {
             report(
                 "the components '\(otherName)' and '\(name)' are the same database", at: component.location,
                 hint: "Keep one of them.")
+        case (.redis(let left), .redis(let right)):
+            guard left.address == right.address else { return }
+            report(
+                "the components '\(otherName)' and '\(name)' are the same server", at: component.location,
+                hint: "Keep one of them: a snapshot holds all databases of a server.")
         default: return
         }
     }

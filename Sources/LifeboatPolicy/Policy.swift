@@ -75,12 +75,16 @@ package struct ComponentPolicy: Sendable, Equatable {
 package enum StorePolicy: Sendable, Equatable {
     case volume(VolumePolicy)
     case postgres(PostgresPolicy)
+    case redis(RedisPolicy)
+    case command(CommandPolicy)
 
     /// The policy's word for it.
     package var kind: String {
         switch self {
         case .volume: "volume"
         case .postgres: "postgres"
+        case .redis: "redis"
+        case .command: "command"
         }
     }
 }

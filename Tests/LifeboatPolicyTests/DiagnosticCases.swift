@@ -342,7 +342,7 @@ let diagnosticCases = ##"""
     components: {docs: {volume: {path: /d}, postgres: {database: a}}}
     --- expected
     lifeboat.yaml:4:14: 'components.docs' must have exactly one store
-      hint: Write one of volume, postgres: docs: {volume: {path: ./data}}.
+      hint: Write one of volume, postgres, redis, command: docs: {volume: {path: ./data}}.
     === unknown store
     stack: demo
     repository: /r
@@ -355,11 +355,11 @@ let diagnosticCases = ##"""
     stack: demo
     repository: /r
     encryption: none
-    components: {q: {redis: {url: x}}, m: {models: {path: /m}}}
+    components: {q: {qdrant: {url: x}}, m: {models: {path: /m}}}
     --- expected
-    lifeboat.yaml:4:18: the store 'redis' is not supported in this version of lifeboat
+    lifeboat.yaml:4:18: the store 'qdrant' is not supported in this version of lifeboat
       hint: Remove the component, or protect its files as a 'volume' while it is stopped.
-    lifeboat.yaml:4:40: the store 'models' is not supported in this version of lifeboat
+    lifeboat.yaml:4:41: the store 'models' is not supported in this version of lifeboat
       hint: A 'volume' with the same path keeps the files.
     === volume without a path
     stack: demo
@@ -391,6 +391,36 @@ let diagnosticCases = ##"""
     --- expected
     lifeboat.yaml:4:41: the volumes 'a' and 'b' overlap
       hint: '/d/x' and '/d' would be swapped one inside the other: keep one of them.
+    === redis
+    stack: demo
+    repository: /r
+    encryption: none
+    components:
+      a: {redis: {host: h, port: 70000, sockte: x, password: hunter2}}
+      b: {redis: {socket: /s, host: h, tls: {ca: c, key: k}, user: u}}
+      c: {redis: {service: r, container: "a b", transfer: copy, tls: 3}}
+      d: {redis: {data: ~/x}}
+      e: {redis: {port: 6379}}
+    --- expected
+    lifeboat.yaml:5:23: 'components.a.redis.port' must be a whole number from 1 to 65535, not '70000'
+    === the same server twice
+    stack: demo
+    repository: /r
+    encryption: none
+    components: {a: {redis: {}}, b: {redis: {host: 127.0.0.1, port: 6379}}}
+    --- expected
+    lifeboat.yaml:4:30: the components 'a' and 'b' are the same server
+      hint: Keep one of them: a snapshot holds all databases of a server.
+    === command
+    stack: demo
+    repository: /r
+    encryption: none
+    components:
+      a: {command: {restore: [r]}}
+      b: {command: {capture: "dump | gzip", minimum: 1000, environment: {A B: {env: X}, TOKEN: hunter2}}}
+      c: {command: {capture: [dump], minimum: 1 KiB, keep_old: maybe, shell: true}}
+    --- expected
+    lifeboat.yaml:5:18: 'components.a.command' needs the key 'capture'
     === same database twice
     stack: demo
     repository: /r
