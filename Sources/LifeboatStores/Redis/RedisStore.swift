@@ -124,10 +124,17 @@ package struct RedisStore: DataStore {
             do {
                 return try replicate(control, info, facts, subject, cancellation)
             } catch let error as RedisError where error.isRefusalOfReplication {
+                let refusal = error.lifeboatError
                 do {
                     return try saveInBackground(control, facts, subject, cancellation)
                 } catch {
-                    throw LifeboatError.converting(error)
+                    let other = LifeboatError.converting(error)
+                    if other.exitCode == .interrupted { throw other }
+                    throw LifeboatError(
+                        subject,
+                        causes: [refusal.message] + refusal.causes + ["and not by BGSAVE either: \(other.message)"]
+                            + other.causes,
+                        hint: refusal.hint ?? other.hint)
                 }
             }
         }

@@ -105,7 +105,7 @@ package final class RedisServer: Sendable {
 
     /// The program under the name it goes by, where every user can run it. Debian's redis-check-rdb is redis-server by
     /// another name.
-    private static func installed(_ engine: Engine) throws -> String {
+    package static func installed(_ engine: Engine) throws -> String {
         try programs.withLock { programs in
             if let program = programs[engine] { return program }
             guard let source = engine.program else { throw LifeboatError("no \(engine)", hint: skipReason) }

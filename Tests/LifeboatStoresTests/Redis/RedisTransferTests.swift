@@ -108,8 +108,12 @@ struct RedisTransferTests {
         // Without rights to either.
         try server.command("ACL", "SETUSER", "less", "on", ">pw", "-@all", "+info", "+config|get", "+ping")
         let less = server.store(user: "less", password: Secret("pw"))
-        let error = #expect(throws: RedisError.self) { try less.captureStreams() }
-        #expect(error?.code == "NOPERM")
+        let error = #expect(throws: LifeboatError.self) { try less.captureStreams() }
+        #expect(error?.causes.filter { $0.hasPrefix("NOPERM ") }.count == 2)
+        // Told to: no detour.
+        let strict = server.store(
+            user: "backup", password: Secret("pw"), options: RedisStore.Options(transfer: .replication))
+        #expect(throws: RedisError.self) { try strict.probe() }
     }
 
     @Test func `the server's own delay does not hold the writers, and is put back`() throws {
