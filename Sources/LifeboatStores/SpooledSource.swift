@@ -95,7 +95,9 @@ final class SpooledSource: ByteSource, @unchecked Sendable {
         try spool.withLock { file in
             let open = try file ?? UnnamedFile(in: folder)
             file = open
-            try bytes.withUnsafeBytes { try DescriptorIO.write(open.raw, at: offset, $0, "the spool file in \(folder)") }
+            try bytes.withUnsafeBytes {
+                try DescriptorIO.write(open.raw, at: offset, $0, "the spool file in \(folder)")
+            }
         }
         state.withLock { $0.fileBytes += UInt64(bytes.count) }
     }
@@ -114,7 +116,8 @@ final class SpooledSource: ByteSource, @unchecked Sendable {
             try thread.withLock { $0.take() }?.join()
             isJoined = true
         }
-        if piecePosition == piece.count, let next = state.withLock({ $0.pieces.isEmpty ? nil : $0.pieces.removeFirst() })
+        if piecePosition == piece.count,
+            let next = state.withLock({ $0.pieces.isEmpty ? nil : $0.pieces.removeFirst() })
         {
             piece = next
             piecePosition = 0

@@ -54,7 +54,9 @@ struct RedisScenarioTests {
             try redis("start")
         }
 
-        func writePolicy(services: Bool = true, health: String = "{command: [sh, ./service, status], within: 20s}") throws {
+        func writePolicy(services: Bool = true, health: String = "{command: [sh, ./service, status], within: 20s}")
+            throws
+        {
             let control = """
                 services:
                   commands: {stop: [[sh, ./service, stop]], start: [[sh, ./service, start]], status: [[sh, ./service, status]]}
@@ -85,7 +87,9 @@ struct RedisScenarioTests {
         }
 
         @discardableResult
-        func redis(_ words: String) throws -> String { try folder.shell("cd '\(folder.path)' && sh ./service \(words)") }
+        func redis(_ words: String) throws -> String {
+            try folder.shell("cd '\(folder.path)' && sh ./service \(words)")
+        }
 
         /// All data says this.
         func setWord(_ word: String) throws {
@@ -139,7 +143,8 @@ struct RedisScenarioTests {
         try FileTree.createFolders("\(stack.folder.path)/data")
         let refused = try stack.folder.lifeboat("restore", "latest", "--yes")
         #expect(refused.exit == 1 && refused.error.contains("'data'"), "\(refused)")
-        try stack.folder.shell("cd '\(stack.folder.path)' && sed -i 's/socket: .\\/socket,/&  data: .\\/data,/' lifeboat.yaml")
+        try stack.folder.shell(
+            "cd '\(stack.folder.path)' && sed -i 's/socket: .\\/socket,/&  data: .\\/data,/' lifeboat.yaml")
         let again = try stack.folder.lifeboat("restore", "latest", "--yes")
         #expect(again.exit == 0, "\(again)")
         #expect(try stack.redis("debug digest") == digest)
@@ -158,7 +163,9 @@ struct RedisScenarioTests {
         try stack.folder.succeed("backup")
         try stack.setWord("new")
         try stack.writePolicy(
-            health: "{command: [sh, -c, \"[ $(sh ./service get key:1 | cut -d' ' -f1) = new ]\"], within: 2s, interval: 200ms}")
+            health:
+                "{command: [sh, -c, \"[ $(sh ./service get key:1 | cut -d' ' -f1) = new ]\"], within: 2s, interval: 200ms}"
+        )
         let failed = try stack.folder.lifeboat("restore", "latest", "--yes")
         #expect(failed.exit == 14, "\(failed)")
         #expect(try stack.word() == "new")

@@ -44,7 +44,8 @@ extension PolicyReader {
             for variable in variables {
                 guard Self.isEnvironmentName(variable.key) else {
                     report(
-                        "'\(Self.shortened(variable.key))' is no name of an environment variable", at: variable.location)
+                        "'\(Self.shortened(variable.key))' is no name of an environment variable", at: variable.location
+                    )
                     continue
                 }
                 environment[variable.key] = secret(variable.key, in: names)

@@ -75,7 +75,8 @@ extension PolicyReader {
             for key in ["host", "port", "tls"] where fields[key] != nil {
                 report(
                     "'\(fields.path(key))' and '\(fields.path("socket"))' exclude each other",
-                    at: fields.keyLocation(key), hint: "A server is reached over its socket or over the network: keep one.")
+                    at: fields.keyLocation(key),
+                    hint: "A server is reached over its socket or over the network: keep one.")
             }
         }
         if fields["user"] != nil, fields["password"] == nil {
@@ -94,7 +95,9 @@ extension PolicyReader {
     /// `true`, `false`, or files.
     private mutating func tls(_ key: String, in fields: PolicyFields) -> RedisPolicy.TLS? {
         guard let node = fields[key] else { return nil }
-        guard case .mapping = node.content else { return bool(key, in: fields, default: false) ? RedisPolicy.TLS() : nil }
+        guard case .mapping = node.content else {
+            return bool(key, in: fields, default: false) ? RedisPolicy.TLS() : nil
+        }
         guard let files = self.fields(node, fields.path(key), known: ["ca", "certificate", "key"]) else { return nil }
         for (one, other) in [("certificate", "key"), ("key", "certificate")]
         where files[one] != nil && files[other] == nil {

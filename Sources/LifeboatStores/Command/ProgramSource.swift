@@ -37,7 +37,8 @@ final class ProgramSource: ByteSource {
         isEnded.withLock { $0 = true }
         guard result.termination.succeeded else {
             throw LifeboatError(
-                subject, causes: ["\(program): \(result.termination)"] + ProgramText.lines(result.standardError, secrets))
+                subject,
+                causes: ["\(program): \(result.termination)"] + ProgramText.lines(result.standardError, secrets))
         }
         guard count >= minimum else {
             throw LifeboatError(

@@ -116,7 +116,9 @@ final class ReplicationSource: ByteSource {
         }
         if line.hasPrefix("$EOF:") {
             let mark = Array(line.utf8.dropFirst(5))
-            guard mark.count == Self.markLength else { throw connection.violation("an end mark of \(mark.count) bytes") }
+            guard mark.count == Self.markLength else {
+                throw connection.violation("an end mark of \(mark.count) bytes")
+            }
             return .mark(mark)
         }
         guard line.hasPrefix("$"), let length = UInt64(line.dropFirst()) else {

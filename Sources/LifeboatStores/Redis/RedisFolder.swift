@@ -183,7 +183,8 @@ struct RedisFolder {
             if line.hasPrefix("new ") { new.insert(String(line.dropFirst(4))) }
         }
         guard !all.isEmpty, new.isSubset(of: all), (all + new).allSatisfy({ !$0.contains("/") }) else {
-            throw LifeboatError("'\(stagedMark)' is damaged", hint: "Look at the folders beside it before you remove any.")
+            throw LifeboatError(
+                "'\(stagedMark)' is damaged", hint: "Look at the folders beside it before you remove any.")
         }
         return (all, new)
     }
@@ -191,7 +192,8 @@ struct RedisFolder {
     /// Whether `swap` has something to do; throws when there is nothing staged.
     func needsSwap() throws -> Bool {
         guard try names() != nil else {
-            throw LifeboatError("the Redis data in '\(data)' cannot be swapped", causes: ["its staging is not complete"])
+            throw LifeboatError(
+                "the Redis data in '\(data)' cannot be swapped", causes: ["its staging is not complete"])
         }
         return try !exists(swappedMark)
     }
@@ -260,7 +262,8 @@ struct RedisFolder {
         guard try Rename.withoutReplacing(from, to: to) else {
             throw LifeboatError(
                 "the Redis data in '\(data)' is not as the restore left it",
-                causes: ["both '\(from)' and '\(to)' are there"], hint: "Look which one is right, and move the other away.")
+                causes: ["both '\(from)' and '\(to)' are there"],
+                hint: "Look which one is right, and move the other away.")
         }
     }
 

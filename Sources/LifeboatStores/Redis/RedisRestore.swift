@@ -118,7 +118,8 @@ extension RedisStore {
             let highest = RedisFacts.keys(facts)?.keys.max(), highest >= databases
         {
             throw LifeboatError(
-                subject, causes: ["the snapshot has keys in database \(highest), the server has \(databases) databases"],
+                subject,
+                causes: ["the snapshot has keys in database \(highest), the server has \(databases) databases"],
                 hint: "Raise 'databases' in its configuration.")
         }
     }
@@ -134,7 +135,9 @@ extension RedisStore {
         guard access(live, F_OK) == 0 else {
             throw LifeboatError(
                 subject,
-                causes: ["'\(folder)' is not its data folder: it keeps an append-only file, and '\(live)' is not there"],
+                causes: [
+                    "'\(folder)' is not its data folder: it keeps an append-only file, and '\(live)' is not there"
+                ],
                 hint: "Correct 'data' of the component in the policy.")
         }
     }

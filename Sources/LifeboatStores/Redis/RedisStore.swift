@@ -234,7 +234,8 @@ package struct RedisStore: DataStore {
             throw LifeboatError(
                 "cannot capture \(subject) by BGSAVE",
                 causes: ["the file the server writes cannot be reached from here"],
-                hint: "Grant the user +psync, +sync and +replconf, or name the server's data folder with 'data' in the policy."
+                hint:
+                    "Grant the user +psync, +sync and +replconf, or name the server's data folder with 'data' in the policy."
             )
         }
         let path = "\(folder)/\(files.databaseName)"
@@ -355,7 +356,8 @@ private final class RedisCapturePoint: CapturePoint {
     /// Counted in the file itself, so known only when it has been read.
     func facts() throws -> StoreFacts {
         guard let scanner = result.withLock({ $0 }) else {
-            throw LifeboatError(subject, causes: ["its facts are counted in the RDB file, which was not read to its end"])
+            throw LifeboatError(
+                subject, causes: ["its facts are counted in the RDB file, which was not read to its end"])
         }
         return RedisFacts.facts(scanner, texts)
     }

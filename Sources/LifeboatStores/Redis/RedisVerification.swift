@@ -14,7 +14,8 @@ extension RedisStore {
         guard let expected = RedisFacts.keys(content.facts) else { return differences }
         let total = expected.values.reduce(0, +)
         var floor = expected
-        if let loaded = info.number("rdb_last_load_keys_loaded"), let expired = info.number("rdb_last_load_keys_expired"),
+        if let loaded = info.number("rdb_last_load_keys_loaded"),
+            let expired = info.number("rdb_last_load_keys_expired"),
             loaded >= 0, expired >= 0, loaded + expired == total
         {
             floor = [:]

@@ -90,7 +90,9 @@ package final class RedisServer: Sendable {
         let started = try runner.start(command, pipesInput: false, pipesOutput: false)
         process.withLock { $0 = started }
         for _ in 0..<600 {
-            if let connection = try? connect(), let info = try? connection.info(), info.number("loading") == 0 { return }
+            if let connection = try? connect(), let info = try? connection.info(), info.number("loading") == 0 {
+                return
+            }
             usleep(50_000)
         }
         throw LifeboatError("\(engine) does not start", causes: [log])

@@ -84,7 +84,8 @@ extension RedisServer {
         try connection.command(["SADD", "large set"] + (0..<2000).map { _ in text(20) })
         try connection.command(["ZADD", "ranks"] + (0..<30).flatMap { ["\(Double($0) / 3)", "r\($0)"] })
         try connection.command(["ZADD", "many ranks"] + (0..<1500).flatMap { ["\($0).5", text(12)] })
-        try connection.command("GEOADD", "places", "13.361389", "38.115556", "Palermo", "15.087269", "37.502669", "Catania")
+        try connection.command(
+            "GEOADD", "places", "13.361389", "38.115556", "Palermo", "15.087269", "37.502669", "Catania")
         try connection.command(["HSET", "small hash"] + (0..<10).flatMap { ["f\($0)", "\(seed)"] })
         try connection.command(["HSET", "large hash"] + (0..<1000).flatMap { ["field \($0)", text(30)] })
         for number in 1...300 {

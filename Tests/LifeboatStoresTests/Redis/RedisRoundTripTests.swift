@@ -21,10 +21,12 @@ struct RedisRoundTripTests {
         let keysBefore = try server.keys()
         let store = server.store()
         var method = ""
-        let captured = try store.captureStreams(method: { method = $0 }) {
-            try server.command("SET", "written after the moment", "x")
-            try server.command("DEL", "big")
-        }
+        let captured = try store.captureStreams(
+            method: { method = $0 },
+            during: {
+                try server.command("SET", "written after the moment", "x")
+                try server.command("DEL", "big")
+            })
         #expect(method == "RDB over the replication protocol")
         #expect(captured.facts.keys == keysBefore)
         #expect(captured.facts.counts["expires:db3"] == 200)

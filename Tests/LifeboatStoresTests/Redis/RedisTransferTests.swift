@@ -93,9 +93,8 @@ struct RedisTransferTests {
         try server.command("ACL", "SETUSER", "backup", "on", ">pw", "allkeys", "+@all", "-psync", "-sync")
         var method = ""
         let store = server.store(user: "backup", password: Secret("pw"))
-        let captured = try store.captureStreams(method: { method = $0 }) {
-            try server.command("SET", "later", "x")
-        }
+        let captured = try store.captureStreams(
+            method: { method = $0 }, during: { try server.command("SET", "later", "x") })
         #expect(method == "RDB by BGSAVE")
         #expect(captured.facts.keys[0] == (try server.keys()[0] ?? 0) - 1)
         let state = try store.stageStreams(captured, "b")
