@@ -1,55 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import LifeboatCore
-
-/// Why a stream is not a whole RDB file.
-package enum RDBError: Error, LifeboatErrorConvertible, Equatable {
-    /// It begins with neither `REDIS` nor `VALKEY` and a version.
-    case notAnRDB
-    case truncated(bytes: UInt64)
-    case damaged(String)
-    case checksum
-    /// Something follows the end: in an append-only file's base the server would take it for commands.
-    case trailing
-
-    package var lifeboatError: LifeboatError {
-        switch self {
-        case .notAnRDB: LifeboatError("the stream is not an RDB file")
-        case .truncated(let bytes): LifeboatError("the RDB file is truncated", causes: ["it ends after \(bytes) bytes"])
-        case .damaged(let what): LifeboatError("the RDB file is damaged", causes: [what])
-        case .checksum: LifeboatError("the RDB file is damaged", causes: ["its CRC-64 is not that of its bytes"])
-        case .trailing: LifeboatError("the RDB file is damaged", causes: ["there are bytes after its end"])
-        }
-    }
-}
-
-/// The first nine bytes: `REDIS0010`, `VALKEY080`.
-package struct RDBHeader: Sendable, Equatable, CustomStringConvertible {
-    package static let size = 9
-    package var isValkey: Bool
-    package var version: Int
-
-    package init(isValkey: Bool, version: Int) {
-        self.isValkey = isValkey
-        self.version = version
-    }
-
-    package init?(_ text: some StringProtocol) {
-        guard text.utf8.count == Self.size else { return nil }
-        let isValkey = text.hasPrefix("VALKEY")
-        guard isValkey || text.hasPrefix("REDIS") else { return nil }
-        let digits = text.dropFirst(isValkey ? 6 : 5)
-        guard digits.utf8.allSatisfy({ (48...57).contains($0) }), let version = Int(digits) else { return nil }
-        self.init(isValkey: isValkey, version: version)
-    }
-
-    package var description: String {
-        let digits = "\(version)"
-        let width = isValkey ? 3 : 4
-        return (isValkey ? "VALKEY" : "REDIS") + String(repeating: "0", count: max(0, width - digits.count)) + digits
-    }
-}
-
 /// Walks an RDB file as it streams by, to the last byte: counts the keys of every database, skips every value, checks the
 /// CRC-64 at its end.
 ///
@@ -237,16 +187,16 @@ package struct RDBScanner: Sendable {
             position += 1
             try begin(code, bytes, position)
         case .lengths, .counted, .database, .module:
-            guard let length = try Self.length(bytes, position) else { return }
+            guard let length = try RDBEncoding.length(bytes, position) else { return }
             position += length.size
             used()
             try take(length.value, top)
         case .expirySeconds:
-            guard let value = Self.number(bytes, &position, 4) else { return }
+            guard let value = RDBEncoding.number(bytes, &position, 4) else { return }
             used()
             expiry = value * 1000
         case .expiryMilliseconds:
-            guard let value = Self.number(bytes, &position, 8) else { return }
+            guard let value = RDBEncoding.number(bytes, &position, 8) else { return }
             used()
             expiry = value
         case .auxiliaryKey, .auxiliaryValue:
@@ -260,7 +210,7 @@ package struct RDBScanner: Sendable {
             }
         case .header: try readHeader(bytes, &position)
         case .trailer:
-            guard let stored = Self.number(bytes, &position, 8) else { return }
+            guard let stored = RDBEncoding.number(bytes, &position, 8) else { return }
             used()
             checksum = try Self.verdict(stored, crc)
         default: return  // `bytes` and composites never come here
@@ -430,7 +380,7 @@ package struct RDBScanner: Sendable {
     ) throws(RDBError) {
         var left = count
         while left > 0, skip == 0, position < bytes.count {
-            guard let string = try Self.string(bytes, position) else { break }
+            guard let string = try RDBEncoding.string(bytes, position) else { break }
             left -= 1
             position += string.header
             let here = UInt64(bytes.count - position)
@@ -442,55 +392,13 @@ package struct RDBScanner: Sendable {
         if left == 0 { stack.removeLast() }
     }
 
-    /// A length, big endian in one, two, five or nine bytes; nil: too few bytes.
-    private static func length(
-        _ bytes: UnsafeRawBufferPointer, _ position: Int
-    ) throws(RDBError) -> (value: UInt64, size: Int)? {
-        let first = bytes[position]
-        let there = bytes.count - position
-        switch first >> 6 {
-        case 0: return (UInt64(first), 1)
-        case 1: return there < 2 ? nil : (UInt64(first & 0x3F) << 8 | UInt64(bytes[position + 1]), 2)
-        case 2 where first == 0x80 || first == 0x81:
-            let size = first == 0x80 ? 4 : 8
-            guard there > size else { return nil }
-            var value: UInt64 = 0
-            for index in 1...size { value = value << 8 | UInt64(bytes[position + index]) }
-            return (value, size + 1)
-        default: throw .damaged("a length that begins with \(first)")
-        }
-    }
-
-    /// Bytes before a string's own, and its length as stored; nil: too few bytes.
-    private static func string(
-        _ bytes: UnsafeRawBufferPointer, _ position: Int
-    ) throws(RDBError) -> (header: Int, length: UInt64)? {
-        let first = bytes[position]
-        guard first >> 6 == 3 else {
-            guard let length = try length(bytes, position) else { return nil }
-            return (length.size, length.value)
-        }
-        switch first & 0x3F {
-        case 0: return (1, 1)
-        case 1: return (1, 2)
-        case 2: return (1, 4)
-        case 3:
-            // LZF: the packed length, then the real one.
-            guard bytes.count - position > 1, let packed = try length(bytes, position + 1),
-                bytes.count - position > 1 + packed.size, let real = try length(bytes, position + 1 + packed.size)
-            else { return nil }
-            return (1 + packed.size + real.size, packed.value)
-        default: throw .damaged("a string of encoding \(first & 0x3F)")
-        }
-    }
-
     private struct ShortString { var value: String? }
 
     /// A short string or number as text; `value` nil: too long or packed, and skipped. Nil: too few bytes.
     private mutating func shortString(
         _ bytes: UnsafeRawBufferPointer, _ position: inout Int
     ) throws(RDBError) -> ShortString? {
-        guard let string = try Self.string(bytes, position) else { return nil }
+        guard let string = try RDBEncoding.string(bytes, position) else { return nil }
         let encoding = bytes[position] >> 6 == 3 ? bytes[position] & 0x3F : nil
         guard encoding != 3, string.length <= UInt64(Self.auxiliaryLimit) else {
             position += string.header
@@ -507,14 +415,5 @@ package struct RDBScanner: Sendable {
         let bits = content.count * 8
         if value >> (bits - 1) & 1 == 1 { value -= 1 << bits }
         return ShortString(value: "\(value)")
-    }
-
-    /// A little-endian number; nil: too few bytes.
-    private static func number(_ bytes: UnsafeRawBufferPointer, _ position: inout Int, _ size: Int) -> UInt64? {
-        guard bytes.count - position >= size else { return nil }
-        var value: UInt64 = 0
-        for index in (0..<size).reversed() { value = value << 8 | UInt64(bytes[position + index]) }
-        position += size
-        return value
     }
 }
