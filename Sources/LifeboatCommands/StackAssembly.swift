@@ -48,6 +48,8 @@ struct StackAssembly {
         case .chroma(let chroma): try self.chroma(chroma, component.name)
         case .sqlite(let sqlite): self.sqlite(sqlite)
         case .models(let models): self.models(models)
+        case .redis(let redis): try self.redis(redis, component.name)
+        case .command(let command): try self.command(command, component.name)
         }
     }
 
@@ -164,6 +166,8 @@ struct StackAssembly {
         case .chroma(let chroma): chroma.path ?? chroma.server?.url ?? ""
         case .sqlite(let sqlite): sqlite.path
         case .models(let models): models.path
+        case .redis(let redis): redis.address
+        case .command(let command): command.capture[0]
         }
     }
 

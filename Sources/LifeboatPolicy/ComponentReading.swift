@@ -9,8 +9,7 @@ struct LocatedComponent {
 }
 
 extension PolicyReader {
-    private static let stores = ["volume", "postgres", "qdrant", "chroma", "sqlite", "models"]
-    private static let plannedStores = ["redis", "command"]
+    private static let stores = ["volume", "postgres", "qdrant", "chroma", "redis", "sqlite", "models", "command"]
 
     mutating func components(_ node: LocatedNode, repository: String?) -> [LocatedComponent] {
         guard let entries = entries(node, "components") else { return [] }
@@ -44,14 +43,10 @@ extension PolicyReader {
         case "chroma": store = chroma(form.value, storePath).map { .chroma($0) }
         case "sqlite": store = sqlite(form.value, storePath).map { .sqlite($0) }
         case "models": store = models(form.value, storePath).map { .models($0) }
-        case _ where Self.plannedStores.contains(form.key):
-            reportPlanned(
-                "the store '\(form.key)'", at: form.location,
-                hint: "Remove the component, or protect its files as a 'volume' while it is stopped.")
-            store = nil
+        case "redis": store = redis(form.value, storePath).map { .redis($0) }
+        case "command": store = commandStore(form.value, storePath).map { .command($0) }
         default:
-            let planned = Dictionary(uniqueKeysWithValues: Self.plannedStores.map { ($0, "") })
-            reportUnknown("store", form.key, in: path, at: form.location, among: Self.stores, planned: planned)
+            reportUnknown("store", form.key, in: path, at: form.location, among: Self.stores)
             store = nil
         }
         return store.map {
@@ -126,6 +121,11 @@ extension PolicyReader {
             report(
                 "the components '\(otherName)' and '\(name)' have a common database", at: component.location,
                 hint: "Keep it in one of them, by naming others under 'database'.")
+        case (.redis(let left), .redis(let right)):
+            guard left.address == right.address else { return }
+            report(
+                "the components '\(otherName)' and '\(name)' are the same server", at: component.location,
+                hint: "Keep one of them: a snapshot holds all databases of a server.")
         default:
             guard let left = component.policy.store.path, let right = other.policy.store.path else { return }
             checkInside(component, left, other, right)

@@ -80,6 +80,8 @@ package struct ComponentPolicy: Sendable, Equatable {
 package enum StorePolicy: Sendable, Equatable {
     case volume(VolumePolicy)
     case postgres(PostgresPolicy)
+    case redis(RedisPolicy)
+    case command(CommandPolicy)
     case qdrant(QdrantPolicy)
     case chroma(ChromaPolicy)
     case sqlite(SQLitePolicy)
@@ -92,7 +94,7 @@ package enum StorePolicy: Sendable, Equatable {
         case .chroma(let chroma): chroma.path
         case .sqlite(let database): database.path
         case .models(let models): models.path
-        case .postgres, .qdrant: nil
+        case .postgres, .qdrant, .redis, .command: nil
         }
     }
 
@@ -105,6 +107,8 @@ package enum StorePolicy: Sendable, Equatable {
         case .chroma: "chroma"
         case .sqlite: "sqlite"
         case .models: "models"
+        case .redis: "redis"
+        case .command: "command"
         }
     }
 }

@@ -142,7 +142,6 @@ private struct VolumePoint: CapturePoint {
     var parts: [CapturePart] { [.tree(name: VolumeStore.partName, source: source)] }
 
     func facts() throws -> StoreFacts { try VolumeStore.facts(source) }
-
 }
 
 extension VolumeStore {
