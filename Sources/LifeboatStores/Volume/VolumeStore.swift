@@ -141,8 +141,17 @@ private struct VolumePoint: CapturePoint {
     var method: String { "file walk" }
     var parts: [CapturePart] { [.tree(name: VolumeStore.partName, source: source)] }
 
-    /// Counts of the last whole walk of the part, so that they cost nothing; walks when there was none.
-    func facts() throws -> StoreFacts {
+    func facts() throws -> StoreFacts { try VolumeStore.facts(source) }
+
+    /// Databases in it, once it was walked.
+    var warnings: [LifeboatError] { source.warnings }
+
+    func release() {}
+}
+
+extension VolumeStore {
+    /// Counts of the last whole walk of a part, so that they cost nothing; walks when there was none.
+    static func facts(_ source: CountedSource) throws -> StoreFacts {
         if source.counts == nil {
             let walk = try source.walk(Cancellation())
             defer { walk.close() }
@@ -154,9 +163,4 @@ private struct VolumePoint: CapturePoint {
             "bytes": counts.bytes,
         ])
     }
-
-    /// Databases in it, once it was walked.
-    var warnings: [LifeboatError] { source.warnings }
-
-    func release() {}
 }
