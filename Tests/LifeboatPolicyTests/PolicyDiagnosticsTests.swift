@@ -13,7 +13,7 @@ import Testing
         var testDescription: String { name }
     }
 
-    static let cases: [Case] = (diagnosticCases + "\n" + vectorDiagnosticCases).split(separator: "=== ").map {
+    static let cases: [Case] = [diagnosticCases, vectorDiagnosticCases, fileStoreCases].flatMap { $0.split(separator: "=== ") }.map {
         section in
         let parts = section.split(separator: "--- expected", maxSplits: 1, omittingEmptySubsequences: false)
         let lines = parts[0].split(separator: "\n", maxSplits: 1, omittingEmptySubsequences: false)
@@ -67,7 +67,7 @@ import Testing
             two.lifeboatError.description == """
                 error: the policy 'lifeboat.yaml' is not valid: 2 problems
                 cause: lifeboat.yaml:1:1: the policy needs the key 'encryption'
-                  hint: Write 'encryption: none', and keep the repository where nobody else can read it.
+                  hint: Write 'encryption: {recipients: [age1…]}', 'encryption: {passphrase: {file: PATH}}' or 'encryption: none'.
                 cause: lifeboat.yaml:1:1: the policy needs the key 'components'
                   hint: Name at least one thing to protect.
                 hint: Nothing was run; correct the lines above.

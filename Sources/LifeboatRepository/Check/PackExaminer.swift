@@ -67,16 +67,9 @@ package final class PackExaminer {
     /// What the pack holds, from its bytes alone. Throws damage as `damagedRepository` or `FormatError`.
     package func contents(of name: Digest) throws -> PackContents {
         let key = RepositoryLayout.pack(name)
-        let bytes: [UInt8]
-        do {
-            bytes = try repository.store.get(key, limit: sizeLimit)
-        } catch {
-            throw error.readingRepositoryObject(key)
-        }
-        guard BLAKE3.hash(bytes) == name else {
-            throw RepositoryError.damaged(key.text, "its bytes do not have the digest in its name")
-        }
-        var contents = PackContents(name: name, storedSize: UInt64(bytes.count), frames: [], chunks: [])
+        let stored = try repository.storedBytes(key, named: name, limit: sizeLimit)
+        let bytes = try repository.sealing.open(stored, key)
+        var contents = PackContents(name: name, storedSize: UInt64(stored.count), frames: [], chunks: [])
         var ended = false
         try bytes.withUnsafeBytes { bytes in
             var offset = 0

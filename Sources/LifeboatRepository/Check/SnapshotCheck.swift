@@ -32,9 +32,8 @@ struct SnapshotCheck {
     }
 
     mutating func run(_ report: inout CheckReport) throws {
-        var ids: Set<Digest> = []
         var snapshots: [Snapshot] = []
-        for object in try repository.store.listAll(prefix: RepositoryLayout.snapshotPrefix) {
+        for object in try repository.objects(RepositoryLayout.snapshotPrefix) {
             try cancellation.check()
             guard RepositoryLayout.manifestName(object.key) != nil else {
                 report.notes.append("'\(object.key)' is not the name of a manifest")
@@ -43,7 +42,6 @@ struct SnapshotCheck {
             report.snapshots += 1
             do {
                 let snapshot = try SnapshotCatalog.read(object.key, repository)
-                ids.insert(snapshot.id)
                 snapshots.append(snapshot)
             } catch let error as LifeboatError where error.exitCode == .damagedRepository {
                 report.addProblem(object.key.text, error.summary)
@@ -52,10 +50,12 @@ struct SnapshotCheck {
         let forgotten = try forgottenSnapshots(&report)
         for snapshot in snapshots {
             try check(snapshot, &report)
-            if let previous = snapshot.manifest.previous, !ids.contains(previous), !forgotten.contains(previous) {
-                report.notes.append(
-                    "snapshot \(snapshot.id.shortHex) follows snapshot \(previous.shortHex), which is gone, and which "
-                        + "retention did not remove")
+        }
+        for problem in try SnapshotCatalog.chainProblems(snapshots, forgotten: forgotten, repository) {
+            if problem.isNote {
+                report.notes.append("snapshot \(problem.snapshot.shortHex): \(problem.reason)")
+            } else {
+                report.addProblem("snapshot \(problem.snapshot.shortHex)", problem.reason)
             }
         }
     }

@@ -64,14 +64,14 @@ package enum ForgottenSnapshots {
     /// name; a damaged one throws.
     package static func read(_ repository: Repository, stack: String? = nil) throws -> [Tombstone] {
         let prefix = RepositoryLayout.forgottenPrefix + (stack.map { "\($0)/" } ?? "")
-        return try repository.store.listAll(prefix: prefix).map { try read($0.key, repository) }
+        return try repository.objects(prefix).map { try read($0.key, repository) }
     }
 
     private static func read(_ key: ObjectKey, _ repository: Repository) throws -> Tombstone {
         guard let name = RepositoryLayout.forgottenName(key) else {
             throw RepositoryError.damaged(key.text, "its name is not that of a list of forgotten snapshots")
         }
-        let bytes = try repository.load(key)
+        let bytes = try repository.loadSigned(key)
         guard BLAKE3.hash(bytes).shortHex == name.shortID else {
             throw RepositoryError.damaged(key.text, "its bytes do not have the digest in its name")
         }
@@ -87,7 +87,7 @@ package enum ForgottenSnapshots {
         let bytes = try CanonicalJSON.encode(tombstone, pretty: true) + [UInt8(ascii: "\n")]
         let key = RepositoryLayout.forgotten(
             stack: tombstone.stack, time: tombstone.time, id: BLAKE3.hash(bytes))
-        try repository.save(bytes, as: key)
+        try repository.saveSigned(bytes, as: key)
         guard try read(key, repository) == tombstone else {
             throw RepositoryError.damaged(key.text, "it does not read back as written")
         }

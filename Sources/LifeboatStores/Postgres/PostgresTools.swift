@@ -65,12 +65,16 @@ struct PostgresTools {
     }
 
     /// The shell of a container takes the password from its input, so that it is in no argument on the way there.
+    ///
+    /// In an image of PostgreSQL the server is process 1, and so the parent of whatever loses its own; a child that dies
+    /// of a signal is a crashed session to it, for which it throws everybody out. So the shell outlives what it starts,
+    /// waits for each of them, and ends none that is not its child.
     private static let scripts: [Input: String] = [
         .untilClosed: """
         IFS= read -r PGPASSWORD; [ -z "$PGPASSWORD" ] && unset PGPASSWORD || export PGPASSWORD
         exec 3<&0; "$@" 3<&- </dev/null & program=$!
-        { cat <&3 >/dev/null; kill "$program" 2>/dev/null; } & watch=$!
-        exec 3<&-; wait "$program"; status=$?; kill "$watch" 2>/dev/null; exit "$status"
+        { while read -r line <&3; do :; done; kill "$program" 2>/dev/null; } >/dev/null & watch=$!
+        exec 3<&-; wait "$program"; status=$?; kill "$watch" 2>/dev/null; wait "$watch"; exit "$status"
         """,
         .stream: """
         IFS= read -r PGPASSWORD; [ -z "$PGPASSWORD" ] && unset PGPASSWORD || export PGPASSWORD; exec "$@"
