@@ -25,22 +25,19 @@ struct PostgresContainerTests {
             self.name = name
             sockets = "\(daemon.folder)/\(name)"
             let binaries = try #require(PostgresCluster.installedBinaries)
-            let version = binaries.split(separator: "/").dropLast().last ?? ""
             try Self.image.withLock { made in
                 if made { return }
-                try daemon.makeImage(
-                    "postgres:test", path: "\(binaries):/bin",
-                    of: [
-                        "sh", "cat", "mktemp", "rm", binaries, "/usr/lib/postgresql/\(version)/lib",
-                        "/usr/share/postgresql/\(version)", "/usr/share/zoneinfo",
-                    ])
+                try daemon.makeHostImage("postgres:test", path: "\(binaries):/usr/bin")
                 made = true
             }
             try FileTree.createFolders(sockets)
             guard chmod(sockets, 0o777) == 0 else { throw SystemCallError("open up", sockets) }
             var words = ["run", "-d", "--name", name, "--network", "none", "--user", "999:999"]
             for label in labels { words += ["--label", label] }
-            words += ["-v", "\(sockets):/var/run/postgresql", "-e", "PASSWORD=\(PostgresContainerTests.canary)"]
+            words += [
+                "-v", "/usr:/usr:ro", "-v", "\(sockets):/var/run/postgresql", "-e",
+                "PASSWORD=\(PostgresContainerTests.canary)",
+            ]
             words += ["postgres:test", "sh", "-c"]
             words.append(
                 """
@@ -59,7 +56,9 @@ struct PostgresContainerTests {
 
         private static let image = Monitor(false)
 
-        func endpoint(_ selection: PostgresContainer.Selection? = nil, password: String = PostgresContainerTests.canary) -> PostgresEndpoint {
+        func endpoint(_ selection: PostgresContainer.Selection? = nil, password: String = PostgresContainerTests.canary)
+            -> PostgresEndpoint
+        {
             PostgresEndpoint(
                 host: sockets, user: "postgres", password: Secret(password),
                 container: PostgresContainer(selection ?? .name(name), engine: daemon.client))
@@ -78,7 +77,7 @@ struct PostgresContainerTests {
             try sql("postgres", "CREATE DATABASE \(database)")
             for statement in [
                 "CREATE TABLE documents (id int PRIMARY KEY, title text)",
-                "INSERT INTO documents SELECT i, 'document ' || i FROM generate_series(1, \(rows)) i",
+                "INSERT INTO documents SELECT i, 'document ' || i || repeat('x', 500) FROM generate_series(1, \(rows)) i",
                 "CREATE INDEX ON documents (title)", "SELECT lo_from_bytea(0, 'large')",
             ] { try sql(database, statement) }
         }
@@ -141,7 +140,7 @@ struct PostgresContainerTests {
         // The same service of another project: which one is meant?
         let id = try server.daemon.docker(
             "run", "-d", "--network", "none", "--label", labels("other")[0], "--label", labels("other")[1], "--label",
-            labels("other")[2], "postgres:test", "sh", "-c", "cat /dev/zero >/dev/null")
+            labels("other")[2], "-v", "/usr:/usr:ro", "postgres:test", "sleep", "1000")
         let ambiguous = #expect(throws: LifeboatError.self) {
             try server.store("app", .service("db", project: nil)).probe()
         }
@@ -160,7 +159,7 @@ struct PostgresContainerTests {
 
     @Test func aDumpThatIsGivenUpEndsInsideToo() throws {
         let server = try Server("given-up")
-        try server.fill("app", rows: 200_000)
+        try server.fill("app", rows: 60_000)
         func programs() throws -> Bool { try server.daemon.docker("top", "given-up").contains("pg_dump ") }
         let point = try server.store("app").fixPoint(Cancellation())
         defer { point.release() }

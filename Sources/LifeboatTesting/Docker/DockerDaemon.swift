@@ -7,7 +7,8 @@ import LifeboatIO
 /// A real Docker engine of the tests' own: in a network namespace without any network, with all its data in a temporary
 /// folder, so that neither the host's engine nor its firewall rules are touched. Needs root.
 package final class DockerDaemon: Sendable {
-    package static let shouldRun = geteuid() == 0 && access("/usr/sbin/dockerd", X_OK) == 0
+    package static let shouldRun =
+        geteuid() == 0 && ["/usr/sbin/dockerd", "/usr/bin/dockerd"].contains { access($0, X_OK) == 0 }
     package static let skipReason = "needs root and a Docker engine (scripts/setup)"
 
     /// A command line for this engine that writes its arguments and environment to `log` before each call.
@@ -88,20 +89,18 @@ package final class DockerDaemon: Sendable {
         return result.trimmed
     }
 
-    /// Makes an image of this host's programs: see `scripts/lib/container-root`.
-    package func makeImage(_ name: String, path: String, of programs: [String]) throws {
-        let root = "\(folder)/root-\(name.replacing(":", with: "-"))"
-        let package = #filePath.split(separator: "/").dropLast(4).map { "/\($0)" }.joined()
-        try run(ProcessCommand("\(package)/scripts/lib/container-root", [root] + programs))
+    /// Makes an image that holds next to nothing: its programs are this host's, put into each container with
+    /// `--volume /usr:/usr:ro`. No registry is asked, and nothing is copied.
+    package func makeHostImage(_ name: String, path: String) throws {
+        let script = """
+            set -e; mkdir root; cd root; mkdir -p dev etc proc run sys tmp usr var/run; chmod 1777 tmp
+            for link in bin lib lib64 sbin; do ln -s usr/$link $link; done
+            printf 'root:x:0:0:root:/:/bin/sh\\nservice:x:999:999::/tmp:/bin/sh\\n' >etc/passwd
+            printf 'root:x:0:\\nservice:x:999:\\n' >etc/group
+            tar -c . | "$1" import --change "ENV PATH=$2" --change 'ENV LC_ALL=C.UTF-8' - "$3"; rm -rf ../root
+            """
         try run(
-            ProcessCommand(
-                "sh",
-                [
-                    "-c",
-                    "tar -C \"$1\" -c . | \"$2\" import --change \"ENV PATH=$3\" --change 'ENV LC_ALL=C.UTF-8' - \"$4\"",
-                    "sh", root, client, path, name,
-                ]))
-        try FileTree.remove(root)
+            ProcessCommand("sh", ["-c", script, "sh", client, path, name], workingDirectory: folder))
     }
 
     /// Ends the engine with all its containers and removes everything.
