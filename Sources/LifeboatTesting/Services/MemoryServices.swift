@@ -44,6 +44,8 @@ package final class MemoryServices: ServiceManager {
         state.withLock { (state: inout State) in _ = state.stubborn.insert(name) }
     }
 
+    package func all(_ cancellation: Cancellation?) throws -> [String] { names }
+
     package func running(_ cancellation: Cancellation?) throws -> [String] {
         try cancellation?.check()
         return state.withLock { (state: inout State) in names.filter { state.running.contains($0) } }
