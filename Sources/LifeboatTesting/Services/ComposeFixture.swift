@@ -107,12 +107,12 @@ package final class ComposeFixture: ServiceFixture {
 
     /// A manager as another process would make it.
     package func anotherManager(
-        _ project: ComposeProject? = nil, services: [String]? = nil, folder: String? = nil
+        _ project: ComposeProject? = nil, services: [String]? = nil, mayKill: [String] = []
     ) -> ComposeServices {
         ComposeServices(
-            project ?? ComposeProject(files: [file], name: self.project), services: services,
+            project ?? ComposeProject(files: [file], name: self.project), services: services, mayKill: mayKill,
             engine: EngineAPI(.socket(daemon.socket)),
-            compose: ComposeCommand(runner: runner, environment: environment, folder: folder ?? self.folder),
+            compose: ComposeCommand(runner: runner, environment: environment, folder: folder),
             stateFolder: "\(self.folder)/lifeboat")
     }
 
