@@ -77,11 +77,12 @@ package struct SystemdServices: ServiceManager {
             names = Set(next).subtracting(known).sorted()
         }
         let needs = found.mapValues { unit -> Set<String> in
-            guard !unit.isTrigger || unit.id.hasSuffix(".socket") else {
+            guard !unit.isLateTrigger else {
                 // After all that is no trigger: nothing may be started before its turn.
                 return Set(found.values.filter { !$0.isTrigger }.map(\.id))
             }
-            var before = Set(unit.after)
+            // systemd itself has timers and paths before what they start, which is about boot.
+            var before = Set(unit.after.filter { found[$0]?.isLateTrigger != true })
             if !unit.isTrigger { before.formUnion(unit.triggeredBy.filter { $0.hasSuffix(".socket") }) }
             return before
         }

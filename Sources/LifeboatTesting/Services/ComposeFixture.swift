@@ -212,8 +212,9 @@ package final class ComposeFixture: ServiceFixture {
 
     /// Ends the project.
     package func remove() {
-        for service in services { try? setFlag("stubborn-\(service)", nil) }
-        _ = try? compose(["down", "--timeout", "0", "--volumes", "--remove-orphans"])
+        let label = "label=com.docker.compose.project=\(project)"
+        let ids = (try? docker(["ps", "--all", "--quiet", "--filter", label]))?.split(separator: "\n").map(String.init)
+        if let ids, !ids.isEmpty { _ = try? docker(["rm", "--force", "--volumes"] + ids) }
         try? temporary.remove()
     }
 }
