@@ -103,6 +103,26 @@ struct ComposeServicesTests {
         #expect(error?.message == "service 'web' did not stop by itself within 1.0 s")
         #expect(error?.causes == ["container '\(fixture.containerName("web"))' was killed: exit code 137"])
         try fixture.compose.start(["web"], progress: Self.silent, cancellation: nil)
+        // A lifeboat that died has asked for a stop that is still going on: who starts it again waits for that.
+        let journalled = fixture.compose.startCommands(try fixture.compose.running(nil))
+        for usesJournal in [false, true] {
+            let dying = fixture.anotherManager()
+            let stop = BlockingThread<Void>(name: "stop") {
+                #expect(throws: LifeboatError.self) {
+                    _ = try dying.stop(["web"], progress: Self.silent, cancellation: nil)
+                }
+            }
+            let held = "\(fixture.folder)/lifeboat/compose/\(fixture.project).json"
+            while try SmallFile.contents(held) == nil { SystemClock().sleep(seconds: 0.02) }
+            if usesJournal {
+                for command in journalled { try fixture.run(command) }
+            } else {
+                try fixture.anotherManager().start(["web"], progress: Self.silent, cancellation: nil)
+            }
+            try stop.join()
+            #expect(try fixture.observed() == ["web"], "journal: \(usesJournal)")
+            try fixture.compose.start(["web"], progress: Self.silent, cancellation: nil)
+        }
         let tolerant = fixture.anotherManager(mayKill: ["web"])
         #expect(try tolerant.stop(["web"], progress: Self.silent, cancellation: nil) == ["web"])
         try fixture.setFlag("stubborn-web", nil)

@@ -192,7 +192,9 @@ package struct SystemdServices: ServiceManager {
         }
         for unit in wanted.reversed() {
             try cancellation?.check()
-            try run(["freeze", unit.id], "freeze", deadlines.answer, cancellation)
+            try run(
+                ["freeze", unit.id], "freeze", deadlines.answer, cancellation,
+                hint: "Write 'freeze: stop' in the policy.")
         }
         let names = wanted.map(\.id)
         if !names.isEmpty { progress.report(.note("paused \(names.joined(separator: ", "))")) }
@@ -232,13 +234,13 @@ package struct SystemdServices: ServiceManager {
     }
 
     private func run(
-        _ words: [String], _ verb: String, _ deadline: Double, _ cancellation: Cancellation?
+        _ words: [String], _ verb: String, _ deadline: Double, _ cancellation: Cancellation?, hint: String? = nil
     ) throws {
         let command = systemctl + words
         let result = try ServiceCommandRun.result(
             ServiceCommand(command), runner, environment: environment, deadline: deadline, cancellation)
         guard result.termination.succeeded else {
-            throw ServiceCommandRun.failure(command, result).wrapped("cannot \(verb) \(subject)")
+            throw ServiceCommandRun.failure(command, result).wrapped("cannot \(verb) \(subject)", hint: hint)
         }
     }
 }
