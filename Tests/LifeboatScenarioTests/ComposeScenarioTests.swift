@@ -52,7 +52,7 @@ struct ComposeScenarioTests {
         }
 
         func setWord(_ word: String) throws {
-            for number in 0..<5 { try folder.write(Array(word.utf8), to: "\(folder.tree)/note-\(number)") }
+            for number in 0..<5 { try folder.write(Array("\(word)\n".utf8), to: "\(folder.tree)/note-\(number)") }
         }
 
         func word() throws -> String { try folder.shell("cd '\(folder.tree)' && cat note-* | sort -u") }
@@ -71,7 +71,7 @@ struct ComposeScenarioTests {
         try stack.project.clearLog()
         let restore = ["restore", "latest", "--yes"]
         let report = "\(stack.folder.path)/fault-report"
-        let counting = ScenarioFault(.kill, at: 0, of: ["rename"]).environment(report: report)
+        let counting = try ScenarioFault(.kill, at: 0, of: ["rename"]).environment(report: report)
         let whole = try stack.folder.lifeboat(restore, environment: stack.environment.merging(counting) { $1 })
         #expect(whole.exit == 0, "\(whole)")
         #expect(try stack.word() == "new")
@@ -83,7 +83,7 @@ struct ComposeScenarioTests {
         for part in [5, 7, 8] {
             try stack.setWord("old")
             unlink(report)
-            let fault = ScenarioFault(.killAfter, at: calls * part / 10, of: ["rename"]).environment(report: report)
+            let fault = try ScenarioFault(.killAfter, at: calls * part / 10, of: ["rename"]).environment(report: report)
             let killed = try stack.folder.lifeboat(restore, environment: stack.environment.merging(fault) { $1 })
             #expect(killed.exit == 128 + SIGKILL, "\(killed)")
             if try stack.project.observed() != stack.project.services { downs += 1 }
@@ -99,7 +99,7 @@ struct ComposeScenarioTests {
         #expect(again.exit == 0 && again.output == "nothing was left undone\n", "\(again)")
         // Without the policy of the stack nothing can be decided, and that is a failure.
         try stack.setWord("old")
-        let fault = ScenarioFault(.killAfter, at: calls * 7 / 10, of: ["rename"]).environment(report: report)
+        let fault = try ScenarioFault(.killAfter, at: calls * 7 / 10, of: ["rename"]).environment(report: report)
         _ = try stack.folder.lifeboat(restore, environment: stack.environment.merging(fault) { $1 })
         try stack.folder.shell("mv '\(stack.folder.path)/lifeboat.yaml' '\(stack.folder.path)/moved.yaml'")
         let blind = try stack.lifeboat("resume")

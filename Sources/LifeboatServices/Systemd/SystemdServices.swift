@@ -62,19 +62,31 @@ package struct SystemdServices: ServiceManager {
 
     // MARK: Units
 
-    /// The units and what belongs to them, in start order: sockets before what they start, timers and paths last.
-    private func look(_ cancellation: Cancellation?) throws -> [SystemdUnit] {
+    /// The units and what belongs to them, in start order: sockets before what they start, timers and paths last. Also
+    /// `others`, as far as systemd knows them.
+    ///
+    /// What is down may not be loaded, and of what is not loaded systemd tells no other unit. So `others` are what ran
+    /// before; and triggers that are called as what they start are asked for by name.
+    private func look(others: [String] = [], _ cancellation: Cancellation?) throws -> [SystemdUnit] {
         var found: [String: SystemdUnit] = [:]
         var names = units
+        // Under an alias a unit has another name than it was asked by.
+        var asked: Set<String> = []
         while !names.isEmpty {
-            let shown = try show(names, cancellation)
-            for unit in shown { found[unit.id] = unit }
-            // Under an alias a unit has another name than it was asked by.
-            let known = Set(found.keys).union(names)
-            let next = shown.flatMap { unit in
+            asked.formUnion(names)
+            // In this order: the triggers are loaded before their unit tells of them.
+            let guesses =
+                names.flatMap(SystemdUnit.usualTriggers).filter { !names.contains($0) } + (found.isEmpty ? others : [])
+            let shown = try show(guesses + names, cancellation)
+            let triggers = Set(shown.flatMap(\.triggeredBy)).union(others).union(names)
+            for unit in shown where found[unit.id] == nil {
+                let isGuess = guesses.contains(unit.id) && !names.contains(unit.id)
+                if !isGuess || (unit.loadState == "loaded" && triggers.contains(unit.id)) { found[unit.id] = unit }
+            }
+            let next = found.values.flatMap { unit in
                 unit.triggeredBy + unit.stoppedWith.filter(SystemdUnit.isFollowed)
             }
-            names = Set(next).subtracting(known).sorted()
+            names = Set(next).subtracting(asked).subtracting(found.keys).sorted()
         }
         let needs = found.mapValues { unit -> Set<String> in
             guard !unit.isLateTrigger else {
@@ -157,7 +169,7 @@ package struct SystemdServices: ServiceManager {
 
     package func start(_ services: [String], progress: any ProgressSink, cancellation: Cancellation?) throws {
         try cancellation?.check()
-        let known = try look(cancellation)
+        let known = try look(others: services, cancellation)
         let names = known.map(\.id).filter(services.contains)
         guard !names.isEmpty else { return }
         for unit in known where names.contains(unit.id) && unit.isFrozen {
