@@ -49,7 +49,10 @@ extension PolicyReader {
         let components =
             required("components", in: fields, hint: "Name at least one thing to protect.")
             .map { self.components($0, repository: repository) } ?? []
-        let health = fields["health"].map { self.health($0, databases: Self.databases(fields)) } ?? []
+        let health =
+            fields["health"].map {
+                self.health($0, databases: Self.databases(fields), hasContainers: Self.hasContainers(fields))
+            } ?? []
         let retention = fields["retention"].flatMap { self.retention($0) }
         let schedule = fields["schedule"].map { self.schedule($0) } ?? SchedulePolicy()
         let objectives = fields["objectives"].map { self.objectives($0) } ?? ObjectivesPolicy()
@@ -67,6 +70,12 @@ extension PolicyReader {
             guard case .mapping(let stores) = component.value.content else { return nil }
             return stores.contains { $0.key == "postgres" } ? component.key : nil
         }
+    }
+
+    /// Whether containers are controlled, as it is written.
+    private static func hasContainers(_ fields: PolicyFields) -> Bool {
+        guard case .mapping(let ways)? = fields["services"]?.content else { return false }
+        return ways.contains { $0.key == "compose" }
     }
 
     private mutating func name(_ node: LocatedNode, _ path: String) -> String? {
@@ -211,21 +220,12 @@ extension PolicyReader {
     }
 
     private mutating func services(_ node: LocatedNode) -> ServicesPolicy? {
-        let commandsHint = "Use services.commands: {stop: [\"…\"], start: [\"…\"], status: [\"…\"]}."
-        let planned = [
-            "compose": commandsHint, "systemd": commandsHint,
-            "writers": "Remove it; with 'freeze: none' no writer is held.",
-        ]
-        guard let fields = fields(node, "services", known: ["commands", "freeze"], planned: planned) else { return nil }
+        let planned = ["writers": "Remove it; with 'freeze: none' no writer is held."]
+        guard let fields = fields(node, "services", known: Self.controlKeys + ["freeze"], planned: planned) else {
+            return nil
+        }
         let freezeHint = "Write 'freeze: none'; a database is captured at one point in time without a freeze."
         _ = choice("freeze", in: fields, among: ["none"], planned: ["pause": freezeHint, "stop": freezeHint])
-        guard let commands = fields["commands"] else { return ServicesPolicy() }
-        let path = fields.path("commands")
-        guard let forms = self.fields(commands, path, known: ["stop", "start", "status"]) else { return nil }
-        let stop = required("stop", in: forms).flatMap { self.commands($0, forms.path("stop")) }
-        let start = required("start", in: forms).flatMap { self.commands($0, forms.path("start")) }
-        let status = forms["status"].map { self.commands($0, forms.path("status")) } ?? []
-        guard let stop, let start, let status else { return nil }
-        return ServicesPolicy(control: .commands(stop: stop, start: start, status: status))
+        return ServicesPolicy(control: control(fields))
     }
 }

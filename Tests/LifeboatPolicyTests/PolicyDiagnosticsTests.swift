@@ -13,7 +13,7 @@ import Testing
         var testDescription: String { name }
     }
 
-    static let cases: [Case] = [diagnosticCases, vectorDiagnosticCases, fileStoreCases].flatMap {
+    static let cases: [Case] = [diagnosticCases, vectorDiagnosticCases, fileStoreCases, serviceControlCases].flatMap {
         $0.split(separator: "=== ")
     }.map {
         section in

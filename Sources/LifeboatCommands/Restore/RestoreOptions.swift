@@ -66,7 +66,7 @@ struct PlannedRestore {
         var request = RestoreRequest(
             id: id, stack: assembly.policy.stack, snapshot: snapshot, targets: targets, created: now)
         request.selected = selection.component
-        request.services = assembly.serviceManager()?.subject
+        request.services = stack.services?.subject
         request.healthProbes = assembly.policy.health.count
         request.oldData = keepsOld ? .keep : .discard
         request.allowsIncomplete = selection.incomplete
