@@ -11,6 +11,9 @@ package struct Repository: Sendable {
     package let config: RepositoryConfig
     private let cache: IndexCache
 
+    /// Where this host keeps what it knows about the repository; losing it costs time, never data.
+    package var localFolder: String { cache.repositoryFolder }
+
     /// Largest `config.json` and manifest that is read, in bytes.
     package static let documentLimit: UInt64 = 64 << 20
 
@@ -89,14 +92,31 @@ package struct Repository: Sendable {
         try bytes.withUnsafeBytes { try store.put(key, [$0]) }
     }
 
+    /// Maps an index over `packs` without storing it in the repository.
+    func mapIndex(_ packs: [PackContents]) throws -> MappedIndex {
+        try IndexFormat.encode(packs).withUnsafeBytes { try cache.map($0) }
+    }
+
     /// Stores an index over `packs` and maps it.
     func storeIndex(_ packs: [PackContents]) throws -> MappedIndex {
         let bytes = IndexFormat.encode(packs)
         return try bytes.withUnsafeBytes { buffer in
             let name = BLAKE3.hash(buffer)
-            _ = try store.putIfAbsent(RepositoryLayout.index(name), [buffer])
+            try store.putNamed(RepositoryLayout.index(name), buffer)
             try cache.keep(buffer, as: name)
             return try cache.open(name, from: store)
         }
+    }
+}
+
+extension ObjectStore {
+    /// Stores an object whose name is the digest of its bytes. One of that name with other bytes is damaged: it is
+    /// replaced, so that what was just written is what will be read.
+    func putNamed(_ key: ObjectKey, _ bytes: UnsafeRawBufferPointer) throws {
+        guard try !putIfAbsent(key, [bytes]) else { return }
+        if try stat(key)?.size == UInt64(bytes.count), try get(key, limit: UInt64(bytes.count)).elementsEqual(bytes) {
+            return
+        }
+        try put(key, [bytes])
     }
 }

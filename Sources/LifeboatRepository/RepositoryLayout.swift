@@ -11,6 +11,11 @@ package enum RepositoryLayout {
     package static let indexPrefix = "index/"
     package static let snapshotPrefix = "snapshots/"
 
+    /// What a repair took out of use, each object under the name it had.
+    package static let damagedPrefix = "damaged/"
+    /// Lists of packs that will be deleted.
+    package static let condemnedPrefix = "condemned/"
+
     private static let packSuffix = ".tar.zst"
     private static let indexSuffix = ".idx"
     private static let manifestSuffix = ".json"
@@ -28,6 +33,9 @@ package enum RepositoryLayout {
     package static func manifest(stack: String, time: Timestamp, id: Digest) -> ObjectKey {
         key("\(snapshotPrefix)\(stack)/\(time.compact)-\(id.shortHex)\(manifestSuffix)")
     }
+
+    /// `damaged/packs/ab/ab34….tar.zst`; nil when the name would be too long.
+    package static func damaged(_ object: ObjectKey) -> ObjectKey? { ObjectKey(damagedPrefix + object.text) }
 
     /// The digest in the name of a pack; nil when it is not the name of one.
     package static func packName(_ object: ObjectKey) -> Digest? {

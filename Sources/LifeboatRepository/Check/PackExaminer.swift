@@ -4,8 +4,7 @@ import LifeboatCore
 import LifeboatFormats
 import LifeboatStorage
 
-/// Reads packs whole: name against bytes, every frame decoded, every chunk against its name, every chunk where the
-/// indexes say it is. Used on one thread.
+/// Reads packs whole: name against bytes, every frame decoded, every chunk against its name. Used on one thread.
 final class PackExaminer {
     private let repository: Repository
     private let decompressor: ZstdDecompressor
@@ -23,38 +22,38 @@ final class PackExaminer {
                     ChunkWorker.maximumFrame(maximumChunk: repository.config.chunker.maximum)))
     }
 
-    /// What is wrong with the pack; nil when nothing is. Throws only when the store cannot be read at all.
-    func problem(of name: Digest, _ indexes: IndexSet) throws -> String? {
+    /// What became of a pack.
+    enum Verdict: Sendable {
+        case sound(PackContents)
+        case damaged(reason: String)
+    }
+
+    /// Reads and judges a pack. Throws only when the store cannot be read at all.
+    func verdict(on name: Digest) throws -> Verdict {
         do {
-            let contents = try contents(of: name)
-            for chunk in contents.chunks {
-                let frame = contents.frames[chunk.frame]
-                let place = ChunkLocation(
-                    pack: name, frameOffset: frame.offset, frameLength: frame.length,
-                    framePlainLength: frame.plainLength, offset: chunk.offset, length: chunk.length)
-                let known = try indexes.locations(of: chunk.id).filter { $0.pack == name }
-                // A pack that no index names is an orphan, not damage.
-                guard known.isEmpty || known.contains(place) else {
-                    return "an index places chunk '\(chunk.id.shortHex)' where the pack does not have it"
-                }
-            }
-            return nil
+            return .sound(try contents(of: name))
         } catch let error as LifeboatError where error.exitCode == .damagedRepository {
-            return error.summary
+            return .damaged(reason: error.summary)
         } catch let error as FormatError {
-            return error.lifeboatError.summary
+            return .damaged(reason: error.lifeboatError.summary)
+        }
+    }
+
+    private func stored(_ name: Digest) throws -> [UInt8] {
+        let key = RepositoryLayout.pack(name)
+        do {
+            return try repository.store.get(key, limit: sizeLimit)
+        } catch  where error.kind == .full {
+            throw RepositoryError.damaged(key.text, "it is larger than any pack")
+        } catch {
+            throw error.readingRepositoryObject(key)
         }
     }
 
     /// What the pack holds, from its bytes alone. Throws damage as `damagedRepository` or `FormatError`.
     func contents(of name: Digest) throws -> PackContents {
         let key = RepositoryLayout.pack(name)
-        let bytes: [UInt8]
-        do {
-            bytes = try repository.store.get(key, limit: sizeLimit)
-        } catch {
-            throw error.readingRepositoryObject(key)
-        }
+        let bytes = try stored(name)
         guard BLAKE3.hash(bytes) == name else {
             throw RepositoryError.damaged(key.text, "its bytes do not have the digest in its name")
         }
@@ -73,6 +72,46 @@ final class PackExaminer {
         }
         guard ended else { throw RepositoryError.damaged(key.text, "it has no end marker") }
         return contents
+    }
+
+    /// The chunks of a damaged pack that are whole, where they lie in it: each was decoded and has its digest. Frames
+    /// are found by their first four bytes where what comes before them cannot be read. Nil when there is no such pack.
+    func remains(of name: Digest) throws -> PackContents? {
+        let key = RepositoryLayout.pack(name)
+        guard let object = try repository.store.stat(key) else { return nil }
+        var contents = PackContents(name: name, storedSize: object.size, frames: [], chunks: [])
+        guard object.size <= sizeLimit else { return contents }
+        try stored(name).withUnsafeBytes { bytes in
+            var offset = 0
+            while let start = Self.frameStart(bytes, from: offset) {
+                let rest = UnsafeRawBufferPointer(rebasing: bytes[start...])
+                let before = contents
+                do {
+                    let length = try ZstdDecompressor.frameSize(of: rest)
+                    _ = try decode(UnsafeRawBufferPointer(rebasing: rest[..<length]), at: start, key, &contents)
+                    offset = start + length
+                } catch is FormatError {
+                    contents = before
+                    offset = start + 1
+                } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+                    contents = before
+                    offset = start + 1
+                }
+            }
+        }
+        return contents
+    }
+
+    /// Where the next zstd frame may begin: its magic number, 0xFD2FB528 in little-endian order.
+    private static func frameStart(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int? {
+        var position = start
+        while position + 4 <= bytes.count {
+            if UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: position, as: UInt32.self)) == 0xFD2F_B528 {
+                return position
+            }
+            position += 1
+        }
+        return nil
     }
 
     /// Adds one frame and its chunks; true when it held the end marker.
@@ -106,5 +145,16 @@ final class PackExaminer {
                     offset: UInt32(offset), length: UInt32(frame.count), plainLength: UInt32(plainLength)))
         }
         return members.sawEndMarker
+    }
+}
+
+extension PackContents {
+    /// Where the chunk at `position` lies, as an index tells it.
+    func location(at position: Int) -> ChunkLocation {
+        let chunk = chunks[position]
+        let frame = frames[chunk.frame]
+        return ChunkLocation(
+            pack: name, frameOffset: frame.offset, frameLength: frame.length, framePlainLength: frame.plainLength,
+            offset: chunk.offset, length: chunk.length)
     }
 }

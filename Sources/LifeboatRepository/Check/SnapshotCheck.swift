@@ -9,16 +9,14 @@ import LifeboatStorage
 struct SnapshotCheck {
     private let repository: Repository
     private let indexes: IndexSet
-    /// Packs that are missing or damaged: a chunk in one counts only when it reads back right.
     private let suspects: Set<Digest>
-    private let reader: ChunkReader
+    private let availability: ChunkAvailability
     private let progress: any ProgressSink
     private let cancellation: Cancellation
-    /// Chunks of suspect packs, tried once.
-    private var tried: [Digest: Bool] = [:]
-    /// Lists and trees without a missing chunk.
-    private var soundLists: Set<Digest> = []
+    /// Trees all of whose files can be had.
+    private var soundTrees: Set<ContentReference> = []
 
+    /// `suspects`: packs that are missing, damaged or wrongly indexed.
     init(
         _ repository: Repository, indexes: IndexSet, suspects: Set<Digest>, progress: any ProgressSink,
         cancellation: Cancellation
@@ -28,7 +26,7 @@ struct SnapshotCheck {
         self.suspects = suspects
         self.progress = progress
         self.cancellation = cancellation
-        reader = ChunkReader(repository, indexes)
+        availability = ChunkAvailability(ChunkReader(repository, indexes), suspects: suspects)
     }
 
     mutating func run(_ report: inout CheckReport) throws {
@@ -36,7 +34,7 @@ struct SnapshotCheck {
         var snapshots: [Snapshot] = []
         for object in try repository.store.listAll(prefix: RepositoryLayout.snapshotPrefix) {
             try cancellation.check()
-            guard RepositoryLayout.manifestName(object.key) != nil else {
+            guard let name = RepositoryLayout.manifestName(object.key) else {
                 report.notes.append("'\(object.key)' is not the name of a manifest")
                 continue
             }
@@ -44,9 +42,10 @@ struct SnapshotCheck {
             do {
                 let snapshot = try SnapshotCatalog.read(object.key, repository)
                 ids.insert(snapshot.id)
+                ids.formUnion(snapshot.manifest.repairedFrom ?? [])
                 snapshots.append(snapshot)
-            } catch let error as LifeboatError where error.exitCode == .damagedRepository {
-                report.addProblem(object.key.text, error.summary)
+            } catch let error as LifeboatError where error.exitCode == .damagedRepository || error.exitCode == .failed {
+                report.addAffected(object.key.text, error.summary, snapshot: name.shortID, path: "all of it")
             }
         }
         for snapshot in snapshots {
@@ -67,28 +66,19 @@ struct SnapshotCheck {
             for part in component.parts {
                 let place = "\(component.name):\(part.name)"
                 let isSound = try check(part.content, snapshot, place, &report)
-                // A tree that is sound was walked for another snapshot already, unless it is new.
-                guard part.kind == .tree, isSound, soundLists.insert(Self.treeKey(part.content)).inserted else {
-                    continue
-                }
-                if try !checkTree(part.content, snapshot, component.name, &report) {
-                    soundLists.remove(Self.treeKey(part.content))
-                }
+                // A tree that is sound and was walked for another snapshot needs no second look.
+                guard part.kind == .tree, isSound, !soundTrees.contains(part.content) else { continue }
+                if try checkTree(part.content, snapshot, component.name, &report) { soundTrees.insert(part.content) }
             }
         }
     }
 
-    /// Trees share a set with lists, whose ids they can never have: the key is the id with its words turned.
-    private static func treeKey(_ content: ContentReference) -> Digest {
-        Digest(bigEndianWords: ~content.id.prefix, UInt64(content.depth), content.size, content.id.prefix)
-    }
-
-    private mutating func checkTree(
+    private func checkTree(
         _ content: ContentReference, _ snapshot: Snapshot, _ component: String, _ report: inout CheckReport
     ) throws -> Bool {
         var isSound = true
         do {
-            let entries = MtreeReader(try ContentSource(reader, content))
+            let entries = MtreeReader(try ContentSource(availability.reader, content))
             while let entry = try entries.next() {
                 guard let file = entry.content else { continue }
                 try cancellation.check()
@@ -96,62 +86,43 @@ struct SnapshotCheck {
                 if try !check(file, snapshot, place, &report) { isSound = false }
             }
         } catch let error as MtreeError {
-            report.addProblem(
-                "snapshot \(snapshot.id.shortHex)", "the tree of '\(component)': \(error.lifeboatError.message)")
+            blameTree(snapshot, component, error.lifeboatError.summary, &report)
             isSound = false
         } catch let error as LifeboatError where error.exitCode == .damagedRepository {
-            report.addProblem("snapshot \(snapshot.id.shortHex)", "the tree of '\(component)': \(error.summary)")
+            blameTree(snapshot, component, error.summary, &report)
             isSound = false
         }
         return isSound
+    }
+
+    private func blameTree(
+        _ snapshot: Snapshot, _ component: String, _ reason: String, _ report: inout CheckReport
+    ) {
+        report.addAffected(
+            "snapshot \(snapshot.id.shortHex)", "the tree of '\(component)': \(reason)",
+            snapshot: snapshot.id.shortHex, path: "\(component):")
     }
 
     /// Whether all chunks of a content can be had; blames what is missing.
-    private mutating func check(
+    private func check(
         _ content: ContentReference, _ snapshot: Snapshot, _ place: String, _ report: inout CheckReport
     ) throws -> Bool {
-        guard content.size > 0 else { return true }
-        guard content.depth > 0 else {
-            return try isAvailable(content.id) || blame(content.id, snapshot, place, &report)
-        }
-        if soundLists.contains(content.id) { return true }
-        var isSound = true
-        do {
-            let chunks = try ChunkSequence(reader, content)
-            while let chunk = try chunks.next() {
-                if try !isAvailable(chunk.id) { isSound = try blame(chunk.id, snapshot, place, &report) }
+        let missing = try availability.missing(of: content)
+        for lost in missing {
+            // Packs nothing is wrong with are not to blame for a list that does not add up.
+            let packs = Set(try indexes.locations(of: lost.id).map(\.pack)).intersection(suspects)
+            for pack in packs.sorted() {
+                report.addAffected(
+                    RepositoryLayout.pack(pack).text, lost.reason ?? "it cannot be read",
+                    snapshot: snapshot.id.shortHex, path: place)
             }
-        } catch let error as LifeboatError where error.exitCode == .damagedRepository {
-            isSound = try blame(content.id, snapshot, place, &report, reason: error.summary)
-        }
-        if isSound { soundLists.insert(content.id) }
-        return isSound
-    }
-
-    private mutating func isAvailable(_ id: Digest) throws -> Bool {
-        let locations = try indexes.locations(of: id)
-        if locations.contains(where: { !suspects.contains($0.pack) }) { return true }
-        guard !locations.isEmpty else { return false }
-        if let known = tried[id] { return known }
-        do {
-            try reader.withChunk(id) { _ in }
-            tried[id] = true
-        } catch let error as LifeboatError where error.exitCode == .damagedRepository {
-            tried[id] = false
-        }
-        return tried[id] ?? false
-    }
-
-    /// Adds the path to the problems of the packs the chunk was in. Always false: for the caller to return.
-    private func blame(
-        _ id: Digest, _ snapshot: Snapshot, _ place: String, _ report: inout CheckReport, reason: String? = nil
-    ) throws -> Bool {
-        let packs = Set(try indexes.locations(of: id).map { RepositoryLayout.pack($0.pack).text })
-        for object in packs.isEmpty ? ["chunk \(id.shortHex)"] : packs.sorted() {
+            guard packs.isEmpty else { continue }
+            let isKnown = indexes.contains(lost.id)
             report.addAffected(
-                object, reason ?? (packs.isEmpty ? "it is in no index" : "it cannot be read"),
+                isKnown ? "content \(lost.id.shortHex)" : "chunk \(lost.id.shortHex)",
+                lost.reason ?? (isKnown ? "it does not have the length it is said to have" : "it is in no index"),
                 snapshot: snapshot.id.shortHex, path: place)
         }
-        return false
+        return missing.isEmpty
     }
 }

@@ -11,10 +11,13 @@ package import LifeboatStorage
 /// download, never data.
 package struct IndexCache: Sendable {
     private let folder: String
+    /// Where this host keeps what it knows about the repository.
+    package let repositoryFolder: String
 
     /// `root` is the cache of all repositories on this host; `repositoryID` picks the folder of one.
     package init(root: String, repositoryID: Digest) throws {
-        folder = "\(root)/\(repositoryID.hex.prefix(32))/index"
+        repositoryFolder = "\(root)/\(repositoryID.hex.prefix(32))"
+        folder = "\(repositoryFolder)/index"
         do {
             try FileTree.createFolders(folder)
         } catch {
@@ -30,6 +33,13 @@ package struct IndexCache: Sendable {
         // Any failure of the local copy is answered by a fresh one: the store has the original.
         if let mapped = try? MappedIndex(path: path, name: name, verify: true) { return mapped }
         return try reopen(name, from: store)
+    }
+
+    /// Keeps the bytes of an index that the store does not have, and maps it: for looking at what a repair would give.
+    package func map(_ bytes: UnsafeRawBufferPointer) throws -> MappedIndex {
+        let name = BLAKE3.hash(bytes)
+        try keep(bytes, as: name)
+        return try MappedIndex(path: "\(folder)/\(name.hex).idx", name: name, verify: true)
     }
 
     /// Fetches the index of that name anew, and maps it.

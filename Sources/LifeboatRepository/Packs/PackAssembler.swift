@@ -139,7 +139,7 @@ final class PackAssembler: Sendable {
         target.copyBytes(from: endFrame)
         let bytes = UnsafeRawBufferPointer(rebasing: pack.buffer[..<(pack.size + endFrame.count)])
         let name = BLAKE3.hash(bytes)
-        _ = try store.putIfAbsent(RepositoryLayout.pack(name), [bytes])
+        try store.putNamed(RepositoryLayout.pack(name), bytes)
         return PackContents(
             name: name, storedSize: UInt64(bytes.count), frames: pack.frames, chunks: pack.chunks)
     }
