@@ -10,7 +10,7 @@ struct Lifeboat: ParsableCommand {
         version: "lifeboat \(LifeboatProgram.version)",
         groupedSubcommands: [
             CommandGroup(name: "Setting-up", subcommands: [Init.self, RepositoryNoun.self]),
-            CommandGroup(name: "Backup", subcommands: [Backup.self, Check.self]),
+            CommandGroup(name: "Backup", subcommands: [Backup.self, Check.self, Scrub.self, Repair.self]),
             CommandGroup(
                 name: "Snapshot",
                 subcommands: [

@@ -57,16 +57,24 @@ struct RepositoryOptions: ParsableArguments {
 
     /// Opens the repository at a known place, and tells what an earlier lifeboat left undone on this host.
     static func open(_ location: String, cache: String?, _ session: CommandSession) throws -> Repository {
+        try Repository.open(
+            openStore(location, session), cacheRoot: Locations.cacheRoot(cache, session.context))
+    }
+
+    /// Opens the place of the repository, whatever is there.
+    func openStore(_ session: CommandSession) throws -> any ObjectStore {
+        try Self.openStore(location(session.context), session)
+    }
+
+    private static func openStore(_ location: String, _ session: CommandSession) throws -> any ObjectStore {
         try PendingWork.report(session)
-        let store: LocalFolderStore
         do {
-            store = try LocalFolderStore(opening: location)
+            return try LocalFolderStore(opening: location)
         } catch  where error.kind == .notFound {
             throw RepositoryError.absent(location)
         } catch {
             throw error.lifeboatError.wrapped("cannot open the repository '\(location)'")
         }
-        return try Repository.open(store, cacheRoot: Locations.cacheRoot(cache, session.context))
     }
 }
 

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import LifeboatCore
+
+/// What a repair would do: a value, found by `RepairPlanner`, carried out by `RepairExecutor`.
+package struct RepairPlan: Codable, Sendable, Equatable {
+    /// An index that says what is not so, or cannot be read.
+    package struct StaleIndex: Codable, Sendable, Equatable {
+        package var name: Digest
+        package var reason: String
+    }
+
+    /// A pack that is missing or damaged.
+    package struct DamagedPack: Codable, Sendable, Equatable {
+        package var name: Digest
+        package var reason: String
+        package var isPresent: Bool
+        /// Chunks that only this pack has and that read back right: they are copied to a new pack.
+        package var chunksKept: UInt64
+        /// Chunks that are lost unless a backup brings them again.
+        package var chunksLost: UInt64
+    }
+
+    /// A snapshot some of whose content is lost.
+    package struct DamagedSnapshot: Codable, Sendable, Equatable {
+        package var id: Digest
+        /// Object of its manifest.
+        package var object: String
+        package var stack: String
+        package var time: Timestamp
+        /// `<component>:<path>`, at most `CheckReport.pathLimit`.
+        package var lost: [String]
+        package var lostCount: UInt64
+    }
+
+    /// What a repair cannot mend.
+    package struct Unrepairable: Codable, Sendable, Equatable {
+        package var object: String
+        package var reason: String
+    }
+
+    package var repositoryID: Digest
+    package var packsRead: UInt64 = 0
+    package var bytesRead: UInt64 = 0
+    /// README.txt is not as it should be.
+    package var rewritesReadme = false
+    /// Sound packs that no sound index describes in full.
+    package var packsToIndex: [Digest] = []
+    package var staleIndexes: [StaleIndex] = []
+    package var damagedPacks: [DamagedPack] = []
+    package var damagedSnapshots: [DamagedSnapshot] = []
+    /// Whether the damaged snapshots are replaced by what is left of them, or left as they are.
+    package var rewritesSnapshots: Bool
+    package var unrepairable: [Unrepairable] = []
+
+    package init(repositoryID: Digest, rewritesSnapshots: Bool) {
+        self.repositoryID = repositoryID
+        self.rewritesSnapshots = rewritesSnapshots
+    }
+
+    /// Nothing is wrong.
+    package var isEmpty: Bool { !hasSteps && damagedSnapshots.isEmpty && unrepairable.isEmpty }
+
+    /// There is something to write.
+    package var hasSteps: Bool {
+        rewritesReadme || !packsToIndex.isEmpty || !staleIndexes.isEmpty || damagedPacks.contains(where: \.isPresent)
+            || (rewritesSnapshots && !damagedSnapshots.isEmpty)
+    }
+}
+
+/// What a repair did.
+package struct RepairOutcome: Codable, Sendable, Equatable {
+    package struct RepairedSnapshot: Codable, Sendable, Equatable {
+        package var old: Digest
+        package var new: Digest
+        package var lostCount: UInt64
+    }
+
+    package var indexesWritten: UInt64 = 0
+    package var chunksCopied: UInt64 = 0
+    /// Objects that were moved below `damaged/`.
+    package var setAside: [String] = []
+    package var snapshots: [RepairedSnapshot] = []
+
+    package init() {}
+}
