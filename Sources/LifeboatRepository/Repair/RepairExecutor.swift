@@ -42,13 +42,7 @@ package struct RepairExecutor {
                 staying.append(try repository.openStoredIndex(name))
                 continue
             }
-            do {
-                let index = try repository.openStoredIndex(name)
-                if try index.structuralProblem() == nil { going.append(index) }
-            } catch let error as LifeboatError where error.exitCode == .damagedRepository {
-                // The plan says so: there is nothing in it to read.
-                continue
-            }
+            if let index = try readableIndex(name) { going.append(index) }
         }
         let damaged = Set(plan.damagedPacks.map(\.name))
         let material = try RepairMaterial(
@@ -65,18 +59,24 @@ package struct RepairExecutor {
         }
     }
 
+    /// Nil when nothing in the index can be followed, which the plan says already.
+    private func readableIndex(_ name: Digest) throws -> MappedIndex? {
+        do {
+            let index = try repository.openStoredIndex(name)
+            return try index.structuralProblem() == nil ? index : nil
+        } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+            return nil
+        }
+    }
+
     /// Keeps an object under `damaged/` and takes it out of its place.
     private func setAside(_ key: ObjectKey, _ outcome: inout RepairOutcome) throws {
         try cancellation.check()
         guard let kept = RepositoryLayout.damaged(key) else {
             throw LifeboatError("the name of object '\(key)' is too long to keep it")
         }
-        let bytes: [UInt8]
-        do {
-            bytes = try repository.store.get(key, limit: 1 << 36)
-        } catch  where error.kind == .notFound {
-            return
-        }
+        guard try repository.store.stat(key) != nil else { return }
+        let bytes = try repository.store.get(key, limit: 1 << 36)
         try bytes.withUnsafeBytes { try repository.store.put(kept, [$0]) }
         guard try repository.store.get(kept, limit: UInt64(bytes.count)) == bytes else {
             throw RepositoryError.damaged(kept.text, "it does not read back as written")
@@ -85,20 +85,19 @@ package struct RepairExecutor {
         outcome.setAside.append(key.text)
     }
 
+    private struct Rewritten {
+        var old: Snapshot
+        var key: ObjectKey
+        var manifest: Manifest
+        var lost: UInt64
+    }
+
     private func rewriteSnapshots(_ plan: RepairPlan, _ outcome: inout RepairOutcome) throws {
         guard !plan.damagedSnapshots.isEmpty else { return }
         let writer = try RepositoryWriter(repository, WriterSettings(workers: 1, contentWriters: 1))
-        var rewritten: [(old: Snapshot, key: ObjectKey, manifest: Manifest, lost: UInt64)] = []
+        let rewritten: [Rewritten]
         do {
-            let availability = ChunkAvailability(
-                ChunkReader(repository, try repository.openIndexes()), suspects: [])
-            for damaged in plan.damagedSnapshots {
-                guard let key = ObjectKey(damaged.object) else { continue }
-                let snapshot = try SnapshotCatalog.read(key, repository)
-                let (manifest, loss) = try SnapshotSalvage(availability, cancellation).rest(
-                    of: snapshot, into: writer)
-                if loss.count > 0 { rewritten.append((snapshot, key, manifest, loss.count)) }
-            }
+            rewritten = try rests(of: plan.damagedSnapshots, into: writer)
             _ = try writer.finish()
         } catch {
             writer.abandon()
@@ -118,5 +117,21 @@ package struct RepairExecutor {
             outcome.snapshots.append(
                 RepairOutcome.RepairedSnapshot(old: item.old.id, new: new.id, lostCount: item.lost))
         }
+    }
+
+    private func rests(
+        of snapshots: [RepairPlan.DamagedSnapshot], into writer: RepositoryWriter
+    ) throws -> [Rewritten] {
+        let availability = ChunkAvailability(ChunkReader(repository, try repository.openIndexes()), suspects: [])
+        let salvage = SnapshotSalvage(availability, cancellation)
+        var rewritten: [Rewritten] = []
+        for damaged in snapshots {
+            guard let key = ObjectKey(damaged.object) else { continue }
+            let snapshot = try SnapshotCatalog.read(key, repository)
+            let rest = try salvage.rest(of: snapshot, into: writer)
+            guard rest.loss.count > 0 else { continue }
+            rewritten.append(Rewritten(old: snapshot, key: key, manifest: rest.manifest, lost: rest.loss.count))
+        }
+        return rewritten
     }
 }
