@@ -14,6 +14,7 @@ let systemLibraries: [Target] = [
     .systemLibrary(name: "CLibZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .systemLibrary(
         name: "CLibCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+    .systemLibrary(name: "CLibCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
 ]
 
@@ -37,7 +38,7 @@ let libraries: [Target] = [
     .target(name: "LifeboatIO", dependencies: dependencies(core + ["CLinux"])),
     .target(
         name: "LifeboatFormats",
-        dependencies: dependencies(coreIO + ["CBlake3", "CLibArchive", "CLibZstd"])),
+        dependencies: dependencies(coreIO + ["CBlake3", "CLibArchive", "CLibCrypto", "CLibZstd"])),
     .target(name: "LifeboatHTTP", dependencies: dependencies(coreIO + ["CLibCurl"])),
     .target(
         name: "LifeboatStorage",

@@ -17,11 +17,13 @@ package struct BackupEngine: Sendable {
     private let clock: any Clock
     private let progress: any ProgressSink
     private let cancellation: Cancellation
+    private let leases: LeaseSettings
 
     package init(
         repository: Repository, settings: WriterSettings, clock: any Clock, progress: any ProgressSink,
-        cancellation: Cancellation
+        cancellation: Cancellation, leases: LeaseSettings = LeaseSettings()
     ) {
+        self.leases = leases
         self.repository = repository
         self.settings = settings
         self.clock = clock
@@ -45,6 +47,10 @@ package struct BackupEngine: Sendable {
     package func run(_ request: BackupRequest) throws -> BackupOutcome {
         var run = Timeline(clock, progress)
         let started = clock.now()
+        // Before anything is read that the snapshot may refer to: no prune deletes it while the lease is held.
+        let lease = try Lease.take(.backup, repository, host: request.host, clock: clock, settings: leases)
+        // Does nothing after the one below.
+        defer { lease.release() }
         let catalog = try run.phase("open repository") { try SnapshotCatalog(repository, stack: request.stack) }
         let previous = catalog.newest(stack: request.stack, host: request.host)
         var warnings = catalog.damaged.map { $0.wrapped("a snapshot of this stack cannot be used as parent") }
@@ -71,7 +77,12 @@ package struct BackupEngine: Sendable {
             manifest.bytesRead = totals.bytesRead
             manifest.bytesNew = totals.bytesNew
             manifest.bytesStored = totals.bytesStored
-            let snapshot = try run.phase("commit") { try SnapshotCatalog.commit(manifest, to: repository) }
+            let snapshot = try run.phase("commit") {
+                try lease.announce(manifest)
+                return try SnapshotCatalog.commit(manifest, to: repository)
+            }
+            // The snapshot exists: a lease that cannot be given back dies by itself.
+            if let failure = lease.release() { warnings.append(failure) }
             warnings += captures.flatMap(\.warnings)
             return BackupOutcome(
                 snapshot: snapshot, previous: previous, statistics: totals,
@@ -165,7 +176,8 @@ package struct BackupEngine: Sendable {
                 try cancellation.check()
                 switch part {
                 case .stream(let name, let open):
-                    let content = try captureStream(open, writer, counters)
+                    let parent = old?.parts.first { $0.name == name && $0.kind == .stream }?.content
+                    let content = try captureStream(open, parent: parent, writer, parentReader, counters)
                     capture.component.parts.append(Manifest.Part(name: name, kind: .stream, content: content))
                     capture.component.files += 1
                     capture.component.bytes += content.size
@@ -203,11 +215,13 @@ package struct BackupEngine: Sendable {
     }
 
     private func captureStream(
-        _ open: () throws -> any ByteSource, _ writer: RepositoryWriter, _ counters: CaptureCounters
+        _ open: () throws -> any ByteSource, parent: ContentReference?, _ writer: RepositoryWriter,
+        _ parentReader: ChunkReader, _ counters: CaptureCounters
     ) throws -> ContentReference {
         let source = try open()
         defer { source.close() }
         let target = writer.makeContentWriter()
+        if let parent { target.beginContent(parent: parent, parentReader) }
         while true {
             try cancellation.check()
             let count = try source.read(into: try target.space())
@@ -248,7 +262,8 @@ package struct BackupEngine: Sendable {
     ) throws -> TreeCapture.Result {
         let presence = ContentPresence(parentReader)
         let capture = try TreeCapture(
-            tree, parent: parent, writer: writer, counters: counters, cancellation: cancellation,
+            tree, parent: parent, writer: writer, parentReader: parentReader, counters: counters,
+            cancellation: cancellation,
             reuse: { presence.isComplete($0) },
             place: { path in
                 path.isEmpty ? source : "\(source)/\(String(decoding: path, as: UTF8.self))"

@@ -37,6 +37,7 @@ final class TreeCapture {
     private let walk: any FileTreeWalk
     private let parent: MtreeReader?
     private let writer: RepositoryWriter
+    private let parentReader: ChunkReader
     private let reuse: (ContentReference) -> Bool
     private let files: ContentWriter
     private let tree: ContentWriter
@@ -52,16 +53,17 @@ final class TreeCapture {
         content: ContentReference(id: BLAKE3.emptyDigest, depth: 0, size: 0), entries: 0, bytes: 0,
         statistics: FileStatistics(), problems: [], problemCount: 0)
 
-    /// `parent` is yesterday's tree; `reuse` tells whether content of it is still in the repository; `place` names a
+    /// `parent` is yesterday's tree, `parentReader` reads what it refers to; `reuse` tells whether content of it is still in the repository; `place` names a
     /// path for people.
     init(
-        _ source: any FileTreeSource, parent: MtreeReader?, writer: RepositoryWriter, counters: CaptureCounters,
-        cancellation: Cancellation, reuse: @escaping (ContentReference) -> Bool,
+        _ source: any FileTreeSource, parent: MtreeReader?, writer: RepositoryWriter, parentReader: ChunkReader,
+        counters: CaptureCounters, cancellation: Cancellation, reuse: @escaping (ContentReference) -> Bool,
         place: @escaping (_ path: [UInt8]) -> String
     ) throws {
         walk = try source.walk(cancellation)
         self.parent = parent
         self.writer = writer
+        self.parentReader = parentReader
         self.reuse = reuse
         self.counters = counters
         self.cancellation = cancellation
@@ -125,7 +127,7 @@ final class TreeCapture {
         var content: PendingContent?
         if item.entry.problem == nil {
             if let opener = item.opener, item.entry.hardLink == nil {
-                content = try read(opener, &item)
+                content = try read(opener, &item, since: old)
             } else {
                 do { try walk.complete(&item) } catch { item.entry.problem = Self.reason(error) }
             }
@@ -148,7 +150,9 @@ final class TreeCapture {
     }
 
     /// Reads a file until one consistent state of it was seen, at most `readAttempts` times.
-    private func read(_ opener: any FileOpener, _ item: inout FileTreeItem) throws -> PendingContent? {
+    private func read(
+        _ opener: any FileOpener, _ item: inout FileTreeItem, since old: TreeEntry?
+    ) throws -> PendingContent? {
         for attempt in 1...Self.readAttempts {
             let source: any FileContentSource
             do {
@@ -158,6 +162,9 @@ final class TreeCapture {
                 return nil
             }
             defer { source.close() }
+            if let parent = old?.content, parent.size >= DeltaChunks.minimumContent {
+                files.beginContent(parent: parent, parentReader)
+            }
             let outcome: FileReadOutcome
             do {
                 outcome = try copy(source, into: files, &item.entry)

@@ -10,12 +10,14 @@ struct Lifeboat: ParsableCommand {
         version: "lifeboat \(LifeboatProgram.version)",
         groupedSubcommands: [
             CommandGroup(name: "Setting-up", subcommands: [Init.self, RepositoryNoun.self]),
-            CommandGroup(name: "Backup", subcommands: [Backup.self, Check.self, Scrub.self, Repair.self]),
+            CommandGroup(name: "Backup", subcommands: [Backup.self, Prune.self]),
+            CommandGroup(name: "Check", subcommands: [Check.self, Scrub.self, Repair.self]),
             CommandGroup(
                 name: "Snapshot",
                 subcommands: [
                     Snapshots.self, Show.self, List.self, Find.self, Diff.self, Cat.self, Export.self,
                 ]),
+            CommandGroup(name: "Retention", subcommands: [Forget.self, PinCommand.self, Unpin.self]),
             CommandGroup(name: "Restore", subcommands: [Plan.self, Restore.self]),
         ])
 }

@@ -42,7 +42,10 @@ package enum LifeboatProgram {
             }
         }
         let session = CommandSession(context, command.output.style, dataOnOutput: command.writesData)
-        return finish(session) { try command.run(session) }
+        return finish(session) {
+            defer { session.end() }
+            return try command.run(session)
+        }
     }
 
     private static func finish(_ session: CommandSession, _ body: () throws -> ExitCode) -> ExitCode {

@@ -41,3 +41,12 @@ enum DurationText {
         return total
     }
 }
+
+/// The policy's way to write lengths of time, for the command line.
+package enum PolicyDuration {
+    /// Seconds, more than zero; nil for what is no length of time such as `90s`, `48h` or `7d`, up to ten years.
+    package static func seconds(_ text: String) -> Double? {
+        guard let seconds = try? DurationText.seconds(text), seconds > 0 else { return nil }
+        return seconds
+    }
+}

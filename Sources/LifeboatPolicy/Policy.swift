@@ -175,11 +175,13 @@ package struct RetentionPolicy: Sendable, Equatable {
     package var weekly: Int?
     package var monthly: Int?
     package var yearly: Int?
-    /// Everything younger than this many seconds.
+    /// Everything at most this many seconds older than the newest complete snapshot.
     package var within: Double?
+    /// Name of the time zone whose hours, days, weeks, months and years count; nil: the host's.
+    package var timezone: String?
     package init(
         last: Int? = nil, hourly: Int? = nil, daily: Int? = nil, weekly: Int? = nil, monthly: Int? = nil,
-        yearly: Int? = nil, within: Double? = nil
+        yearly: Int? = nil, within: Double? = nil, timezone: String? = nil
     ) {
         self.last = last
         self.hourly = hourly
@@ -188,6 +190,7 @@ package struct RetentionPolicy: Sendable, Equatable {
         self.monthly = monthly
         self.yearly = yearly
         self.within = within
+        self.timezone = timezone
     }
 }
 

@@ -118,9 +118,10 @@ extension PolicyReader {
     private mutating func retention(_ node: LocatedNode) -> RetentionPolicy? {
         let rules = ["last", "hourly", "daily", "weekly", "monthly", "yearly"]
         let before = diagnostics.count
-        guard let fields = fields(node, "retention", known: rules + ["within"]) else { return nil }
+        guard let fields = fields(node, "retention", known: rules + ["within", "timezone"]) else { return nil }
         let counts = rules.map { integer($0, in: fields, 0...100_000) }
         let within = duration("within", in: fields)
+        let timezone = timezone("timezone", in: fields)
         let keepsSomething = within != nil || counts.contains { ($0 ?? 0) > 0 }
         if diagnostics.count == before, !keepsSomething {
             report(
@@ -129,7 +130,28 @@ extension PolicyReader {
         }
         return RetentionPolicy(
             last: counts[0], hourly: counts[1], daily: counts[2], weekly: counts[3], monthly: counts[4],
-            yearly: counts[5], within: within)
+            yearly: counts[5], within: within, timezone: timezone)
+    }
+
+    /// A name of the tz database by its looks: whether this host has it shows when it is used.
+    private mutating func timezone(_ key: String, in fields: PolicyFields) -> String? {
+        guard let node = fields[key], let name = text(node, fields.path(key), "the name of a time zone") else {
+            return nil
+        }
+        let isName = name.split(separator: "/", omittingEmptySubsequences: false).allSatisfy { component in
+            !component.isEmpty
+                && component.utf8.allSatisfy { byte in
+                    (65...90).contains(byte) || (97...122).contains(byte) || (48...57).contains(byte)
+                        || [43, 45, 95].contains(byte)
+                }
+        }
+        guard isName, name.utf8.count <= 64 else {
+            report(
+                "'\(fields.path(key))' is no name of a time zone: '\(Self.shortened(name))'", at: node.location,
+                hint: "Write it like Europe/Berlin or UTC.")
+            return nil
+        }
+        return name
     }
 
     private mutating func schedule(_ node: LocatedNode) -> SchedulePolicy {

@@ -65,7 +65,8 @@ package enum StarterPolicy {
         #   - {command: ["./check-stack", "--quick"], within: 30s}
         #   - {postgres: database, sql: "select count(*) > 0 from documents", equals: "t"}
 
-        # What is kept; everything when left out.
+        # What is kept; everything when left out. Applied after every complete backup ('lifeboat forget --dry-run' shows
+        # what it comes to). Days are those of this host's clocks, or of 'timezone: Europe/Berlin'.
         retention: {last: 3, daily: 7, weekly: 4, monthly: 12, yearly: 2, within: 48h}
 
         # When (cron: minute, hour, day of month, month, day of week).

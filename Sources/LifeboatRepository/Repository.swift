@@ -60,24 +60,73 @@ package struct Repository: Sendable {
     }
 
     /// Opens every index the store lists.
+    ///
+    /// A prune may put a merged index in the place of others meanwhile, and a listing is no snapshot: it is repeated
+    /// until it shows nothing new, so that no chunk falls between the old indexes and the new one.
     package func openIndexes() throws -> IndexSet {
-        let names = try store.listAll(prefix: RepositoryLayout.indexPrefix).compactMap {
-            RepositoryLayout.indexName($0.key)
+        var names = try indexNames()
+        var attempt = 1
+        while true {
+            do {
+                let opened = try names.map { try cache.open($0, from: store) }
+                let again = try indexNames()
+                if attempt >= Self.indexListings || Set(again).isSubset(of: names) { return IndexSet(opened) }
+                names = again
+            } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+                // Gone since it was listed, or really lost: a new listing tells.
+                let again = try indexNames()
+                guard attempt < Self.indexListings, again != names else { throw error }
+                names = again
+            }
+            attempt += 1
         }
-        return IndexSet(try names.map { try cache.open($0, from: store) })
     }
+
+    /// How often indexes are listed while prunes go on replacing them.
+    private static let indexListings = 10
+
+    private func indexNames() throws -> [Digest] {
+        try store.listAll(prefix: RepositoryLayout.indexPrefix).compactMap { RepositoryLayout.indexName($0.key) }
+    }
+
+    /// Packs no backup may refer to any more: a prune will delete them, or has.
+    package func condemnedPacks() throws -> Set<Digest> {
+        Set(
+            try store.listAll(prefix: RepositoryLayout.condemnedPrefix).compactMap {
+                RepositoryLayout.condemnedName($0.key)
+            })
+    }
+
+    /// The folder of this repository in the local cache, for what this host remembers about it.
+
+    /// Drops local copies of indexes the store no longer has.
+    func forgetIndexes(except names: Set<Digest>) { cache.keepOnly(names) }
 
     /// Opens one index from the store's own bytes, whatever the cache holds.
     func openStoredIndex(_ name: Digest) throws -> MappedIndex { try cache.reopen(name, from: store) }
 
-    /// Opens every index for a backup: chunks in packs that are missing or have another size count as unknown.
+    /// Opens every index for a backup: chunks in packs that are missing, have another size or are condemned count as
+    /// unknown. The caller holds a lease since before this call (docs/decisions/0007-two-phase-deletion.md).
     package func openIndexesForWriting() throws -> IndexSet {
+        // Condemned packs first: what is condemned later is deleted only after the caller's lease has ended.
+        let condemned = try condemnedPacks()
+        return try openIndexes { isPresent, name in
+            PruneRules.mayReuse(isPresent: isPresent, isCondemned: condemned.contains(name))
+        }
+    }
+
+    /// Opens every index: chunks in packs that are missing or have another size count as unknown.
+    package func openIndexesOfPresentPacks() throws -> IndexSet {
+        try openIndexes { isPresent, _ in isPresent }
+    }
+
+    private func openIndexes(_ isUsable: (_ isPresent: Bool, _ name: Digest) -> Bool) throws -> IndexSet {
         var indexes = try openIndexes()
         var present: [Digest: UInt64] = [:]
         for object in try store.listAll(prefix: RepositoryLayout.packPrefix) {
             if let name = RepositoryLayout.packName(object.key) { present[name] = object.size }
         }
-        indexes.restrict { name, size in present[name] == size }
+        indexes.restrict { name, size in isUsable(present[name] == size, name) }
         return indexes
     }
 
@@ -94,12 +143,13 @@ package struct Repository: Sendable {
 
     /// Maps an index over `packs` without storing it in the repository.
     func mapIndex(_ packs: [PackContents]) throws -> MappedIndex {
-        try IndexFormat.encode(packs).withUnsafeBytes { try cache.map($0) }
+        try IndexFormat.encode(packs, salt: (0, 0)).withUnsafeBytes { try cache.map($0) }
     }
 
     /// Stores an index over `packs` and maps it.
     func storeIndex(_ packs: [PackContents]) throws -> MappedIndex {
-        let bytes = IndexFormat.encode(packs)
+        var generator = SystemRandomNumberGenerator()
+        let bytes = IndexFormat.encode(packs, salt: (generator.next(), generator.next()))
         return try bytes.withUnsafeBytes { buffer in
             let name = BLAKE3.hash(buffer)
             try store.putNamed(RepositoryLayout.index(name), buffer)

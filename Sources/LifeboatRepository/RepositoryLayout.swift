@@ -10,6 +10,10 @@ package enum RepositoryLayout {
     package static let packPrefix = "packs/"
     package static let indexPrefix = "index/"
     package static let snapshotPrefix = "snapshots/"
+    package static let pinPrefix = "pins/"
+    package static let forgottenPrefix = "forgotten/"
+    package static let drillPrefix = "drills/"
+    package static let leasePrefix = "leases/"
 
     /// What a repair took out of use, each object under the name it had.
     package static let damagedPrefix = "damaged/"
@@ -54,12 +58,64 @@ package enum RepositoryLayout {
 
     /// Stack and short id in the name of a manifest; nil when it is not the name of one.
     package static func manifestName(_ object: ObjectKey) -> (stack: String, shortID: String)? {
-        guard object.text.hasPrefix(snapshotPrefix), object.text.hasSuffix(manifestSuffix) else { return nil }
-        let parts = object.text.dropFirst(snapshotPrefix.count).dropLast(manifestSuffix.count).split(separator: "/")
+        stackAndShortID(object, prefix: snapshotPrefix)
+    }
+
+    private static func stackAndShortID(
+        _ object: ObjectKey, prefix: String
+    ) -> (stack: String, shortID: String)? {
+        guard object.text.hasPrefix(prefix), object.text.hasSuffix(manifestSuffix) else { return nil }
+        let parts = object.text.dropFirst(prefix.count).dropLast(manifestSuffix.count).split(separator: "/")
         guard parts.count == 2, let dash = parts[1].lastIndex(of: "-") else { return nil }
         let shortID = parts[1][parts[1].index(after: dash)...]
         guard shortID.count == 12 else { return nil }
         return (String(parts[0]), String(shortID))
+    }
+
+    /// `pins/<stack>/<64 digits>.json`
+    package static func pin(stack: String, snapshot: Digest) -> ObjectKey {
+        key("\(pinPrefix)\(stack)/\(snapshot.hex)\(manifestSuffix)")
+    }
+
+    /// Stack and snapshot in the name of a pin; nil when it is not the name of one.
+    package static func pinName(_ object: ObjectKey) -> (stack: String, snapshot: Digest)? {
+        guard object.text.hasPrefix(pinPrefix), object.text.hasSuffix(manifestSuffix) else { return nil }
+        let parts = object.text.dropFirst(pinPrefix.count).dropLast(manifestSuffix.count).split(separator: "/")
+        guard parts.count == 2, let snapshot = Digest(hex: parts[1]) else { return nil }
+        return (String(parts[0]), snapshot)
+    }
+
+    /// `forgotten/<stack>/20261121T020000Z-<12 digits>.json`
+    package static func forgotten(stack: String, time: Timestamp, id: Digest) -> ObjectKey {
+        key("\(forgottenPrefix)\(stack)/\(time.compact)-\(id.shortHex)\(manifestSuffix)")
+    }
+
+    /// Stack and short id in the name of a list of forgotten snapshots; nil when it is not the name of one.
+    package static func forgottenName(_ object: ObjectKey) -> (stack: String, shortID: String)? {
+        stackAndShortID(object, prefix: forgottenPrefix)
+    }
+
+    /// One of the objects of a lease: `leases/<32 digits>.json`
+    package static func lease(_ id: LeaseID, _ part: LeasePart) -> ObjectKey {
+        key("\(leasePrefix)\(id.text).\(part.rawValue)")
+    }
+
+    /// The lease an object belongs to, and as what; nil when it is not the name of one.
+    package static func leaseName(_ object: ObjectKey) -> (id: LeaseID, part: LeasePart)? {
+        guard object.text.hasPrefix(leasePrefix) else { return nil }
+        let parts = object.text.dropFirst(leasePrefix.count).split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 2, let id = LeaseID(String(parts[0])), let part = LeasePart(rawValue: String(parts[1]))
+        else { return nil }
+        return (id, part)
+    }
+
+    /// `condemned/<64 digits of the pack>`: an empty object.
+    package static func condemned(_ pack: Digest) -> ObjectKey { key("\(condemnedPrefix)\(pack.hex)") }
+
+    /// The pack in the name of a mark of condemnation; nil when it is not the name of one.
+    package static func condemnedName(_ object: ObjectKey) -> Digest? {
+        guard object.text.hasPrefix(condemnedPrefix) else { return nil }
+        return Digest(hex: object.text.dropFirst(condemnedPrefix.count))
     }
 
     /// For texts made of valid components only.

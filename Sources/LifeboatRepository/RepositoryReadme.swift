@@ -8,9 +8,11 @@ package enum RepositoryReadme {
         zstd, tar, b3sum (BLAKE3) and a shell suffice. On Debian: apt install zstd tar b3sum xxd jq
 
         packs/ab/ab….tar.zst      chunks of data. 'zstd -dc PACK | tar -x' unpacks one; each member is a chunk,
-                                  named by the BLAKE3 of its bytes. The pack is named by the BLAKE3 of the file.
+                                  named by the BLAKE3 of its bytes, or patches/BASE/ID.zst: chunk ID as a patch of
+                                  chunk BASE. The pack is named by the BLAKE3 of the file.
         index/….idx               where each chunk is; only for speed, everything in it can be had from the packs.
         snapshots/STACK/….json    one backup each: its parts, each with a content id, a depth and a size.
+        pins/, forgotten/         which backups are kept for good, and which were removed by rule; JSON.
         config.json               parameters of this repository.
 
         Content of depth 0 is the chunk of that id. Content of depth 1 is a chunk that holds a list: records of
@@ -24,7 +26,17 @@ package enum RepositoryReadme {
 
           mkdir /tmp/chunks && cd /tmp/chunks
           for pack in REPOSITORY/packs/*/*.tar.zst; do zstd -dc "$pack" | tar -x; done
-          b3sum * | awk '$1 != $2 {print "damaged:", $2}'
+          undo() {
+            id=$(basename "$1" .zst); bases=$(basename "$(dirname "$1")" | tr + ' ')
+            if [ -e "$1" ] && [ ! -e "$id" ] && cat $bases > prefix 2> missing; then
+              zstd -dq --patch-from=prefix "$1" -o "$id"
+            fi
+          }
+          for round in $(seq 16); do for patch in patches/*/*.zst; do undo "$patch"; done; done
+          b3sum [0-9a-f]* | awk '$1 != $2 {print "damaged:", $2}'
+
+        A patch of a patch needs the round after; most repositories need four. BASE+BASE are two chunks, one after the
+        other, as one base.
 
         To put one content together ('content ID DEPTH > FILE', in the folder of chunks):
 

@@ -43,6 +43,8 @@ package struct WriterStatistics: Sendable, Equatable {
     /// Bytes of packs and indexes that were written.
     package var bytesStored: UInt64 = 0
     package var chunksNew: UInt64 = 0
+    /// New chunks that were stored as deltas.
+    package var deltas: UInt64 = 0
     package var packs: UInt64 = 0
     package init() {}
 }
@@ -80,7 +82,7 @@ package final class RepositoryWriter: Sendable {
         let slabs = SlabPool(
             count: settings.slabCount, slabSize: maximumChunk + maximumChunk / 2)
         let queue = BoundedQueue<ChunkBatch>(capacity: settings.workers * 2)
-        let packs = try PackAssembler(maximumFrame: ChunkWorker.maximumFrame(maximumChunk: maximumChunk))
+        let packs = PackAssembler(maximumFrame: ChunkWorker.maximumFrame(maximumChunk: maximumChunk))
         let indexes = try repository.openIndexesForWriting()
         let known = KnownChunks(indexes)
         parentIndexes = indexes
@@ -111,7 +113,8 @@ package final class RepositoryWriter: Sendable {
                         totals.packs += 1
                         totals.bytesStored += pack.storedSize
                         totals.chunksNew += UInt64(pack.chunks.count)
-                        totals.bytesNew += pack.chunks.reduce(0) { $0 + UInt64($1.length) }
+                        totals.bytesNew += pack.chunks.reduce(0) { $0 + UInt64($1.plainLength) }
+                        totals.deltas += pack.chunks.reduce(0) { $0 + ($1.bases.isEmpty ? 0 : 1) }
                     }
                     let due: [PackContents]? = pendingIndex.withLock { pending in
                         pending.append(pack)

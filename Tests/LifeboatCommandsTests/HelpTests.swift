@@ -8,7 +8,7 @@ import Testing
 struct HelpTests {
     static let commands = [
         "", "init", "repository", "repository init", "repository info", "backup", "check", "snapshots", "show", "ls",
-        "find", "diff", "cat", "export", "plan", "restore",
+        "find", "diff", "cat", "export", "forget", "pin", "unpin", "plan", "prune", "restore",
     ]
 
     @Test(arguments: commands)

@@ -746,6 +746,15 @@ let diagnosticCases = ##"""
       hint: Write 48s, 48m, 48h or 48d.
     lifeboat.yaml:5:48: unknown key 'weakly' in 'retention'
       hint: Did you mean 'weekly'?
+    === retention with time zones that are none
+    stack: demo
+    repository: /r
+    encryption: none
+    components: {docs: {volume: {path: /d}}}
+    retention: {last: 1, timezone: ../etc/passwd}
+    --- expected
+    lifeboat.yaml:5:32: 'retention.timezone' is no name of a time zone: '../etc/passwd'
+      hint: Write it like Europe/Berlin or UTC.
     === schedule with wrong fields
     stack: demo
     repository: /r

@@ -31,7 +31,8 @@ import Testing
           - {command: [./check, --quick], within: 15m}
           - {postgres: database, sql: "select 1", equals: 1}
           - {postgres: database}
-        retention: {last: 3, hourly: 0, daily: 7, weekly: 4, monthly: 12, yearly: 2, within: 48h}
+        retention: {last: 3, hourly: 0, daily: 7, weekly: 4, monthly: 12, yearly: 2, within: 48h,
+          timezone: America/Argentina/Buenos_Aires}
         schedule: {backup: "0 2 * * *", drill: "0 4 * * sun", check: "*/5 0-6/2 1,15 jan-mar *"}
         objectives: {rto: 4h, rpo: 7d}
         """
@@ -72,7 +73,8 @@ import Testing
                 HealthProbePolicy(question: .postgres(component: "database", sql: "select 1", equals: nil)),
             ],
             retention: RetentionPolicy(
-                last: 3, hourly: 0, daily: 7, weekly: 4, monthly: 12, yearly: 2, within: 172_800),
+                last: 3, hourly: 0, daily: 7, weekly: 4, monthly: 12, yearly: 2, within: 172_800,
+                timezone: "America/Argentina/Buenos_Aires"),
             schedule: SchedulePolicy(
                 backup: "0 2 * * *", drill: "0 4 * * sun", check: "*/5 0-6/2 1,15 jan-mar *"),
             objectives: ObjectivesPolicy(rto: 14_400, rpo: 604_800), source: "/etc/x.yaml", folder: "/etc/lifeboat",

@@ -42,7 +42,19 @@ import Testing
         let fixture = try RepositoryFixture()
         defer { fixture.remove() }
         var random = SplitMix64(seed: 12)
-        let files = ["large.bin": random.bytes(9_000_000), "small.txt": Array("hello\n".utf8)]
+        // A table that was stored on three days: deltas of deltas.
+        var table = DeltaTable(rows: 12_000, seed: 12)
+        var tableContent: ContentReference?
+        for _ in 1...3 {
+            table.move(share: 0.01)
+            tableContent = try fixture.store(table.bytes, parent: tableContent).reference
+        }
+        let deltas = try fixture.repository.openIndexes()
+        let deepest = try fixture.chunks(of: try #require(tableContent)).map { try deltas.deltaDepth(of: $0, limit: 4) }
+        #expect(deepest.max() == 2)
+        let files = [
+            "large.bin": random.bytes(9_000_000), "small.txt": Array("hello\n".utf8), "table.dump": table.bytes,
+        ]
         var text = MtreeEncoder.header
         for (name, bytes) in files.sorted(by: { $0.key < $1.key }) {
             var entry = TreeEntry(
@@ -60,14 +72,17 @@ import Testing
             $0.replacing("REPOSITORY", with: fixture.root)
         }
         #expect(unpack.count == 1)
+        let undo = recipe.drop { !$0.hasPrefix("undo() {") }.prefix { !$0.hasPrefix("b3sum ") }
         let result = try shell(
             """
             mkdir chunks && cd chunks
             \(unpack.joined())
+            \(undo.joined(separator: "\n"))
+            b3sum [0-9a-f]* | awk '$1 != $2 {exit 1}'
             \(function.joined(separator: "\n"))
             content \(tree.id) \(tree.depth) > ../tree.mtree
             bsdtar -tf ../tree.mtree > ../listing
-            for name in large.bin small.txt; do
+            for name in large.bin small.txt table.dump; do
                 line=$(grep -F "./$name " ../tree.mtree)
                 id=$(sed 's/.* contents=\\([0-9a-f]*\\).*/\\1/' <<< "$line")
                 depth=$(sed 's/.*tags=depth=\\([0-9]*\\).*/\\1/' <<< "$line")
@@ -76,11 +91,39 @@ import Testing
             cat ../listing
             """, in: fixture.folder.path)
         #expect(result.termination == .exited(0), "\(result.standardError)")
-        #expect(String(decoding: result.standardOutput, as: UTF8.self) == "./large.bin\n./small.txt\n")
+        #expect(String(decoding: result.standardOutput, as: UTF8.self) == "./large.bin\n./small.txt\n./table.dump\n")
         for (name, bytes) in files {
             let compare = try shell("b3sum --no-names \(name)", in: fixture.folder.path)
             let sum = String(decoding: compare.standardOutput, as: UTF8.self).split(separator: "\n")[0]
             #expect(String(sum) == BLAKE3.hash(bytes).hex)
         }
+    }
+
+    /// One stored delta, undone by hand.
+    @Test func zstdPatchFromUndoesADelta() throws {
+        let fixture = try RepositoryFixture(chunker: RepositoryFixture.deltaChunker)
+        defer { fixture.remove() }
+        var table = DeltaTable(rows: 4_000, seed: 13)
+        let first = try fixture.store(table.bytes, parent: nil)
+        table.change(share: 0.01)
+        let second = try fixture.store(table.bytes, parent: first.reference)
+        #expect(second.statistics.deltas > 0)
+        let result = try shell(
+            """
+            mkdir ../out
+            for pack in packs/*/*.tar.zst; do zstd -dc "$pack" | tar -C ../out -x; done
+            cd ../out
+            count=0
+            for patch in patches/*/*.zst; do
+                bases=$(basename "$(dirname "$patch")" | tr + ' ')
+                cat $bases > prefix
+                zstd -dq --patch-from=prefix "$patch" -o chunk -f
+                test "$(b3sum --no-names chunk).zst" = "$(basename "$patch")"
+                count=$((count + 1))
+            done
+            echo $count
+            """, in: fixture.root)
+        #expect(result.termination == .exited(0), "\(result.standardError)")
+        #expect(String(decoding: result.standardOutput, as: UTF8.self) == "\(second.statistics.deltas)\n")
     }
 }

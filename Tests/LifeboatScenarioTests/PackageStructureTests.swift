@@ -12,7 +12,7 @@ import Testing
     static let arrows: [String: (targets: Set<String>, products: Set<String>)] = [
         "LifeboatCore": ([], []),
         "LifeboatIO": (["LifeboatCore", "CLinux"], []),
-        "LifeboatFormats": (coreIO.union(["CBlake3", "CLibArchive", "CLibZstd"]), []),
+        "LifeboatFormats": (coreIO.union(["CBlake3", "CLibArchive", "CLibCrypto", "CLibZstd"]), []),
         "LifeboatHTTP": (coreIO.union(["CLibCurl"]), []),
         "LifeboatStorage": (coreIO.union(["LifeboatHTTP"]), []),
         "LifeboatRepository": (coreIO.union(["LifeboatFormats", "LifeboatStorage"]), []),
@@ -30,6 +30,7 @@ import Testing
         "CLibArchive": ([], []),
         "CLibZstd": ([], []),
         "CLibCurl": ([], []),
+        "CLibCrypto": ([], []),
         "CLibPQ": ([], []),
     ]
     static let coreIO: Set<String> = ["LifeboatCore", "LifeboatIO"]
@@ -46,7 +47,8 @@ import Testing
     /// Each C module has one owner.
     static let owners = [
         "CLinux": "LifeboatIO", "CBlake3": "LifeboatFormats", "CLibArchive": "LifeboatFormats",
-        "CLibZstd": "LifeboatFormats", "CLibCurl": "LifeboatHTTP", "CLibPQ": "LifeboatStores",
+        "CLibZstd": "LifeboatFormats", "CLibCrypto": "LifeboatFormats", "CLibCurl": "LifeboatHTTP",
+        "CLibPQ": "LifeboatStores",
     ]
 
     // MARK: What the package manager says

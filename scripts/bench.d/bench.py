@@ -146,8 +146,8 @@ def same(one: Path, other: Path) -> None:
         raise SystemExit(f"error: what was restored differs from what was backed up\n{outcome.stdout[:2000]}")
 
 
-def one_run(tool: Tool, folder: Path, work: Path, verify: bool) -> dict[str, Any]:
-    """First backup, unchanged backup, restore, next day's backup; a new repository."""
+def one_run(tool: Tool, folder: Path, work: Path, days: int, verify: bool) -> dict[str, Any]:
+    """First backup, unchanged backup, restore, next day's backup, further days and a restore; a new repository."""
     data = folder / "data"
     remove(tool.place)
     (tool.place / "home").mkdir(parents=True)
@@ -168,13 +168,23 @@ def one_run(tool: Tool, folder: Path, work: Path, verify: bool) -> dict[str, Any
         if verify:
             same(data, tool.restored(target, data))
     if tool.incremental:
-        apply(folder, forward=True)
+        day = 0
         try:
-            warm(data)
-            run["next day"] = measure(work, environment, tool.backup(number + 1, data))
-            run["next day"]["stored"] = stored(tool.repository)
+            for day in range(1, days + 1):
+                apply(folder, forward=True, day=day)
+                warm(data)
+                number += 1
+                step = "next day" if day == 1 else f"day {day + 1}"
+                run[step] = measure(work, environment, tool.backup(number, data))
+                run[step]["stored"] = stored(tool.repository)
+            if days > 1:
+                with fresh_volume(work, size, files) as target:
+                    run["last restore"] = measure(work, environment, tool.restore(number, target))
+                    if verify:
+                        same(data, tool.restored(target, data))
         finally:
-            apply(folder, forward=False)
+            for passed in range(day, 0, -1):
+                apply(folder, forward=False, day=passed)
     remove(tool.place)
     return run
 
@@ -268,7 +278,7 @@ def run(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
         # Tools take turns, so that a busy minute of the machine does not hit one alone.
         for number in range(1, arguments.runs + 1):
             for tool in chosen:
-                outcome = one_run(tool, folder, work, verify=number == 1)
+                outcome = one_run(tool, folder, work, WORKLOADS[name].days, verify=number == 1)
                 found[tool.name].append(outcome)
                 say(f"{name}: {tool.name} {number}/{arguments.runs}: "
                     + ", ".join(f"{step} {outcome[step]['wall']:.2f} s" for step in report.STEPS if step in outcome))

@@ -6,7 +6,7 @@ from typing import Any
 
 from workloads import WORKLOADS
 
-STEPS = ("first", "unchanged", "restore", "next day")
+STEPS = ("first", "unchanged", "restore", "next day", "last restore")
 MIB = 1 << 20
 MEMORY_LIMIT = 160 * MIB
 START_UP_LIMIT = 0.030
@@ -14,7 +14,7 @@ START_UP_LIMIT = 0.030
 # Workload, step, how many times faster than the fastest deduplicating peer.
 FASTER = (
     [("small", "first", 2.0), ("weights", "first", 3.0), ("tiny", "unchanged", 5.0)]
-    + [(name, "restore", 2.0) for name in WORKLOADS]
+    + [(name, "restore", 2.0) for name in ("small", "weights", "dump", "tiny")]
 )
 
 Results = dict[str, Any]
@@ -55,7 +55,50 @@ def table(results: Results) -> str:
                 f"| {tool} | {cell('first', 'wall')} | {work('first')} | {cell('unchanged', 'wall')} | "
                 f"{cell('next day', 'wall')} | {cell('restore', 'wall')} | {work('restore')} | "
                 f"{stored / MIB:,.1f} | {growth} | {peak / MIB:,.0f} | {len(runs)} |")
+        lines += days(tools, WORKLOADS[workload].days)
     return "\n".join(lines)
+
+
+def days(tools: dict[str, list[Results]], count: int) -> list[str]:
+    """The table of a workload with more than one further day."""
+    shown = {tool: runs for tool, runs in tools.items() if "last restore" in runs[0]}
+    if count == 1 or not shown:
+        return []
+    steps = ["next day", *(f"day {day}" for day in range(3, count + 2))]
+    lines = ["", f"| tool | day 2 s | day {count + 1} s | day 2 + MiB | "
+             f"days 2 to {count + 1} + MiB | restore day 1 s | restore day {count + 1} s |",
+             "|---|--:|--:|--:|--:|--:|--:|"]
+    for tool, runs in shown.items():
+        def cell(step: str, field: str) -> str:
+            return seconds(step_median(runs, step, field) or 0)
+
+        first, second, last = (step_median(runs, step, "stored") or 0 for step in ("first", "next day", steps[-1]))
+        lines.append(f"| {tool} | {cell('next day', 'wall')} | {cell(steps[-1], 'wall')} | "
+                     f"{(second - first) / MIB:,.1f} | {(last - first) / MIB:,.1f} | {cell('restore', 'wall')} | "
+                     f"{cell('last restore', 'wall')} |")
+    return lines
+
+
+def delta_verdicts(workload: str, tools: dict[str, list[Results]]) -> list[tuple[str, bool]]:
+    own, peer = tools.get("lifeboat", []), tools.get("restic", [])
+    if WORKLOADS[workload].days == 1 or not own:
+        return []
+
+    def value(runs: list[Results], step: str, field: str) -> float:
+        return step_median(runs, step, field) or 0
+
+    found = []
+    growth = value(own, "next day", "stored") - value(own, "first", "stored")
+    if peer:
+        theirs = value(peer, "next day", "stored") - value(peer, "first", "stored")
+        found.append((f"{workload}, added the next day: 1/{theirs / growth:.1f} of what restic adds (target 1/15)",
+                      growth * 15 <= theirs))
+    first, second = value(own, "first", "wall"), value(own, "next day", "wall")
+    found.append((f"{workload}, next day: {second / first:.2f} of the first backup's time (target 1)", second <= first))
+    full, last = value(own, "restore", "wall"), value(own, "last restore", "wall")
+    found.append((f"{workload}, restore through {WORKLOADS[workload].days} deltas: {last / full:.2f} of a full one's "
+                  "time (target 1.3)", last <= 1.3 * full))
+    return found
 
 
 def verdicts(results: Results) -> list[tuple[str, bool]]:
@@ -70,6 +113,8 @@ def verdicts(results: Results) -> list[tuple[str, bool]]:
             wall, name = min(peers)
             found.append((f"{workload}, {step}: {wall / own:.2f}x as fast as {name} (target {factor:g}x)",
                           wall / own >= factor))
+    for workload, tools in results["workloads"].items():
+        found += delta_verdicts(workload, tools)
     small = results["workloads"].get("small", {})
     own = step_median(small.get("lifeboat", []), "first", "wall")
     tar = step_median(small.get("tar-zstd", []), "first", "wall")

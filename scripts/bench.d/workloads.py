@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The workloads: deterministic data below one folder, each with its next day.
 
-A workload has a folder `data` (what is backed up) and a folder `next` (what tomorrow brings). Going to the next day and
+A workload has a folder `data` (what is backed up) and a folder `next1` (what tomorrow brings); those with more days
+have `next2` … too. Going to the next day and
 back again is a list of renames, so unchanged files keep inode, mtime and ctime, as on a real machine.
 """
 
+import contextlib
 import json
 import math
 import os
 import random
+import shutil
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -21,7 +25,10 @@ HERE = Path(__file__).resolve().parent
 MIB = 1 << 20
 
 # Raise it when a generator changes: kept work folders are made anew.
-VERSION = 1
+VERSION = 2
+
+# Days after the first one of the workloads that have more than two: a chain of four deltas.
+LAST_DAY = 4
 
 # 2026-01-01T00:00:00Z; every generated file is older than the run.
 EPOCH = 1_767_225_600
@@ -35,6 +42,8 @@ class Workload:
     size_on_disk: int
     # Bytes of `data` alone.
     size: int
+    # Days after the first.
+    days: int = 1
 
 
 WORKLOADS = {
@@ -46,8 +55,14 @@ WORKLOADS = {
         "(6 of 160 tensors differ), an fp16 embedder, a 4-bit quantised file; next day 5 more tensors of the variant",
         3500 * MIB, 2765 * MIB),
     "dump": Workload(
-        "dump", "one pg_dump file (custom format, not compressed); next day the dump after 2 % of the rows changed",
-        1200 * MIB, 520 * MIB),
+        "dump", "one pg_dump file (custom format, not compressed); each day 2 % of the rows change",
+        2600 * MIB, 520 * MIB, days=LAST_DAY),
+    "sqlite": Workload(
+        "sqlite", "one SQLite database; each day 2 % of the rows change where they are, and 0.2 % are new",
+        1700 * MIB, 340 * MIB, days=LAST_DAY),
+    "rdb": Workload(
+        "rdb", "one dump of a Redis server (RDB); each day 2 % of the keys change, and 0.2 % are new",
+        1400 * MIB, 280 * MIB, days=LAST_DAY),
     "tiny": Workload(
         "tiny", "200,000 files of 16 to 2,000 bytes (median 250), 2,000 folders; next day 1 % changed, 1 % new, "
         "0.5 % gone", 1000 * MIB, 60 * MIB),
@@ -67,7 +82,7 @@ def many_files(folder: Path, count: int, folders: int, median: float, spread: fl
     rng = random.Random(seed)
     words = Words(seed + 1)
     kinds = ((words.text, "md"), (words.text, "txt"), (words.json_lines, "jsonl"), (words.source, "py"))
-    data, following = folder / "data", folder / "next"
+    data, following = folder / "data", folder / "next1"
     operations = []
     per_folder = count // folders
     for number in range(folders):
@@ -169,7 +184,7 @@ def safetensors(path: Path, seeds: list[int], label: str, dtype: str, table: byt
 
 
 def weights(folder: Path) -> None:
-    data, following = folder / "data", folder / "next"
+    data, following = folder / "data", folder / "next1"
     hub = data / "hub"
     base = [list(range(1_000, 1_080)), list(range(1_080, 1_160))]
 
@@ -229,12 +244,78 @@ def dump(folder: Path) -> None:
     subprocess.run(
         [HERE / "make-dump", folder / "dumps", folder / "postgres", sys.executable, HERE / "workloads.py", "rows"],
         check=True)
-    for day, place in (("day1.dump", "data"), ("day2.dump", "next")):
-        (folder / place).mkdir()
-        os.rename(folder / "dumps" / day, folder / place / "stack.dump")
-    (folder / "dumps").rmdir()
     (folder / "postgres").rmdir()
-    (folder / "operations.json").write_text(json.dumps([["replace", "stack.dump"]]))
+    keep_days(folder, folder / "dumps", "dump", "stack.dump")
+
+
+def keep_days(folder: Path, made: Path, suffix: str, name: str) -> None:
+    """Puts day1.SUFFIX … of the folder `made` where they belong, as one file of that name."""
+    for day in range(LAST_DAY + 1):
+        place = folder / (f"next{day}" if day else "data")
+        place.mkdir()
+        os.rename(made / f"day{day + 1}.{suffix}", place / name)
+    made.rmdir()
+    (folder / "operations.json").write_text(json.dumps([["replace", name]]))
+
+
+def sqlite(folder: Path, count: int = 400_000) -> None:
+    words = Words(23)
+    rng = random.Random(24)
+    made = folder / "databases"
+    made.mkdir(parents=True)
+    path = made / "work.db"
+
+    def row(number: int, revision: int) -> tuple[int, int, str, int, str, bytes]:
+        a, b = words.names(2)
+        return (number, number // 60, f"{a}/{b}.md", revision, f"2026-{rng.randrange(1, 13):02}-01T10:00:00Z",
+                words.text(rng.randrange(500, 900)))
+
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.executescript(
+            "create table chunks (id integer primary key, document integer not null, name text not null, "
+            "revision integer not null, changed text not null, body blob not null); "
+            "create index by_document on chunks (document);")
+        for day in range(LAST_DAY + 1):
+            with database:
+                if day == 0:
+                    for first in range(0, count, 1000):
+                        database.executemany("insert into chunks values (?, ?, ?, ?, ?, ?)",
+                                             [row(number, 1) for number in range(first, first + 1000)])
+                else:
+                    database.executemany("update chunks set revision = ?, body = ? where id = ?",
+                                         [(day + 1, words.text(rng.randrange(500, 900)), number)
+                                          for number in rng.sample(range(count), count // 50)])
+                    database.executemany("insert into chunks values (?, ?, ?, ?, ?, ?)",
+                                         [row(count * day + number, 1) for number in range(count // 500)])
+            shutil.copyfile(path, made / f"day{day + 1}.db")
+    path.unlink()
+    keep_days(folder, made, "db", "work.db")
+
+
+def rdb(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run([HERE / "make-rdb", folder / "dumps", folder / "redis", sys.executable, HERE / "workloads.py",
+                    "keys"], check=True)
+    keep_days(folder, folder / "dumps", "rdb", "dump.rdb")
+
+
+def keys(day: int, count: int = 400_000) -> None:
+    """Prints what happens to a Redis server on a day, 1 being the first, as commands in its protocol."""
+    words = Words(33 + day)
+    rng = random.Random(34 + day)
+    if day == 1:
+        numbers = list(range(count))
+    else:
+        numbers = rng.sample(range(count), count // 50) + list(range(count * day, count * day + count // 500))
+    out = sys.stdout.buffer
+    for number in numbers:
+        a, b = words.names(2)
+        if number % 4 == 0:
+            command = [b"HSET", b"task:%d" % number, b"state", a.encode(), b"owner", b.encode(), b"payload",
+                       words.text(rng.randrange(200, 600))]
+        else:
+            command = [b"SET", b"cache:%d" % number, words.text(rng.randrange(400, 1400))]
+        out.write(b"*%d\r\n" % len(command) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in command))
 
 
 def rows(count: int = 880_000) -> None:
@@ -254,14 +335,14 @@ def rows(count: int = 880_000) -> None:
         out.write(b"".join(lines))
 
 
-GENERATORS = {"small": small, "weights": weights, "dump": dump, "tiny": tiny}
+GENERATORS = {"small": small, "weights": weights, "dump": dump, "sqlite": sqlite, "rdb": rdb, "tiny": tiny}
 
 
-def apply(folder: Path, forward: bool) -> None:
-    """Goes to the next day or back again by renames."""
-    past = folder / "past"
+def apply(folder: Path, forward: bool, day: int = 1) -> None:
+    """Goes to that day from the one before it, or back again, by renames."""
+    past = folder / f"past{day}"
     for kind, name in json.loads((folder / "operations.json").read_text()):
-        today, tomorrow, yesterday = folder / "data" / name, folder / "next" / name, past / name
+        today, tomorrow, yesterday = folder / "data" / name, folder / f"next{day}" / name, past / name
         if forward:
             if kind != "add":
                 yesterday.parent.mkdir(parents=True, exist_ok=True)
@@ -280,7 +361,7 @@ def prepare(name: str, root: Path) -> Path:
     folder = root / f"{name}-{VERSION}"
     if not (folder / "complete").exists():
         subprocess.run(["rm", "-rf", folder], check=True)
-        (folder / "data").mkdir(parents=True) if name != "dump" else folder.mkdir(parents=True)
+        (folder / "data").mkdir(parents=True) if WORKLOADS[name].days == 1 else folder.mkdir(parents=True)
         # In a process of its own: the measuring process stays small.
         subprocess.run([sys.executable, HERE / "workloads.py", name, folder], check=True)
         (folder / "complete").touch()
@@ -290,5 +371,7 @@ def prepare(name: str, root: Path) -> Path:
 if __name__ == "__main__":
     if sys.argv[1] == "rows":
         rows()
+    elif sys.argv[1] == "keys":
+        keys(int(sys.argv[2]))
     else:
         GENERATORS[sys.argv[1]](Path(sys.argv[2]))

@@ -13,7 +13,8 @@ struct Backup: LifeboatCommand {
         discussion: """
             By policy: every component of the stack, or those that are named. Ad hoc, with --repository and paths: \
             each path is a volume of its own, named by its absolute path. Exit code 3 when something is missing from \
-            the snapshot; it is kept, and marked as incomplete.
+            the snapshot; it is kept, and marked as incomplete. After a complete snapshot by policy, old ones are \
+            removed by the policy's retention rules.
             """)
 
     @Argument(help: "Components of the policy, or paths to back up ad hoc.")
@@ -46,8 +47,16 @@ struct Backup: LifeboatCommand {
         session.progress.finish()
         for warning in outcome.warnings { session.warn(warning) }
         for problem in outcome.problems { try session.problem(problem) }
-        try session.emitReport(BackupReport(outcome, warnings: outcome.warnings.count))
-        return outcome.snapshot.manifest.complete ? .done : .incomplete
+        let isComplete = outcome.snapshot.manifest.complete
+        let retention = RetentionAfterBackup.run(
+            source.assembly?.policy, repository, isComplete: isComplete, session)
+        if let error = retention.error { try session.warnAlways(error) }
+        try session.emitReport(
+            BackupReport(
+                outcome, warnings: outcome.warnings.count + (retention.error == nil ? 0 : 1),
+                retention: retention.outcome))
+        if retention.error?.exitCode == .interrupted { return .interrupted }
+        return isComplete ? .done : .incomplete
     }
 
     /// What is backed up, from where it is said.

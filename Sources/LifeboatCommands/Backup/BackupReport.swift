@@ -33,8 +33,10 @@ struct BackupReport: OutputRendering {
     let problems: Int
     let seconds: Double
     let phases: [Phase]
+    let retention: RetentionAfterBackup.Outcome?
 
-    init(_ outcome: BackupOutcome, warnings: Int) {
+    init(_ outcome: BackupOutcome, warnings: Int, retention: RetentionAfterBackup.Outcome? = nil) {
+        self.retention = retention
         let manifest = outcome.snapshot.manifest
         snapshot = outcome.snapshot.id.hex
         previous = outcome.previous?.id.hex
@@ -71,6 +73,9 @@ struct BackupReport: OutputRendering {
                 + "\(grouped(filesRemoved)) removed")
         lines.append(
             "data: \(ByteCount(bytesRead)) read, \(ByteCount(bytesNew)) new, \(ByteCount(bytesStored)) stored")
+        if let removed = retention?.removed, let kept = retention?.kept {
+            lines.append("retention: \(counted(removed, "old snapshot")) removed, \(grouped(kept)) kept")
+        }
         if !complete {
             lines.append(
                 "INCOMPLETE: \(counted(problems, "problem")); the snapshot is kept, and marked as incomplete")

@@ -33,7 +33,7 @@ struct Check: LifeboatCommand {
     }
 
     func run(_ session: CommandSession) throws -> ExitCode {
-        let repository = try location.open(session)
+        let repository = try location.openForReading(session)
         let start = session.context.clock.monotonicSeconds()
         let checker = RepositoryChecker(
             repository, threads: session.context.host.processors, progress: session.progress,

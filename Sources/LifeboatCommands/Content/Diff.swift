@@ -27,7 +27,7 @@ struct Diff: LifeboatCommand {
     @OptionGroup var output: OutputOptions
 
     func run(_ session: CommandSession) throws -> ExitCode {
-        let repository = try location.open(session)
+        let repository = try location.openForReading(session)
         let catalog = try SnapshotCatalog(repository)
         let before = try selection.find(old, catalog, location, session)
         let after = try selection.find(new, catalog, location, session)

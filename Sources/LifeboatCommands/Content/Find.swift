@@ -31,7 +31,7 @@ struct Find: LifeboatCommand {
     @OptionGroup var output: OutputOptions
 
     func run(_ session: CommandSession) throws -> ExitCode {
-        let repository = try location.open(session)
+        let repository = try location.openForReading(session)
         let catalog = try SnapshotCatalog(repository)
         let chosen =
             try snapshot.isEmpty

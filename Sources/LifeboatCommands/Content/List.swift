@@ -33,7 +33,7 @@ struct List: LifeboatCommand {
     @OptionGroup var output: OutputOptions
 
     func run(_ session: CommandSession) throws -> ExitCode {
-        let repository = try location.open(session)
+        let repository = try location.openForReading(session)
         let found = try selection.find(snapshot, repository, location, session)
         let reader = ChunkReader(repository, try repository.openIndexes())
         var listing = Listing(session: session, reader: reader, isLong: long)

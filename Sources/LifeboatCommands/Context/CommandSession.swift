@@ -12,6 +12,7 @@ final class CommandSession {
     /// Standard output carries data (`cat`, `export --output -`): messages go to standard error.
     private let dataOnOutput: Bool
     private let results: ResultWriter
+    private var endings: [() -> Void] = []
 
     init(_ context: CommandContext, _ options: OutputStyle, dataOnOutput: Bool = false) {
         self.context = context
@@ -70,6 +71,18 @@ final class CommandSession {
     /// A problem that does not end the command.
     func warn(_ warning: LifeboatError) { progress.report(.warning(warning)) }
 
+    /// A problem that leaves the exit code alone and yet must be seen: `--quiet` prints it too.
+    func warnAlways(_ warning: LifeboatError) throws {
+        guard isQuiet else { return warn(warning) }
+        progress.finish()
+        if options.json {
+            try results.write(JSONLine.encode(warning: warning) + [0x0A])
+        } else {
+            try results.flush()
+            printError(ErrorText.render(warning, severity: "warning") + "\n")
+        }
+    }
+
     /// A problem that ends the command with a code other than 0, sooner or later.
     func problem(_ problem: LifeboatError) throws {
         progress.finish()
@@ -79,6 +92,14 @@ final class CommandSession {
             try results.flush()
             printError(ErrorText.render(problem) + "\n")
         }
+    }
+
+    /// Has `body` run when the command has ended, however it ends.
+    func atEnd(_ body: @escaping () -> Void) { endings.append(body) }
+
+    /// Runs what `atEnd` was given, last first.
+    func end() {
+        while let body = endings.popLast() { body() }
     }
 
     /// Writes what is buffered; the last thing a command does.

@@ -55,6 +55,16 @@ struct RepositoryOptions: ParsableArguments {
         try Self.open(location(session.context), cache: cache, session)
     }
 
+    /// Opens the repository for a command that reads chunks: a lease keeps prunes from deleting under it until the
+    /// command ends. A place that takes no writes is read without.
+    func openForReading(_ session: CommandSession) throws -> Repository {
+        let repository = try open(session)
+        let lease = try Lease.takeForReading(
+            repository, host: session.context.host.name, clock: session.context.clock)
+        if let lease { session.atEnd { lease.release() } }
+        return repository
+    }
+
     /// Opens the repository at a known place, and tells what an earlier lifeboat left undone on this host.
     static func open(_ location: String, cache: String?, _ session: CommandSession) throws -> Repository {
         try Repository.open(

@@ -63,7 +63,7 @@ struct Restore: LifeboatCommand {
         let assembly = StackAssembly(policy, session)
         if resume || rollback { return try recover(assembly, session) }
         try PendingWork.recover(assembly, session)
-        let repository = try location.open(session)
+        let repository = try location.openForReading(session)
         let found = try chosen.snapshot(snapshot, repository, selection, location, session)
         let planned = try PlannedRestore(assembly, found, chosen, keepsOld: keepOld, session)
         try confirm(planned.plan, session)

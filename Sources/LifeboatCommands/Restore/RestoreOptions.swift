@@ -84,7 +84,7 @@ struct SnapshotSource: RestoreSource {
     ) throws {
         self.snapshot = snapshot
         // Only packs that are present count: a restore finds out before it touches anything.
-        reader = ChunkReader(repository, try repository.openIndexesForWriting())
+        reader = ChunkReader(repository, try repository.openIndexesOfPresentPacks())
         var options = RepositoryContent.Options(threads: session.context.host.processors)
         options.allowsIncomplete = allowsIncomplete
         self.options = options

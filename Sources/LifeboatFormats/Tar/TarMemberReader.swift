@@ -2,7 +2,7 @@
 
 package import LifeboatCore
 
-/// Walks the members of a byte range of a ustar archive as `TarMemberWriter` writes them: regular files with short
+/// Walks the members of a byte range of a ustar archive as `TarMemberWriter` writes them: regular files with plain
 /// names, then perhaps the end marker. Everything else is refused; nothing outside the range is ever touched.
 ///
 /// Used where packs are read without an index: to rebuild indexes and to check.
@@ -48,12 +48,17 @@ package struct TarMemberReader {
         guard unsafe header[257..<265].elementsEqual([0x75, 0x73, 0x74, 0x61, 0x72, 0, 0x30, 0x30]) else {
             throw failure("it is not of the ustar format")
         }
-        guard unsafe header[156] == 0x30, unsafe isZero(UnsafeRawBufferPointer(rebasing: header[157..<257])),
-            unsafe isZero(UnsafeRawBufferPointer(rebasing: header[345..<500]))
+        guard unsafe header[156] == 0x30, unsafe isZero(UnsafeRawBufferPointer(rebasing: header[157..<257]))
         else {
-            throw FormatError(.unsupported, Self.operation, "at byte \(position): not a plain file with a short name")
+            throw FormatError(.unsupported, Self.operation, "at byte \(position): not a plain file")
         }
-        let name = try unsafe self.name(in: header)
+        // The field before the name holds the folders of a name that is too long for its own field.
+        let isShort = unsafe header[345] == 0
+        let folders = isShort ? "" : try unsafe text(in: header, 345..<500) + "/"
+        if isShort, unsafe !isZero(UnsafeRawBufferPointer(rebasing: header[345..<500])) {
+            throw failure("something follows the empty folder of its name")
+        }
+        let name = try unsafe folders + text(in: header, 0..<TarMemberWriter.maximumNameLength)
         let size = try unsafe octal(in: header, 124..<136)
         let start = position + Self.blockSize
         guard size <= count - start else {
@@ -100,12 +105,12 @@ package struct TarMemberReader {
         guard try unsafe octal(in: header, 148..<156) == sum else { throw failure("the header's checksum is wrong") }
     }
 
-    private func name(in header: UnsafeRawBufferPointer) throws(FormatError) -> String {
-        let field = unsafe header[0..<TarMemberWriter.maximumNameLength]
-        let length = unsafe field.firstIndex(of: 0) ?? field.count
-        let bytes = unsafe field[0..<length]
+    private func text(in header: UnsafeRawBufferPointer, _ range: Range<Int>) throws(FormatError) -> String {
+        let field = unsafe header[range]
+        let length = unsafe (field.firstIndex(of: 0) ?? range.upperBound) - range.lowerBound
+        let bytes = unsafe field[range.lowerBound..<range.lowerBound + length]
         guard length > 0, unsafe bytes.allSatisfy({ (0x21...0x7E).contains($0) }),
-            unsafe isZero(UnsafeRawBufferPointer(rebasing: field[length...]))
+            unsafe isZero(UnsafeRawBufferPointer(rebasing: field[(range.lowerBound + length)...]))
         else { throw failure("the name is empty or holds other characters than printable ASCII") }
         return unsafe String(decoding: bytes, as: UTF8.self)
     }

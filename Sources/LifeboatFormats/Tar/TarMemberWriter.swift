@@ -16,8 +16,10 @@ package final class TarMemberWriter {
     package static var blockSize: Int { 512 }
     /// Bytes of the end-of-archive marker, all zero.
     package static var endMarkerSize: Int { 1024 }
-    /// The longest name: the header's name field. lifeboat needs 64.
+    /// The longest last part of a name: the header's name field. lifeboat needs 68.
     package static var maximumNameLength: Int { 100 }
+    /// The longest part of a name before its last slash: the header's prefix field. lifeboat needs 136.
+    package static var maximumFolderLength: Int { 155 }
     /// The largest data: eleven octal digits.
     package static var maximumDataSize: Int { (8 << 30) - 1 }
 
@@ -122,7 +124,11 @@ package final class TarMemberWriter {
 
     private func prepare(name: String) throws(FormatError) {
         let length = name.utf8.count
-        guard (1...Self.maximumNameLength).contains(length), !name.utf8.contains(0) else {
+        let slash = name.utf8.lastIndex(of: UInt8(ascii: "/"))
+        let folder = slash.map { name.utf8.distance(from: name.utf8.startIndex, to: $0) } ?? -1
+        guard (1...Self.maximumNameLength).contains(length - folder - 1), folder <= Self.maximumFolderLength,
+            folder != 0, !name.utf8.contains(0)
+        else {
             throw FormatError(.unsupported, Self.operation, "its name has \(length) bytes or holds a NUL")
         }
         // copy_pathname takes the bytes as they are; nothing here converts between character sets.

@@ -31,8 +31,12 @@ package final class ZstdDecompressor {
 
     /// Decodes `frame`, which must be exactly one frame, into exactly `destination.count` bytes. Anything else throws:
     /// trailing bytes, a skippable frame, another content size, damage. `destination` holds garbage then.
+    ///
+    /// `base` is what the frame was compressed against (`ZstdDeltaCompressor`), if anything; another base gives other
+    /// bytes or an error.
     package func decompress(
-        _ frame: UnsafeRawBufferPointer, into destination: UnsafeMutableRawBufferPointer
+        _ frame: UnsafeRawBufferPointer, base: UnsafeRawBufferPointer? = nil,
+        into destination: UnsafeMutableRawBufferPointer
     ) throws(FormatError) {
         let declared = try unsafe Self.contentSize(of: frame)
         guard declared == UInt64(destination.count) else {
@@ -46,6 +50,11 @@ package final class ZstdDecompressor {
             throw FormatError(
                 .sizeMismatch, Self.operation, "\(frame.count - length) bytes follow the frame")
         }
+        if let base = unsafe base {
+            _ = try ZstdResult.check(
+                unsafe ZSTD_DCtx_refPrefix(context, base.baseAddress, base.count), Self.operation)
+        }
+        // The base counts for this one call, whether it fails or not: nothing of it is kept.
         let written = try ZstdResult.check(
             unsafe ZSTD_decompressDCtx(
                 context, destination.baseAddress, destination.count, frame.baseAddress, frame.count),

@@ -24,17 +24,41 @@ final class ChunkAvailability {
     /// Whether the chunk can be had and is `length` bytes long.
     func isAvailable(_ id: Digest, length: UInt64) throws -> Bool {
         let locations = try indexes.locations(of: id)
-        if locations.contains(where: { !suspects.contains($0.pack) && UInt64($0.length) == length }) { return true }
-        guard locations.contains(where: { suspects.contains($0.pack) }) else { return false }
-        if let known = tried[id] { return known.map(UInt64.init) == length }
-        do {
-            let found = try reader.withChunk(id) { UInt32($0.count) }
-            tried[id] = .some(found)
-            return UInt64(found) == length
-        } catch let error as LifeboatError where error.exitCode == .damagedRepository {
-            tried[id] = .some(nil)
-            return false
+        for location in locations where !suspects.contains(location.pack) {
+            // How long the chunk of a delta is only decoding tells.
+            if try location.isDelta ? areDecodable(location.bases) : UInt64(location.length) == length { return true }
         }
+        guard locations.contains(where: { suspects.contains($0.pack) || $0.isDelta }) else { return false }
+        return try lengthByReading(id) == length
+    }
+
+    /// Whether all of these chunks can be had, whatever their length.
+    private func areDecodable(_ bases: [Digest], depthLeft: Int = IndexSet.depthLimit) throws -> Bool {
+        for base in bases {
+            let locations = try indexes.locations(of: base)
+            let isPlain = locations.contains { !$0.isDelta && !suspects.contains($0.pack) }
+            if isPlain { continue }
+            guard depthLeft > 0, !locations.isEmpty else { return false }
+            var isDecodable = false
+            for location in locations where location.isDelta && !suspects.contains(location.pack) && !isDecodable {
+                isDecodable = try areDecodable(location.bases, depthLeft: depthLeft - 1)
+            }
+            if !isDecodable, try lengthByReading(base) == nil { return false }
+        }
+        return true
+    }
+
+    /// The length of a chunk that has to be read to know whether it can be had; nil when it cannot.
+    private func lengthByReading(_ id: Digest) throws -> UInt64? {
+        if let known = tried[id] { return known.map(UInt64.init) }
+        var found: UInt32?
+        do {
+            found = try reader.withChunk(id) { UInt32($0.count) }
+        } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+            found = nil
+        }
+        tried[id] = .some(found)
+        return found.map(UInt64.init)
     }
 
     /// A chunk that cannot be had, or a content whose list cannot be followed, with the reason.

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import LifeboatCore
+package import LifeboatCore
 import LifeboatFormats
 import LifeboatStorage
 
 /// Reads packs whole: name against bytes, every frame decoded, every chunk against its name. Used on one thread.
-final class PackExaminer {
+package final class PackExaminer {
     private let repository: Repository
     private let decompressor: ZstdDecompressor
     private let maximumPlain: Int
     private let sizeLimit: UInt64
 
-    init(_ repository: Repository) throws {
+    package init(_ repository: Repository) throws {
         self.repository = repository
         decompressor = try ZstdDecompressor()
         maximumPlain = ChunkWorker.maximumPlain(maximumChunk: repository.config.chunker.maximum)
@@ -50,8 +50,33 @@ final class PackExaminer {
         }
     }
 
+    /// Why a patch in the pack does not give its chunk; nil when all do, and when a base cannot be had: that is a
+    /// problem of the base's pack. `reader` reads the bases.
+    static func deltaProblem(in contents: PackContents, _ reader: ChunkReader) -> String? {
+        for position in contents.chunks.indices {
+            let place = contents.location(at: position)
+            if let reason = deltaProblem(contents.chunks[position], at: place, reader) { return reason }
+        }
+        return nil
+    }
+
+    private static func deltaProblem(
+        _ chunk: PackContents.Chunk, at place: ChunkLocation, _ reader: ChunkReader
+    ) -> String? {
+        guard place.isDelta else { return nil }
+        for base in chunk.bases {
+            do { try reader.withChunk(base) { _ in } } catch { return nil }
+        }
+        do {
+            try reader.verifyDelta(chunk.id, at: place)
+            return nil
+        } catch {
+            return LifeboatError.converting(error).summary
+        }
+    }
+
     /// What the pack holds, from its bytes alone. Throws damage as `damagedRepository` or `FormatError`.
-    func contents(of name: Digest) throws -> PackContents {
+    package func contents(of name: Digest) throws -> PackContents {
         let key = RepositoryLayout.pack(name)
         let bytes = try stored(name)
         guard BLAKE3.hash(bytes) == name else {
@@ -130,6 +155,14 @@ final class PackExaminer {
         while let member = try members.next() {
             found = true
             let data = UnsafeRawBufferPointer(rebasing: plain[member.data])
+            if let delta = DeltaName.parse(member.name) {
+                contents.chunks.append(
+                    PackContents.Chunk(
+                        id: delta.id, frame: contents.frames.count, offset: UInt32(member.data.lowerBound),
+                        length: UInt32(member.data.count), bases: delta.bases,
+                        plainLength: try chunkLength(ofPatch: data, member.name, key)))
+                continue
+            }
             guard let id = member.digest, BLAKE3.hash(data) == id else {
                 throw RepositoryError.damaged(
                     key.text, "member '\(member.name)' does not have the digest that is its name")
@@ -146,6 +179,15 @@ final class PackExaminer {
         }
         return members.sawEndMarker
     }
+
+    /// Length of the chunk a patch gives. What it gives only its bases tell: here it must be one whole frame.
+    private func chunkLength(ofPatch patch: UnsafeRawBufferPointer, _ name: String, _ key: ObjectKey) throws -> UInt32 {
+        let size = try ZstdDecompressor.contentSize(of: patch)
+        guard try ZstdDecompressor.frameSize(of: patch) == patch.count, size > 0, size <= UInt64(maximumPlain) else {
+            throw RepositoryError.damaged(key.text, "member '\(name)' is not the patch of a chunk")
+        }
+        return UInt32(size)
+    }
 }
 
 extension PackContents {
@@ -155,6 +197,6 @@ extension PackContents {
         let frame = frames[chunk.frame]
         return ChunkLocation(
             pack: name, frameOffset: frame.offset, frameLength: frame.length, framePlainLength: frame.plainLength,
-            offset: chunk.offset, length: chunk.length)
+            offset: chunk.offset, length: chunk.length, bases: chunk.bases)
     }
 }

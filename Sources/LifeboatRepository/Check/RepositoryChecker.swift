@@ -160,6 +160,7 @@ package struct RepositoryChecker {
             var suspects: Set<Digest> = []
         }
         let audit = IndexAudit(indexes)
+        let reader = ChunkReader(repository, IndexSet(indexes))
         let found = Monitor(Found())
         let reading = PackReading(
             repository: repository, threads: threads, progress: progress, cancellation: cancellation)
@@ -171,6 +172,12 @@ package struct RepositoryChecker {
                     found.suspects.insert(name)
                 }
             case .sound(let contents):
+                if let reason = PackExaminer.deltaProblem(in: contents, reader) {
+                    found.withLock { found in
+                        found.damaged[name] = reason
+                        found.suspects.insert(name)
+                    }
+                }
                 for finding in try audit.findings(on: contents) where finding.isWrong {
                     found.withLock { found in
                         found.wrongIndexes[finding.index] = name

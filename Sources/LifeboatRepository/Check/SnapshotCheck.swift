@@ -110,7 +110,7 @@ struct SnapshotCheck {
         let missing = try availability.missing(of: content)
         for lost in missing {
             // Packs nothing is wrong with are not to blame for a list that does not add up.
-            let packs = Set(try indexes.locations(of: lost.id).map(\.pack)).intersection(suspects)
+            let packs = try blamedPacks(for: lost.id)
             for pack in packs.sorted() {
                 report.addAffected(
                     RepositoryLayout.pack(pack).text, lost.reason ?? "it cannot be read",
@@ -124,5 +124,19 @@ struct SnapshotCheck {
                 snapshot: snapshot.id.shortHex, path: place)
         }
         return missing.isEmpty
+    }
+
+    /// The packs to blame for a chunk that cannot be had: those it is in, or, of a delta in a sound one, those of its
+    /// bases.
+    private func blamedPacks(for id: Digest, depthLeft: Int = IndexSet.depthLimit) throws -> Set<Digest> {
+        var packs: Set<Digest> = []
+        for location in try indexes.locations(of: id) {
+            if suspects.contains(location.pack) {
+                packs.insert(location.pack)
+            } else if depthLeft > 0 {
+                for base in location.bases { packs.formUnion(try blamedPacks(for: base, depthLeft: depthLeft - 1)) }
+            }
+        }
+        return packs
     }
 }

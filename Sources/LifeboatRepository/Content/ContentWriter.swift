@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import LifeboatCore
-import LifeboatFormats
+package import LifeboatFormats
 import LifeboatIO
 
 /// Cuts contents into chunks and feeds them to the workers. Used by one capture thread, for one content after the
@@ -26,6 +26,14 @@ package final class ContentWriter {
         self.writer = writer
         chunker = Chunker(writer.chunkerParameters)
         maximumChunk = writer.chunkerParameters.maximum
+    }
+
+    /// Tells what the next content grew from, so that its chunks may be stored as deltas; to be called before its first
+    /// byte, again after `discardContent`. `reader` must use indexes that are restricted to packs that are present. A
+    /// parent whose list of chunks cannot be read gives no deltas, and no error: all is stored whole.
+    package func beginContent(parent: ContentReference, _ reader: ChunkReader) {
+        guard parent.size >= UInt64(DeltaChunks.minimumChunk) else { return }
+        content.counterparts = try? Counterparts(reader, parent: parent, maximumChunk: maximumChunk)
     }
 
     /// Room to put the next bytes of the content into; at least 64 KiB. Blocks while all slabs are in use.
@@ -113,7 +121,9 @@ package final class ContentWriter {
         var current = batch ?? ChunkBatch(slab: slab)
         batch = nil  // so that appending does not copy the segments
         current.segments.append(
-            ChunkBatch.Segment(offset: chunkStart, length: length, content: content, position: position))
+            ChunkBatch.Segment(
+                offset: chunkStart, length: length, content: content, position: position, start: content.handedOut))
+        content.handedOut += UInt64(length)
         current.byteCount += length
         batch = current
         batchPlain += plain

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 package import LifeboatCore
 import LifeboatFormats
 import LifeboatIO
@@ -52,6 +53,21 @@ package struct IndexCache: Sendable {
         }
         try bytes.withUnsafeBytes { try keep($0, as: name) }
         return try MappedIndex(path: path, name: name, verify: true)
+    }
+
+    /// Removes copies of other indexes. What cannot be removed costs space on this host and nothing else.
+    func keepOnly(_ names: Set<Digest>) {
+        guard let stream = opendir(folder) else { return }
+        defer { closedir(stream) }
+        while let entry = readdir(stream) {
+            let file = withUnsafeBytes(of: &entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            guard file.hasSuffix(".idx"), let name = Digest(hex: file.dropLast(4)), !names.contains(name) else {
+                continue
+            }
+            unlink("\(folder)/\(file)")
+        }
     }
 
     private func fetch(_ name: Digest, from store: any ObjectStore) throws -> [UInt8] {

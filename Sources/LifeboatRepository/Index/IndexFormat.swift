@@ -11,13 +11,15 @@ package struct ChunkLocation: Sendable, Equatable {
     package var frameLength: UInt32
     /// Length of the decoded frame, tar headers and padding included.
     package var framePlainLength: UInt32
-    /// Byte range of the chunk's data in the decoded frame.
+    /// Byte range of the chunk's data in the decoded frame; of its patch when it has bases.
     package var offset: UInt32
     package var length: UInt32
+    /// The chunks that, joined, the stored patch is undone with: none (the data is the chunk), one or two.
+    package var bases: [Digest]
 
     package init(
         pack: Digest, frameOffset: UInt32, frameLength: UInt32, framePlainLength: UInt32, offset: UInt32,
-        length: UInt32
+        length: UInt32, bases: [Digest] = []
     ) {
         self.pack = pack
         self.frameOffset = frameOffset
@@ -25,7 +27,10 @@ package struct ChunkLocation: Sendable, Equatable {
         self.framePlainLength = framePlainLength
         self.offset = offset
         self.length = length
+        self.bases = bases
     }
+
+    package var isDelta: Bool { !bases.isEmpty }
 }
 
 /// What a pack holds: made when it is written, or by reading it again.
@@ -45,13 +50,24 @@ package struct PackContents: Sendable, Equatable {
         package var id: Digest
         /// Position in `frames`.
         package var frame: Int
+        /// Byte range in the decoded frame: of the data, or of the patch when there are bases.
         package var offset: UInt32
         package var length: UInt32
-        package init(id: Digest, frame: Int, offset: UInt32, length: UInt32) {
+        /// The chunks that, joined, the patch is undone with: none, one or two.
+        package var bases: [Digest]
+        /// Length of the chunk itself.
+        package var plainLength: UInt32
+
+        /// `plainLength` is `length` unless given: it differs for deltas.
+        package init(
+            id: Digest, frame: Int, offset: UInt32, length: UInt32, bases: [Digest] = [], plainLength: UInt32? = nil
+        ) {
             self.id = id
             self.frame = frame
             self.offset = offset
             self.length = length
+            self.bases = bases
+            self.plainLength = plainLength ?? length
         }
     }
 
@@ -72,12 +88,14 @@ package struct PackContents: Sendable, Equatable {
 ///
 /// ```
 /// 0   8  magic "LBINDEX1"
-/// 8   4  packs P      12  4  frames F      16  4  chunks C      20  4  bases B      24  40  zero
+/// 8   4  packs P      12  4  frames F      16  4  chunks C      20  4  bases B
+/// 24 16  random: makes the name unique      40  24  zero
 /// 64           P × 40   pack: digest 32, stored size 8
 /// then         F × 16   frame: pack 4, offset 4, length 4, plain length 4
-/// then         C × 48   chunk: id 32, frame 4, offset 4, length 4, base 4 (0, or 1 + position among the bases)
+/// then         C × 48   chunk: id 32, frame 4, offset 4, length 4, base 4
 /// then         B × 32   base: id of a chunk
 /// ```
+/// The base of a chunk is 0 for none, or 1 + position of its base; plus 2^31 when it has two, that one and the next.
 /// Chunks ascend by id (equal ids may repeat), packs by digest, frames by pack and offset.
 enum IndexFormat {
     static let magic: [UInt8] = Array("LBINDEX1".utf8)
@@ -86,18 +104,29 @@ enum IndexFormat {
     static let frameSize = 16
     static let chunkSize = 48
     static let baseSize = 32
+    /// In the base of a chunk: there is a second one behind the first.
+    static let secondBase: UInt32 = 1 << 31
+    /// No chunk has more bases.
+    static let maximumBases = 2
 
-    /// The bytes of one index over `packs`, which may come in any order.
-    static func encode(_ packs: [PackContents]) -> [UInt8] {
+    /// The bytes of one index over `packs`, which may come in any order. `salt` is random: an index that was deleted
+    /// must never come back under its old name, or a prune on another host that is late would delete it again.
+    static func encode(_ packs: [PackContents], salt: (UInt64, UInt64)) -> [UInt8] {
         let sorted = packs.sorted { $0.name < $1.name }
         let frameCount = sorted.reduce(0) { $0 + $1.frames.count }
         let chunkCount = sorted.reduce(0) { $0 + $1.chunks.count }
-        let size = headerSize + sorted.count * packSize + frameCount * frameSize + chunkCount * chunkSize
+        let chunks = sortedChunks(sorted, count: chunkCount)
+        let bases = BaseTable(chunks)
+        let size =
+            headerSize + sorted.count * packSize + frameCount * frameSize + chunkCount * chunkSize
+            + bases.ids.count * baseSize
         return [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
             var writer = Writer(UnsafeMutableRawBufferPointer(buffer))
             writer.append(magic)
-            for number in [sorted.count, frameCount, chunkCount, 0] { writer.append(UInt32(number)) }
-            writer.appendZeros(headerSize - 24)
+            for number in [sorted.count, frameCount, chunkCount, bases.ids.count] { writer.append(UInt32(number)) }
+            writer.append(salt.0)
+            writer.append(salt.1)
+            writer.appendZeros(headerSize - 40)
             for pack in sorted {
                 writer.append(pack.name)
                 writer.append(pack.storedSize)
@@ -110,13 +139,14 @@ enum IndexFormat {
                     writer.append(frame.plainLength)
                 }
             }
-            for chunk in sortedChunks(sorted, count: chunkCount) {
+            for chunk in chunks {
                 writer.append(chunk.id)
                 writer.append(UInt32(chunk.frame))
                 writer.append(chunk.offset)
                 writer.append(chunk.length)
-                writer.append(UInt32(0))
+                writer.append(bases.field(chunk.bases))
             }
+            for id in bases.ids { writer.append(id) }
             count = writer.position
         }
     }
@@ -135,6 +165,23 @@ enum IndexFormat {
         }
         chunks.sort { $0.id < $1.id }
         return chunks
+    }
+
+    /// The bases of all chunks, each single one and each pair once.
+    private struct BaseTable {
+        private(set) var ids: [Digest] = []
+        private var positions: [[Digest]: UInt32] = [:]
+
+        init(_ chunks: [PackContents.Chunk]) {
+            for chunk in chunks where !chunk.bases.isEmpty && positions[chunk.bases] == nil {
+                positions[chunk.bases] = UInt32(ids.count + 1)
+                ids += chunk.bases
+            }
+        }
+
+        func field(_ bases: [Digest]) -> UInt32 {
+            (positions[bases] ?? 0) | (bases.count > 1 ? IndexFormat.secondBase : 0)
+        }
     }
 
     private struct Writer {

@@ -32,18 +32,53 @@ package struct IndexSet: Sendable {
 
     package var all: [MappedIndex] { indexes }
 
-    /// Whether the chunk is stored in a pack that can be counted on.
-    package func contains(_ id: Digest) -> Bool {
+    /// Longest chain of deltas that is followed. A writer makes shorter ones (`DeltaChunks.maximumDepth`), but a chain
+    /// grows when the whole copy of a chunk that was also stored as a delta goes away.
+    package static let depthLimit = 16
+
+    /// Whether the chunk can be had: it is stored whole in a pack that can be counted on, or as a delta in such a pack
+    /// whose bases can be had.
+    package func contains(_ id: Digest) -> Bool { contains(id, depthLeft: Self.depthLimit) }
+
+    private func contains(_ id: Digest, depthLeft: Int) -> Bool {
+        forEachUsable(id) { index, position in
+            // A record that names bases that are not there is of no use.
+            guard let bases = try? index.bases(at: position) else { return false }
+            if bases.isEmpty { return true }
+            return depthLeft > 0 && bases.allSatisfy { contains($0, depthLeft: depthLeft - 1) }
+        }
+    }
+
+    /// Calls `body` with the places of the chunk in packs that can be counted on, until it returns true; returns
+    /// whether it did.
+    private func forEachUsable(_ id: Digest, _ body: (MappedIndex, Int) -> Bool) -> Bool {
         for (number, index) in indexes.enumerated() {
             guard var position = index.position(of: id) else { continue }
-            guard let usable = usablePacks?[number] else { return true }
             // Equal ids stand side by side.
             while position < index.chunkCount, index.chunkID(position) == id {
-                if let pack = index.packNumber(at: position), usable[pack] { return true }
-                position += 1
+                defer { position += 1 }
+                if let usable = usablePacks?[number] {
+                    guard let pack = index.packNumber(at: position), usable[pack] else { continue }
+                }
+                if body(index, position) { return true }
             }
         }
         return false
+    }
+
+    /// The chunks that must stay for the chunk to be readable at each place it is stored at: what counts as referenced
+    /// with it. Empty for one that is stored whole, or unknown. Only the next step: ask again for each base.
+    package func bases(of id: Digest) throws -> Set<Digest> {
+        try locations(of: id).reduce(into: []) { $0.formUnion($1.bases) }
+    }
+
+    /// The longest chain of deltas to undo before the chunk is there, over all its places: 0 when it is stored whole
+    /// everywhere. More than `limit` is told as `limit + 1`.
+    package func deltaDepth(of id: Digest, limit: Int) throws -> Int {
+        let bases = try bases(of: id)
+        guard !bases.isEmpty else { return 0 }
+        guard limit > 0 else { return 1 }
+        return try 1 + (bases.map { try deltaDepth(of: $0, limit: limit - 1) }.max() ?? 0)
     }
 
     /// Every place the chunk is stored at; empty when it is unknown.

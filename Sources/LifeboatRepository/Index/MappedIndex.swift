@@ -17,6 +17,8 @@ package final class MappedIndex: @unchecked Sendable {
     package let chunkCount: Int
     private let framesStart: Int
     private let chunksStart: Int
+    private let baseCount: Int
+    private let basesStart: Int
 
     /// Maps `path`, a file that nobody changes or truncates (the cache replaces files, never edits them).
     /// With `verify` the digest of its bytes must be `name`.
@@ -38,6 +40,7 @@ package final class MappedIndex: @unchecked Sendable {
             packCount = counts.packs
             frameCount = counts.frames
             chunkCount = counts.chunks
+            baseCount = counts.bases
         } catch {
             munmap(mapped, size)
             throw error
@@ -46,6 +49,7 @@ package final class MappedIndex: @unchecked Sendable {
         self.name = name
         framesStart = IndexFormat.headerSize + packCount * IndexFormat.packSize
         chunksStart = framesStart + frameCount * IndexFormat.frameSize
+        basesStart = chunksStart + chunkCount * IndexFormat.chunkSize
     }
 
     deinit { munmap(UnsafeMutableRawPointer(mutating: memory.baseAddress), memory.count) }
@@ -56,7 +60,7 @@ package final class MappedIndex: @unchecked Sendable {
 
     private static func counts(
         _ bytes: UnsafeRawBufferPointer, _ name: Digest
-    ) throws -> (packs: Int, frames: Int, chunks: Int) {
+    ) throws -> (packs: Int, frames: Int, chunks: Int, bases: Int) {
         guard bytes[..<8].elementsEqual(IndexFormat.magic) else {
             throw damaged(name, "it is not an index of format 1")
         }
@@ -69,12 +73,7 @@ package final class MappedIndex: @unchecked Sendable {
             IndexFormat.headerSize + packs * IndexFormat.packSize + frames * IndexFormat.frameSize
             + chunks * IndexFormat.chunkSize + bases * IndexFormat.baseSize
         guard expected == bytes.count else { throw damaged(name, "its size is not what its header says") }
-        guard bases == 0 else {
-            throw LifeboatError(
-                "index '\(name.shortHex)' names base chunks", causes: ["this version does not read delta chunks"],
-                hint: "Use a newer lifeboat for this repository.")
-        }
-        return (packs, frames, chunks)
+        return (packs, frames, chunks, bases)
     }
 
     private func number(_ offset: Int) -> UInt32 {
@@ -157,11 +156,37 @@ package final class MappedIndex: @unchecked Sendable {
         guard packNumber < packCount else { throw Self.damaged(name, "frame \(frame) names a pack that is not there") }
         let location = ChunkLocation(
             pack: pack(packNumber).name, frameOffset: number(frameRecord + 4), frameLength: number(frameRecord + 8),
-            framePlainLength: number(frameRecord + 12), offset: number(record + 36), length: number(record + 40))
+            framePlainLength: number(frameRecord + 12), offset: number(record + 36), length: number(record + 40),
+            bases: try bases(at: position))
         guard UInt64(location.offset) + UInt64(location.length) <= UInt64(location.framePlainLength) else {
             throw Self.damaged(name, "chunk \(position) reaches beyond its frame")
         }
         return location
+    }
+
+    /// The bases of the chunk in the record at `position`; empty when it is stored whole. Throws when the record names
+    /// one that is not there.
+    package func bases(at position: Int) throws -> [Digest] {
+        let field = number(chunksStart + position * IndexFormat.chunkSize + 44)
+        guard field != 0 else { return [] }
+        let first = Int(field & ~IndexFormat.secondBase) - 1
+        let count = field & IndexFormat.secondBase == 0 ? 1 : 2
+        guard first >= 0, first + count <= baseCount else {
+            throw Self.damaged(name, "chunk \(position) names a base that is not there")
+        }
+        return (first..<first + count).map { digest(basesStart + $0 * IndexFormat.baseSize) }
+    }
+
+    /// The frame number and the place of the record at `position`; nil when the record is damaged.
+    func frameNumber(at position: Int) -> Int? {
+        let frame = Int(number(chunksStart + position * IndexFormat.chunkSize + 32))
+        return frame < frameCount ? frame : nil
+    }
+
+    /// Pack number, offset, stored and decoded length of the frame at `position`.
+    func frame(_ position: Int) -> (pack: Int, offset: UInt32, length: UInt32, plainLength: UInt32) {
+        let record = framesStart + position * IndexFormat.frameSize
+        return (Int(number(record)), number(record + 4), number(record + 8), number(record + 12))
     }
 
     /// The pack number of the record at `position`, for a quick test against a set; nil when the record is damaged.

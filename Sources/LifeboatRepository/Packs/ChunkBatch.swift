@@ -12,6 +12,8 @@ struct ChunkBatch: Sendable {
         /// Whose chunk it is, and its position in that content.
         var content: PendingContent
         var position: Int
+        /// Where it starts in that content.
+        var start: UInt64
     }
 
     /// Chunks together up to this many bytes share a frame, so that small files compress against each other.
@@ -34,6 +36,10 @@ package final class PendingContent: @unchecked Sendable {
     var size: UInt64 = 0
     /// Chunks handed out so far; touched by the writing thread alone.
     var segmentCount = 0
+    /// Bytes in the chunks handed out so far; touched by the writing thread alone.
+    var handedOut: UInt64 = 0
+    /// Where its chunks may find bases for deltas; set by the writing thread before the first chunk is handed out.
+    var counterparts: Counterparts?
     /// No more chunks will be added; set by the writing thread.
     var isFinished = false
 

@@ -5,18 +5,19 @@ import LifeboatFormats
 import LifeboatIO
 package import LifeboatStorage
 
-/// Reads chunks: finds them in the index, fetches and decodes their frame, checks their digest. Thread-safe.
+/// Reads chunks: finds them in the index, fetches and decodes their frame, undoes deltas, checks their digest.
+/// Thread-safe.
 ///
-/// Decoded frames are kept up to a byte limit, so that the small files of one frame cost one fetch; two threads that
+/// Decoded frames and undone deltas are kept up to a byte limit, so that the small files of one frame cost one fetch; two threads that
 /// want the same frame wait for one fetch.
 package final class ChunkReader: Sendable {
-    /// Identifies a frame: its pack and where it starts.
-    private struct FrameKey: Hashable {
-        var pack: Digest
-        var offset: UInt32
+    /// What is kept: a frame, by its pack and where it starts, or a chunk that was undone from a delta.
+    private enum FrameKey: Hashable {
+        case frame(pack: Digest, offset: UInt32)
+        case chunk(Digest)
     }
 
-    /// Decoded bytes of a frame; read-only once shared.
+    /// Decoded bytes of a frame or chunk; read-only once shared.
     private final class Frame: @unchecked Sendable {
         let bytes: UnsafeMutableRawBufferPointer
         init(count: Int) { bytes = .allocate(byteCount: count, alignment: 64) }
@@ -53,7 +54,7 @@ package final class ChunkReader: Sendable {
 
     package var indexSet: IndexSet { indexes }
 
-    /// Whether some index knows the chunk.
+    /// Whether the chunk can be had, as far as indexes tell: with it, all that its deltas rest on.
     package func isKnown(_ id: Digest) -> Bool { indexes.contains(id) }
 
     /// Hands the verified bytes of a chunk to `body`; they are valid only inside it. A chunk that is stored at several
@@ -61,6 +62,34 @@ package final class ChunkReader: Sendable {
     package func withChunk<Result>(
         _ id: Digest, _ body: (UnsafeRawBufferPointer) throws -> Result
     ) throws -> Result {
+        let frame: Frame
+        let range: Range<Int>
+        do {
+            (frame, range) = try chunk(id, depth: 0, verifyBases: false)
+        } catch let failure {
+            guard try indexes.locations(of: id).contains(where: \.isDelta) else { throw failure }
+            // A wrong base shows only in what is made of it: go through the chain again, step by step, to take
+            // another copy of what is damaged, or to name it.
+            (frame, range) = try chunk(id, depth: 0, verifyBases: true)
+        }
+        return try withExtendedLifetime(frame) {
+            try body(UnsafeRawBufferPointer(rebasing: frame.bytes[range]))
+        }
+    }
+
+    /// The bytes of a chunk, from the first place that has them right. A chunk of `depth` 0 is verified; one that is
+    /// only a base of another when `verifyBases` says so, since the other one's digest covers it.
+    private func chunk(_ id: Digest, depth: Int, verifyBases: Bool) throws -> (Frame, Range<Int>) {
+        let verifies = depth == 0 || verifyBases
+        if let kept = kept(.chunk(id)) {
+            if !verifies || BLAKE3.hash(UnsafeRawBufferPointer(kept.bytes)) == id {
+                return (kept, 0..<kept.bytes.count)
+            }
+            drop(.chunk(id))
+        }
+        guard depth <= IndexSet.depthLimit else {
+            throw RepositoryError.damaged("chunk \(id.shortHex)", "the chain of deltas to it has no end")
+        }
         let locations = try indexes.locations(of: id)
         guard !locations.isEmpty else {
             throw LifeboatError(
@@ -68,30 +97,116 @@ package final class ChunkReader: Sendable {
                 hint: "Run 'lifeboat check --read-data' to see what it affects.", exitCode: .damagedRepository)
         }
         var firstFailure: LifeboatError?
-        for location in locations {
-            let frame: Frame
-            let data: UnsafeRawBufferPointer
+        // Whole copies first: they rest on nothing else.
+        for location in locations.filter({ !$0.isDelta }) + locations.filter(\.isDelta) {
             do {
-                frame = try self.frame(at: location)
-                data = UnsafeRawBufferPointer(
-                    rebasing: frame.bytes[Int(location.offset)..<Int(location.offset) + Int(location.length)])
-                guard BLAKE3.hash(data) == id else {
+                let (frame, range) =
+                    location.isDelta
+                    ? try undo(location, of: id, depth: depth, verifyBases: verifyBases) : try whole(location)
+                if verifies, BLAKE3.hash(UnsafeRawBufferPointer(rebasing: frame.bytes[range])) != id {
                     throw RepositoryError.damaged(
                         RepositoryLayout.pack(location.pack).text,
                         "chunk '\(id.shortHex)' in it does not have the digest that is its name")
                 }
+                if location.isDelta { keep(frame, as: .chunk(id)) }
+                return (frame, range)
             } catch {
                 if firstFailure == nil { firstFailure = LifeboatError.converting(error) }
-                continue
             }
-            return try withExtendedLifetime(frame) { try body(data) }
         }
         // The loop ran at least once and did not return.
         throw firstFailure ?? .interrupted
     }
 
+    private func whole(_ location: ChunkLocation) throws -> (Frame, Range<Int>) {
+        (try frame(at: location), Int(location.offset)..<Int(location.offset) + Int(location.length))
+    }
+
+    /// The chunk of a delta: its bases, joined, are the prefix its patch is decoded with.
+    private func undo(
+        _ location: ChunkLocation, of id: Digest, depth: Int, verifyBases: Bool
+    ) throws -> (Frame, Range<Int>) {
+        let pack = RepositoryLayout.pack(location.pack).text
+        let (patchFrame, range) = try whole(location)
+        let patch = UnsafeRawBufferPointer(rebasing: patchFrame.bytes[range])
+        var bases: [(frame: Frame, range: Range<Int>)] = []
+        for base in location.bases {
+            do {
+                bases.append(try chunk(base, depth: depth + 1, verifyBases: verifyBases))
+            } catch {
+                throw LifeboatError.converting(error).wrapped(
+                    "chunk '\(id.shortHex)' is stored as a delta, and its base '\(base.shortHex)' cannot be read")
+            }
+        }
+        do throws(FormatError) {
+            let size = try ZstdDecompressor.contentSize(of: patch)
+            guard size > 0, size <= UInt64(maximumPlain) else {
+                throw FormatError(.sizeMismatch, "undo a delta", "it says that its chunk has \(size) bytes")
+            }
+            let frame = Frame(count: Int(size))
+            let decoder = try takeDecoder()
+            defer { giveBack(decoder) }
+            let prefix: UnsafeRawBufferPointer
+            if bases.count == 1 {
+                prefix = UnsafeRawBufferPointer(rebasing: bases[0].frame.bytes[bases[0].range])
+            } else {
+                let joined = decoder.buffer(bases.reduce(0) { $0 + $1.range.count })
+                var end = 0
+                for base in bases {
+                    UnsafeMutableRawBufferPointer(rebasing: joined[end...])
+                        .copyMemory(from: UnsafeRawBufferPointer(rebasing: base.frame.bytes[base.range]))
+                    end += base.range.count
+                }
+                prefix = UnsafeRawBufferPointer(joined)
+            }
+            try withExtendedLifetime((patchFrame, bases)) { () throws(FormatError) in
+                try decoder.decompressor.decompress(patch, base: prefix, into: frame.bytes)
+            }
+            return (frame, 0..<frame.bytes.count)
+        } catch {
+            throw RepositoryError.damaged(
+                pack, "the delta of chunk '\(id.shortHex)' in it cannot be undone: \(error.lifeboatError.message)")
+        }
+    }
+
+    /// Throws unless the delta at `location` gives the chunk.
+    func verifyDelta(_ id: Digest, at location: ChunkLocation) throws {
+        let (frame, range) = try undo(location, of: id, depth: 0, verifyBases: true)
+        guard BLAKE3.hash(UnsafeRawBufferPointer(rebasing: frame.bytes[range])) == id else {
+            throw RepositoryError.damaged(
+                RepositoryLayout.pack(location.pack).text,
+                "the delta of chunk '\(id.shortHex)' in it gives other bytes")
+        }
+    }
+
+    private func kept(_ key: FrameKey) -> Frame? {
+        state.withLock { state in
+            guard case .loaded(let frame, _) = state.slots[key] else { return nil }
+            state.clock += 1
+            state.slots[key] = .loaded(frame, lastUse: state.clock)
+            return frame
+        }
+    }
+
+    private func keep(_ frame: Frame, as key: FrameKey) {
+        state.update { state in
+            guard state.slots[key] == nil else { return }
+            state.clock += 1
+            state.slots[key] = .loaded(frame, lastUse: state.clock)
+            state.bytes += frame.bytes.count
+            evict(&state, keeping: key)
+        }
+    }
+
+    private func drop(_ key: FrameKey) {
+        state.update { state in
+            guard case .loaded(let frame, _) = state.slots.removeValue(forKey: key) else { return }
+            state.bytes -= frame.bytes.count
+        }
+    }
+
     private func frame(at location: ChunkLocation) throws -> Frame {
-        let key = FrameKey(pack: location.pack, offset: location.frameOffset)
+        let key = FrameKey.frame(pack: location.pack, offset: location.frameOffset)
         let found: Frame? = state.wait { state -> Frame?? in
             switch state.slots[key] {
             case .loaded(let frame, _):
@@ -162,7 +277,7 @@ package final class ChunkReader: Sendable {
         let decompressor: ZstdDecompressor
         private var input = UnsafeMutableRawBufferPointer(start: nil, count: 0)
 
-        init() throws { decompressor = try ZstdDecompressor() }
+        init() throws(FormatError) { decompressor = try ZstdDecompressor() }
 
         deinit { input.deallocate() }
 
@@ -175,9 +290,16 @@ package final class ChunkReader: Sendable {
         }
     }
 
+    private func takeDecoder() throws(FormatError) -> DecoderBox {
+        if let decoder = decoders.withLock({ $0.popLast() }) { return decoder }
+        return try DecoderBox()
+    }
+
+    private func giveBack(_ decoder: DecoderBox) { decoders.withLock { $0.append(decoder) } }
+
     private func withDecoder<Result>(_ body: (DecoderBox) throws -> Result) throws -> Result {
-        let decoder = try decoders.withLock { $0.popLast() } ?? DecoderBox()
-        defer { decoders.withLock { $0.append(decoder) } }
+        let decoder = try takeDecoder()
+        defer { giveBack(decoder) }
         return try body(decoder)
     }
 }

@@ -4,13 +4,16 @@ import LifeboatCore
 import LifeboatFormats
 import LifeboatIO
 
-/// One worker of the data path: hash, look up, encode, verify, append. Lives on one thread.
+/// One worker of the data path: hash, look up, encode (by itself or as a delta), verify, append. Lives on one thread.
 final class ChunkWorker {
     private let known: KnownChunks
     private let packs: PackAssembler
     private let tar: TarMemberWriter
     private let compressor, groupCompressor: ZstdCompressor
     private let decompressor: ZstdDecompressor
+    private let maximumChunk: Int
+    /// Made when the first chunk with a counterpart comes.
+    private var deltaEncoder: DeltaEncoder?
     /// The decoded frame as it will be (tar members), the encoded frame, and the frame decoded again.
     private let plain, encoded, decoded: UnsafeMutableRawBufferPointer
 
@@ -29,6 +32,7 @@ final class ChunkWorker {
     init(known: KnownChunks, packs: PackAssembler, maximumChunk: Int, _ settings: WriterSettings) throws {
         self.known = known
         self.packs = packs
+        self.maximumChunk = maximumChunk
         tar = try TarMemberWriter()
         compressor = try ZstdCompressor(level: settings.compressionLevel)
         groupCompressor = try ZstdCompressor(level: settings.groupCompressionLevel)
@@ -49,24 +53,51 @@ final class ChunkWorker {
     func process(_ batch: ChunkBatch) throws -> [Digest] {
         var ids: [Digest] = []
         ids.reserveCapacity(batch.segments.count)
-        var members: [(id: Digest, offset: Int, length: Int)] = []
+        var members: [FrameMember] = []
         var plainLength = 0
         for segment in batch.segments {
             let data = UnsafeRawBufferPointer(
                 rebasing: batch.slab.memory[segment.offset..<segment.offset + segment.length])
             let id = BLAKE3.hash(data)
             ids.append(id)
-            guard known.claim(id) else { continue }
+            guard known.claim(id) else {
+                segment.content.counterparts?.noteKnown(id, at: segment.start, length: segment.length)
+                continue
+            }
             let start = plainLength
-            plainLength += try tar.append(name: id, data: data, to: plain, at: start)
-            members.append((id, start + TarMemberWriter.blockSize, segment.length))
+            var member = FrameMember(
+                id: id, offset: start + TarMemberWriter.blockSize, length: segment.length, plainLength: segment.length)
+            if let delta = try delta(of: data, id, segment) {
+                member.length = delta.patch.count
+                member.bases = delta.bases
+                plainLength += try tar.append(
+                    name: DeltaName.text(id, bases: delta.bases), data: delta.patch, to: plain, at: start)
+            } else {
+                plainLength += try tar.append(name: id, data: data, to: plain, at: start)
+            }
+            members.append(member)
         }
         guard !members.isEmpty else { return ids }
         let source = UnsafeRawBufferPointer(rebasing: plain[..<plainLength])
-        let frame = try encode(source, with: members.count > 1 ? groupCompressor : compressor)
+        // Patches are compressed already, what is left to shrink are the headers.
+        let isSingle = members.count == 1 && members[0].bases.isEmpty
+        let frame = try encode(source, with: isSingle ? compressor : groupCompressor)
         try verify(frame, members: members, plainLength: plainLength)
-        try packs.append(frame, plainLength: plainLength, chunks: members)
+        try packs.append(frame, plainLength: plainLength, members: members)
         return ids
+    }
+
+    /// The chunk as a patch of its counterpart in the parent of its content, when it has one and that is worth it.
+    private func delta(
+        of data: UnsafeRawBufferPointer, _ id: Digest, _ segment: ChunkBatch.Segment
+    ) throws -> DeltaEncoder.Delta? {
+        guard data.count >= DeltaChunks.minimumChunk, let counterparts = segment.content.counterparts else {
+            return nil
+        }
+        let encoder = try deltaEncoder ?? DeltaEncoder(maximumChunk: maximumChunk)
+        deltaEncoder = encoder
+        // The buffers of the frame are free until the members of the batch are together.
+        return try encoder.delta(of: data, id, at: segment.start, counterparts, patch: encoded, decoded: decoded)
     }
 
     /// The zstd frame of `source`, in `encoded`: compressed when that saves something, else raw blocks.
@@ -84,18 +115,19 @@ final class ChunkWorker {
     /// Decodes the frame again and hashes every chunk in it: an encoder or memory fault stops the backup here, before
     /// anything is committed.
     private func verify(
-        _ frame: UnsafeRawBufferPointer, members: [(id: Digest, offset: Int, length: Int)], plainLength: Int
+        _ frame: UnsafeRawBufferPointer, members: [FrameMember], plainLength: Int
     ) throws {
         let target = UnsafeMutableRawBufferPointer(rebasing: decoded[..<plainLength])
         try decompressor.decompress(frame, into: target)
         for member in members {
-            let data = UnsafeRawBufferPointer(rebasing: target[member.offset..<member.offset + member.length])
-            guard BLAKE3.hash(data) == member.id else {
-                throw LifeboatError(
-                    "chunk '\(member.id.shortHex)' does not come back from its encoded form",
-                    causes: ["the compressor or the memory of this machine is faulty; nothing was committed"],
-                    hint: "Test the memory of this machine before backing up again.")
-            }
+            let range = member.offset..<member.offset + member.length
+            let data = UnsafeRawBufferPointer(rebasing: target[range])
+            // A patch was undone and hashed when it was made: here it must be the same still.
+            let isSame =
+                member.bases.isEmpty
+                ? BLAKE3.hash(data) == member.id
+                : data.elementsEqual(plain[range])
+            guard isSame else { throw LifeboatError.notComingBack(member.id) }
         }
     }
 }

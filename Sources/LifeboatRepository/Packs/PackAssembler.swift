@@ -6,6 +6,18 @@ import LifeboatFormats
 import LifeboatIO
 import LifeboatStorage
 
+/// One chunk in a frame on its way into a pack.
+struct FrameMember: Sendable {
+    var id: Digest
+    /// Where its data, or its patch, lies in the decoded frame.
+    var offset: Int
+    var length: Int
+    /// What the patch is undone with; empty for plain data.
+    var bases: [Digest] = []
+    /// Length of the chunk itself.
+    var plainLength: Int
+}
+
 /// Joins frames into packs and stores full packs in the background: two buffers, one filling, one on its way out.
 ///
 /// `append` is called by the workers; the upload thread runs `uploadPacks`. A frame never spans packs.
@@ -48,29 +60,41 @@ final class PackAssembler: Sendable {
     private static let bufferCount = 2
 
     private let monitor = Monitor(State())
-    private let endFrame: [UInt8]
     private let capacity: Int
 
     /// `maximumFrame` is the longest frame that will ever be appended.
-    init(maximumFrame: Int) throws {
-        endFrame = try Self.makeEndFrame()
-        capacity = max(Self.targetSize, maximumFrame) + endFrame.count
+    init(maximumFrame: Int) {
+        capacity = max(Self.targetSize, maximumFrame) + Self.endFrameSize
     }
+
+    /// Blocks of the end frame. There are 2^142 ways to cut 1024 zeros into so many.
+    private static let endBlocks = 22
+
+    /// Stored bytes of the end frame: header, and four a block.
+    private static let endFrameSize = 7 + 4 * endBlocks
 
     /// The tar end marker as a frame of its own: it ends every pack.
-    static func makeEndFrame() throws -> [UInt8] {
-        let marker = [UInt8](repeating: 0, count: TarMemberWriter.endMarkerSize)
-        var frame = [UInt8](repeating: 0, count: ZstdCompressor.bound(marker.count))
-        let size = try marker.withUnsafeBytes { source in
-            try frame.withUnsafeMutableBytes { try ZstdCompressor(level: 3).compress(source, into: $0) }
+    ///
+    /// Its 1024 zeros are cut into run-length blocks at random places, so that no pack ever has the name of another:
+    /// a deletion that was decided about a pack can then never strike one that was written later with the same chunks.
+    static func makeEndFrame() -> [UInt8] {
+        let count = TarMemberWriter.endMarkerSize
+        var cuts: Set<Int> = []
+        while cuts.count < endBlocks - 1 { cuts.insert(Int.random(in: 1..<count)) }
+        // RFC 8878: magic; one segment, content size in two bytes, less 256.
+        var frame: [UInt8] = [0x28, 0xB5, 0x2F, 0xFD, 0x60, UInt8((count - 256) & 0xFF), UInt8((count - 256) >> 8)]
+        var start = 0
+        for cut in cuts.sorted() + [count] {
+            // Block header: last block, type 1 (run-length), size; then the byte that is repeated.
+            let header = (cut == count ? 1 : 0) | 1 << 1 | (cut - start) << 3
+            frame += [UInt8(header & 0xFF), UInt8(header >> 8 & 0xFF), UInt8(header >> 16), 0]
+            start = cut
         }
-        return Array(frame[..<size])
+        return frame
     }
 
-    /// Adds a frame whose chunks lie at these ranges of its decoded bytes. Blocks while both buffers are full.
-    func append(
-        _ frame: UnsafeRawBufferPointer, plainLength: Int, chunks: [(id: Digest, offset: Int, length: Int)]
-    ) throws {
+    /// Adds a frame that holds these members. Blocks while both buffers are full.
+    func append(_ frame: UnsafeRawBufferPointer, plainLength: Int, members: [FrameMember]) throws {
         try monitor.wait { state throws -> Void? in
             if state.failed { throw LifeboatError.interrupted }
             guard let pack = try fillingPack(&state, roomFor: frame.count) else { return nil }
@@ -80,10 +104,11 @@ final class PackAssembler: Sendable {
             pack.frames.append(
                 PackContents.Frame(
                     offset: UInt32(pack.size), length: UInt32(frame.count), plainLength: UInt32(plainLength)))
-            for chunk in chunks {
+            for member in members {
                 pack.chunks.append(
                     PackContents.Chunk(
-                        id: chunk.id, frame: number, offset: UInt32(chunk.offset), length: UInt32(chunk.length)))
+                        id: member.id, frame: number, offset: UInt32(member.offset), length: UInt32(member.length),
+                        bases: member.bases, plainLength: UInt32(member.plainLength)))
             }
             pack.size += frame.count
             return ()
@@ -93,7 +118,7 @@ final class PackAssembler: Sendable {
     /// The pack to append to; nil when the caller must wait for a buffer.
     private func fillingPack(_ state: inout State, roomFor size: Int) throws -> Pack? {
         if let pack = state.filling {
-            if pack.size == 0 || pack.size + size + endFrame.count <= Self.targetSize { return pack }
+            if pack.size == 0 || pack.size + size + Self.endFrameSize <= Self.targetSize { return pack }
             state.full.append(pack)
             state.filling = nil
         }
@@ -135,6 +160,7 @@ final class PackAssembler: Sendable {
     }
 
     private func upload(_ pack: Pack, to store: any ObjectStore) throws -> PackContents {
+        let endFrame = Self.makeEndFrame()
         let target = UnsafeMutableRawBufferPointer(rebasing: pack.buffer[pack.size...])
         target.copyBytes(from: endFrame)
         let bytes = UnsafeRawBufferPointer(rebasing: pack.buffer[..<(pack.size + endFrame.count)])

@@ -14,7 +14,7 @@ struct ChunkCopier {
     func copy(_ ids: [Digest], from reader: ChunkReader, _ cancellation: Cancellation) throws -> UInt64 {
         guard !ids.isEmpty else { return 0 }
         let maximumChunk = repository.config.chunker.maximum
-        let packs = try PackAssembler(maximumFrame: ChunkWorker.maximumFrame(maximumChunk: maximumChunk))
+        let packs = PackAssembler(maximumFrame: ChunkWorker.maximumFrame(maximumChunk: maximumChunk))
         let contents = Monitor<[PackContents]>([])
         let store = repository.store
         let uploader = BlockingThread<Void>(name: "uploader") {
@@ -86,7 +86,7 @@ struct ChunkCopier {
                     causes: ["the compressor or the memory of this machine is faulty; nothing was replaced"],
                     hint: "Test the memory of this machine before repairing again.")
             }
-            try packs.append(frame, plainLength: length, chunks: [(id, start, data.count)])
+            try packs.append(frame, plainLength: length, members: [FrameMember(id: id, offset: start, length: data.count, plainLength: data.count)])
         }
     }
 }

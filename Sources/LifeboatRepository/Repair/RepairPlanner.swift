@@ -54,7 +54,7 @@ package struct RepairPlanner {
         let stale = Set(reasons.keys)
         plan.staleIndexes += reasons.map { RepairPlan.StaleIndex(name: $0.key, reason: $0.value) }
         plan.staleIndexes.sort { $0.name < $1.name }
-        let condemned = try CondemnedNames.read(repository)
+        let condemned = try repository.condemnedPacks()
         plan.packsToIndex = survey.sound.filter { pack, findings in
             guard !findings.contains(where: { $0.isComplete && !stale.contains($0.index) }) else { return false }
             // A prune is about to delete it, and knows which index is to go with it.
@@ -159,19 +159,5 @@ extension ChunkAvailability {
         } catch let error as LifeboatError where error.exitCode == .damagedRepository {
             return false
         }
-    }
-}
-
-/// The packs that lists below `condemned/` name, whatever else those lists say: every run of 64 hexadecimal digits.
-enum CondemnedNames {
-    static func read(_ repository: Repository) throws -> Set<Digest> {
-        var names: Set<Digest> = []
-        for object in try repository.store.listAll(prefix: RepositoryLayout.condemnedPrefix) {
-            let text = String(decoding: try repository.load(object.key), as: UTF8.self)
-            for word in text.split(whereSeparator: { !$0.isHexDigit }) {
-                if let name = Digest(hex: word) { names.insert(name) }
-            }
-        }
-        return names
     }
 }

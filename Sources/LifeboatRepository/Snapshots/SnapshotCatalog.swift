@@ -21,7 +21,8 @@ package struct SnapshotCatalog: Sendable {
             do {
                 snapshots.append(try Self.read(object.key, repository))
             } catch let error as LifeboatError where error.exitCode == .damagedRepository {
-                damaged.append(error)
+                // Forgotten since it was listed: that is no damage.
+                if try repository.store.stat(object.key) != nil { damaged.append(error) }
             }
         }
         snapshots.sort { ($0.manifest.frozen, $0.id) < ($1.manifest.frozen, $1.id) }

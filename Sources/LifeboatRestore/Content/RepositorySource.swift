@@ -17,7 +17,7 @@ package struct RepositorySource: RestoreSource {
     ) throws {
         self.snapshot = snapshot
         self.options = options
-        reader = ChunkReader(repository, try repository.openIndexesForWriting())
+        reader = ChunkReader(repository, try repository.openIndexesOfPresentPacks())
         let components = snapshot.manifest.components
         counters = RestoreCounters(
             progress, filesTotal: components.reduce(0) { $0 + $1.files },

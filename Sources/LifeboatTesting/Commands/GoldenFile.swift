@@ -16,6 +16,9 @@ package struct GoldenFile: Sendable {
         path = "\(root)/fixtures/\(name)"
     }
 
+    /// What the file says: for goldens that hold their own input.
+    package func text() throws -> String { String(decoding: try TextFile.read(path), as: UTF8.self) }
+
     /// What is wrong with `text`; nil when it is as the file says.
     package func difference(from text: String) throws -> String? {
         if CommandContext.processEnvironment()["LIFEBOAT_UPDATE_GOLDEN"] == "1" {

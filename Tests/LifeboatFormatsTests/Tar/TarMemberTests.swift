@@ -177,6 +177,20 @@ import Testing
         #expect(kind(archive) == nil)
     }
 
+    @Test func aLongNameIsKeptInTwoFields() throws {
+        let folder = "patches/" + String(repeating: "a", count: 129)
+        let name = "\(folder)/\(String(repeating: "b", count: 68))"
+        var archive = [UInt8](repeating: 0, count: 1024)
+        try archive.withUnsafeMutableBytes { output in
+            try Array("x".utf8).withUnsafeBytes { data in
+                _ = try TarMemberWriter().append(name: name, data: data, to: output, at: 0)
+            }
+        }
+        #expect(try read(archive).members.map(\.name) == [name])
+        let listed = try OutsideTool.run("tar", ["-tf", "-"], input: archive + [UInt8](repeating: 0, count: 1024))
+        #expect(String(decoding: listed.standardOutput, as: UTF8.self) == "\(name)\n")
+    }
+
     @Test func otherMembersAreRefusedEvenWithAGoodChecksum() throws {
         let archive = Array(try members().archive.prefix(512 + 1024))
         func changed(_ position: Int, _ bytes: [UInt8]) -> [UInt8] {
@@ -188,7 +202,9 @@ import Testing
         #expect(kind(changed(156, [0x35])) == .unsupported, "a folder")
         #expect(kind(changed(156, [0x78])) == .unsupported, "a pax header")
         #expect(kind(changed(157, [0x61])) == .unsupported, "a link name")
-        #expect(kind(changed(345, [0x61])) == .unsupported, "a prefix")
+        #expect(kind(changed(345, [0x61])) == nil, "a folder before the name")
+        #expect(kind(changed(346, [0x61])) == .damaged, "bytes behind an empty folder")
+        #expect(kind(changed(345, [0x0A])) == .damaged, "a newline in the folder")
         #expect(kind(changed(257, Array("ustar  \0".utf8))) == .damaged, "the GNU format")
         #expect(kind(changed(0, [0])) == .damaged, "no name")
         #expect(kind(changed(0, [0x0A])) == .damaged, "a newline in the name")

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LifeboatCore
+import LifeboatPolicy
+import LifeboatRepository
+
+/// Retention as the last step of a backup by policy.
+///
+/// The snapshot exists by then, and nothing here takes that back: what goes wrong is a warning, which `--quiet` prints
+/// too, and shows as `problem` in the report. Only an interruption changes the exit code. Nobody is ever asked.
+enum RetentionAfterBackup {
+    struct Outcome: Encodable, Sendable {
+        /// Nil when it went wrong: the next run removes what is left.
+        let kept: Int?
+        let removed: Int?
+        /// Why nothing, or not all, was removed.
+        let problem: String?
+    }
+
+    /// Nil when the policy has no rules, or when the backup was not complete: then nothing is removed.
+    static func run(
+        _ policy: Policy?, _ repository: Repository, isComplete: Bool, _ session: CommandSession
+    ) -> (outcome: Outcome?, error: LifeboatError?) {
+        guard let policy, let settings = policy.retention else { return (nil, nil) }
+        guard isComplete else {
+            session.note("retention was left out, because the snapshot is incomplete")
+            return (nil, nil)
+        }
+        let context = session.context
+        do {
+            let zone = try RetentionOptions.zone(settings.timezone, context)
+            let retention = Retention(repository, stack: policy.stack)
+            let (plan, damaged) = try retention.plan(
+                RetentionRules(settings), calendar: RetentionCalendar(zone: zone), now: context.clock.now())
+            if let objection = Retention.objection(to: plan, damaged: damaged) { throw objection }
+            let removed = try retention.carryOut(
+                plan, clock: context.clock, host: context.host.name, cancellation: session.cancellation)
+            return (Outcome(kept: plan.decisions.count - removed, removed: removed, problem: nil), nil)
+        } catch {
+            let told = LifeboatError.converting(
+                error, "the snapshot is good, but old ones were not removed as the policy says")
+            let outcome = Outcome(kept: nil, removed: nil, problem: told.causes.first ?? told.message)
+            return (outcome, told)
+        }
+    }
+}

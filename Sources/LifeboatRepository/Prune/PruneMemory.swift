@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import LifeboatCore
+import LifeboatIO
+
+/// What this host remembers from one prune to the next. Losing it costs time, never data: grace periods begin anew.
+struct PruneMemory: Codable, Sendable {
+    /// Packs whose marks were first seen together.
+    struct Batch: Codable, Sendable {
+        var packs: [Digest]
+        /// Leases that were there after the marks had been made.
+        var leases: [LeaseID]
+        var age: ElapsedTime
+    }
+
+    var batches: [Batch] = []
+    var sightings: [String: LeaseSighting] = [:]
+    /// Snapshots and packs there were when the last prune ended.
+    var snapshots = 0
+    var packs = 0
+    /// Packs there were at the last prune, and the leases there were after they had been listed.
+    var listedPacks: [Digest] = []
+    var leasesThen: [LeaseID] = []
+
+    private static func path(_ repository: Repository) -> String { "\(repository.localFolder)/prune.json" }
+
+    static func load(_ repository: Repository) -> PruneMemory {
+        // A memory that is not there or cannot be read is an empty one.
+        guard let bytes = try? contents(path(repository)) else { return PruneMemory() }
+        return (try? CanonicalJSON.decode(PruneMemory.self, from: bytes)) ?? PruneMemory()
+    }
+
+    private static func contents(_ path: String) throws(SystemCallError) -> [UInt8] {
+        let file = try OwnedDescriptor.open(path, O_RDONLY | O_NOFOLLOW)
+        var bytes: [UInt8] = []
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 1)
+        defer { buffer.deallocate() }
+        while true {
+            let count = try DescriptorIO.read(file.raw, into: buffer, path)
+            if count == 0 { return bytes }
+            bytes.append(contentsOf: buffer[..<count])
+        }
+    }
+
+    func save(_ repository: Repository) throws {
+        let bytes = try CanonicalJSON.encode(self)
+        do {
+            try bytes.withUnsafeBytes {
+                _ = try AtomicFile.write([$0], to: Self.path(repository), durable: false)
+            }
+        } catch let error as SystemCallError where [ENOSPC, EDQUOT, EROFS].contains(error.errorNumber) {
+            // The cache is on the full disk too: the next run starts its measurements anew.
+            return
+        }
+    }
+
+    /// The sightings by lease.
+    var leaseSightings: [LeaseID: LeaseSighting] {
+        get {
+            var result: [LeaseID: LeaseSighting] = [:]
+            for (text, sighting) in sightings { if let id = LeaseID(text) { result[id] = sighting } }
+            return result
+        }
+        set { sightings = Dictionary(uniqueKeysWithValues: newValue.map { ($0.key.text, $0.value) }) }
+    }
+}
