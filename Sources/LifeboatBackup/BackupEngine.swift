@@ -48,7 +48,7 @@ package struct BackupEngine: Sendable {
         var run = Timeline(clock, progress)
         let started = clock.now()
         // Before anything is read that the snapshot may refer to: no prune deletes it while the lease is held.
-        let lease = try Lease.take(.backup, repository, host: request.host, clock: clock, settings: leases)
+        let lease = try Lease.take(.backup, repository, host: request.host, settings: leases)
         // Does nothing after the one below.
         defer { lease.release() }
         let catalog = try run.phase("open repository") { try SnapshotCatalog(repository, stack: request.stack) }

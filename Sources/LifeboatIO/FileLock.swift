@@ -18,4 +18,8 @@ package struct FileLock: ~Copyable, Sendable {
     }
 
     private init(file: consuming OwnedDescriptor) { self.file = file }
+
+    /// Unlocks by name: a child process that is just being started holds a copy of the descriptor until its exec, and
+    /// would keep the lock a little longer.
+    deinit { flock(file.raw, LOCK_UN) }
 }

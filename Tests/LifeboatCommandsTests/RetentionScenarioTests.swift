@@ -125,6 +125,9 @@ struct RetentionScenarioTests {
         #expect(try ids(fixture) == all)
         #expect(try fixture.run("forget", "--keep-last", "1", "--yes", "--force").code == .done)
         #expect(try ids(fixture) == [all[4]])
+        // What retention removed is no gap, and its list is part of the repository.
+        let check = try fixture.inRepository("check")
+        #expect(check.code == .done && !check.error.contains("note:"), "\(check)")
     }
 
     @Test func backupAppliesThePolicyAndNeverAsks() throws {

@@ -82,7 +82,8 @@ import Testing
         table.change(share: 0.01)
         table.insert(2_000, at: 5_000)
         let second = try fixture.store(table.bytes, parent: first.reference)
-        #expect(second.statistics.bytesStored * 3 < first.statistics.bytesStored)
+        // One row in eight is new; around the place where they went in whole chunks are.
+        #expect(second.statistics.bytesStored * 2 < first.statistics.bytesStored)
         table.change(share: 0.01)
         table.remove(2_000, at: 9_000)
         let third = try fixture.store(table.bytes, parent: second.reference)

@@ -38,7 +38,7 @@ final class PruneFixture {
         _ contents: [[UInt8]], into repository: Repository, lease given: Lease? = nil,
         beforeCommit: () throws -> Void = {}
     ) throws -> Snapshot {
-        let lease = try given ?? Lease.take(.backup, repository, host: "host", clock: SystemClock())
+        let lease = try given ?? Lease.take(.backup, repository, host: "host")
         defer { lease.release() }
         let references = try write(contents, repository)
         var text = MtreeEncoder.header

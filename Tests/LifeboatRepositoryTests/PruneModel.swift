@@ -14,7 +14,7 @@ struct PruneModel {
     }
 
     /// What runs: each takes its steps in order.
-    enum Process: Hashable {
+    enum Process {
         /// Makes a snapshot that needs one chunk; stores it when it may not reuse it. `again`: the pack it writes
         /// then, or the one with the same bytes when names repeat.
         case backup(chunk: UInt8, newPack: Int, samePack: Int)
@@ -23,9 +23,6 @@ struct PruneModel {
         case prune(favourite: Int, copies: (from: Int, to: Int)?)
         /// Removes the manifest of that number.
         case forget(manifest: Int)
-
-        static func == (left: Process, right: Process) -> Bool { "\(left)" == "\(right)" }
-        func hash(into hasher: inout Hasher) { hasher.combine("\(self)") }
     }
 
     struct History {
@@ -46,6 +43,7 @@ struct PruneModel {
         var packsSeen: UInt16 = 0
         var leasesSeen: UInt16 = 0
         var leasesAtMarks: UInt16 = 0
+        var ownMarks: UInt16 = 0
         var chunksNeeded: UInt8 = 0
         var packsKept: UInt16 = 0
         var work: UInt16 = 0
@@ -180,7 +178,9 @@ struct PruneModel {
         case 0...3:
             switch order[local.step] {
             case 0:
-                if local.pass == 0 || mutation != .pruneDoesNotReadMarksAgain { next.locals[number].marksSeen = state.marks }
+                if local.pass == 0 || mutation != .pruneDoesNotReadMarksAgain {
+                    next.locals[number].marksSeen = state.marks
+                }
                 return [advanced(next)]
             case 1:
                 next.locals[number].packsSeen = Self.present(state)
@@ -208,6 +208,7 @@ struct PruneModel {
                 unneeded |= 1 << UInt16(copies.from)
             }
             next.locals[number].work = unneeded
+            next.locals[number].ownMarks = unneeded
             if mutation == .leasesListedBeforeMarks { next.locals[number].leasesAtMarks = leasesOfBackups(state) }
             return [advanced(next)]
         case 6:
@@ -287,17 +288,19 @@ struct PruneModel {
 
     private func deletable(_ local: Local, _ state: State) -> UInt16 {
         let ignoresLeases = mutation == .pruneIgnoresLeases
-        let isCleared = PruneRules.isCleared(
-            leasesThen: ignoresLeases ? [] : Self.ids(local.leasesAtMarks), leasesNow: Self.ids(local.leasesSeen),
-            waited: 0, grace: 0)
         var result: UInt16 = 0
         for pack in state.packs.indices where local.packsSeen >> UInt16(pack) & 1 == 1 {
             let mask: UInt16 = 1 << UInt16(pack)
+            // Marks of others count from when they were first seen: here, in this look.
+            let isOwn = local.ownMarks & mask != 0
+            let isCleared = PruneRules.isCleared(
+                leasesThen: ignoresLeases ? [] : Self.ids(isOwn ? local.leasesAtMarks : local.leasesSeen),
+                leasesNow: Self.ids(local.leasesSeen), waited: 0, grace: 0)
             // What was marked in the first pass counts as condemned even for who does not look again.
-            let isCondemned = local.marksSeen & mask != 0 || mutation == .pruneDoesNotReadMarksAgain && state.marks & mask != 0
+            let isCondemned = local.marksSeen & mask != 0 || mutation == .pruneDoesNotReadMarksAgain && isOwn
             if PruneRules.mayDelete(
-                isCondemned: isCondemned, isCleared: isCleared, isNeeded: local.packsKept & mask != 0, readersRun: false)
-            {
+                isCondemned: isCondemned, isCleared: isCleared, isNeeded: local.packsKept & mask != 0, readersRun: false
+            ) {
                 result |= mask
             }
         }

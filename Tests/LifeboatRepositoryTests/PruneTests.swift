@@ -107,7 +107,7 @@ import Testing
             stack: "small", time: first.manifest.frozen, id: first.id)
         let bytes = try fixture.store.get(key, limit: 1 << 20)
         // Announced, and stopped before the commit.
-        let lease = try Lease.take(.backup, repository, host: "host", clock: SystemClock())
+        let lease = try Lease.take(.backup, repository, host: "host")
         try lease.announce(first.manifest)
         _ = try fixture.store.delete(key)
         let outcome = try fixture.prune(repository) { $0.leases.deadAfter = 0 }
@@ -123,7 +123,7 @@ import Testing
         let repository = try fixture.open()
         let first = try fixture.backUp(Self.contents(1...4), into: repository)
         try fixture.backUp(Self.contents(20...22), into: repository)
-        let lease = try Lease.takeForReading(repository, host: "host", clock: SystemClock())
+        let lease = try Lease.takeForReading(repository, host: "host")
         try fixture.forget(first)
         let outcome = try fixture.prune(repository)
         #expect(outcome.deleted.count == 0 && outcome.waiting.count > 0)
@@ -159,7 +159,9 @@ import Testing
         defer { fixture.remove() }
         let repository = try fixture.open()
         var made: [Snapshot] = []
-        for number in 1...5 { made.append(try fixture.backUp([PruneFixture.content(UInt64(number))], into: repository)) }
+        for number in 1...5 {
+            made.append(try fixture.backUp([PruneFixture.content(UInt64(number))], into: repository))
+        }
         _ = try fixture.prune(repository)
         for snapshot in made.dropLast() { try fixture.forget(snapshot) }
         #expect(throws: LifeboatError.self) { try fixture.prune(repository) }
@@ -270,7 +272,8 @@ private struct FullStore: ObjectStore {
         try base.put(key, pieces)
     }
 
-    func read(_ key: ObjectKey, at offset: UInt64, into destination: UnsafeMutableRawBufferPointer) throws(StorageError) {
+    func read(_ key: ObjectKey, at offset: UInt64, into destination: UnsafeMutableRawBufferPointer) throws(StorageError)
+    {
         try base.read(key, at: offset, into: destination)
     }
 

@@ -21,7 +21,7 @@ import Testing
             try folder.growTree(seed: 7)
             snapshot = try folder.backUp()
             fingerprint = try folder.fingerprint(folder.tree)
-            listing = try folder.fingerprint(folder.repository)
+            listing = try folder.repositoryFingerprint()
         }
 
         deinit { folder.remove() }
@@ -51,7 +51,7 @@ import Testing
             }
             let problem = try folder.problemRestoring(snapshot, expecting: fingerprint)
             #expect(problem == nil, "\(problem ?? "")")
-            let after = try folder.fingerprint(folder.repository)
+            let after = try folder.repositoryFingerprint()
             #expect(after == listing, "a restore changed the repository")
             return runs
         }

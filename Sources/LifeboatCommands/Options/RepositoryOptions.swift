@@ -60,7 +60,7 @@ struct RepositoryOptions: ParsableArguments {
     func openForReading(_ session: CommandSession) throws -> Repository {
         let repository = try open(session)
         let lease = try Lease.takeForReading(
-            repository, host: session.context.host.name, clock: session.context.clock)
+            repository, host: session.context.host.name)
         if let lease { session.atEnd { lease.release() } }
         return repository
     }

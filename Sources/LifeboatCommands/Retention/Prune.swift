@@ -148,7 +148,8 @@ private struct PruneReport: OutputRendering {
             lines.append("partly used: \(described(repacked)), of which \(ByteCount(movedBytes)) moves to new packs")
         }
         if postponed.count > 0 {
-            lines.append("unused, but maybe written by a backup that runs: \(described(postponed)), left for a later run")
+            let what = described(postponed)
+            lines.append("unused, but maybe written by a backup that runs: \(what), left for a later run")
         }
         if dryRun {
             if deleted.count > 0 { lines.append("would delete \(described(deleted))") }

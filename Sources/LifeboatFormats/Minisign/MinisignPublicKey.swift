@@ -42,7 +42,9 @@ package struct MinisignPublicKey: Sendable, Hashable {
 
     /// The `.pub` file that `minisign -p` takes.
     package var fileText: String {
-        "\(MinisignText.string(MinisignText.untrusted[...]))minisign public key \(keyID)\n\(text)\n"
+        // The tool prints the id as a number, without zeros in front.
+        let number = keyID.drop { $0 == "0" }
+        return "\(MinisignText.string(MinisignText.untrusted[...]))minisign public key \(number)\n\(text)\n"
     }
 
     /// Verifies a `.minisig` file of `data`: the signature of the bytes and the one of the trusted comment. Returns the

@@ -82,6 +82,7 @@ package struct RepositoryChecker {
         var sound: [MappedIndex] = []
         var indexed: Set<Digest> = []
         var suspects: Set<Digest> = []
+        let condemned = try repository.condemnedPacks()
         for object in try repository.store.listAll(prefix: RepositoryLayout.indexPrefix) {
             try cancellation.check()
             guard let name = RepositoryLayout.indexName(object.key) else {
@@ -103,6 +104,8 @@ package struct RepositoryChecker {
                     let size = packs[pack.name]
                     guard size != pack.storedSize else { continue }
                     suspects.insert(pack.name)
+                    // A prune is about to drop the index too. What a snapshot needs of it is told with the snapshot.
+                    if size == nil, condemned.contains(pack.name) { continue }
                     report.addProblem(
                         key,
                         size.map { "it has \($0) bytes, not the \(pack.storedSize) an index says" } ?? "it is missing")
@@ -122,7 +125,8 @@ package struct RepositoryChecker {
     private func noteForeignObjects(_ report: inout CheckReport) throws {
         let folders = [
             RepositoryLayout.packPrefix, RepositoryLayout.indexPrefix, RepositoryLayout.snapshotPrefix, "keys/",
-            "drills/", "leases/", RepositoryLayout.condemnedPrefix,
+            RepositoryLayout.drillPrefix, RepositoryLayout.leasePrefix, RepositoryLayout.condemnedPrefix,
+            RepositoryLayout.pinPrefix, RepositoryLayout.forgottenPrefix,
         ]
         var foreign: [ObjectKey] = []
         var setAside: [UInt64] = []

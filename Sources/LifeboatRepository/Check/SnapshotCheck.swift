@@ -48,13 +48,24 @@ struct SnapshotCheck {
                 report.addAffected(object.key.text, error.summary, snapshot: name.shortID, path: "all of it")
             }
         }
+        let forgotten = try forgottenSnapshots(&report)
         for snapshot in snapshots {
             try check(snapshot, &report)
-            if let previous = snapshot.manifest.previous, !ids.contains(previous) {
+            if let previous = snapshot.manifest.previous, !ids.contains(previous), !forgotten.contains(previous) {
                 report.notes.append(
-                    "snapshot \(snapshot.id.shortHex) follows snapshot \(previous.shortHex), which is not there any more"
-                )
+                    "snapshot \(snapshot.id.shortHex) follows snapshot \(previous.shortHex), which is gone, and which "
+                        + "retention did not remove")
             }
+        }
+    }
+
+    /// What retention removed. A damaged list of it is a problem, and says nothing.
+    private func forgottenSnapshots(_ report: inout CheckReport) throws -> Set<Digest> {
+        do {
+            return Set(try ForgottenSnapshots.read(repository).flatMap(\.snapshots).map(\.snapshot))
+        } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+            report.addProblem(RepositoryLayout.forgottenPrefix, error.summary)
+            return []
         }
     }
 

@@ -38,8 +38,7 @@ package final class Lease: Sendable {
 
     /// Takes a lease. From when this returns, what the holder then finds uncondemned stays until the lease ends.
     package static func take(
-        _ kind: LeaseKind, _ repository: Repository, host: String, clock: any Clock,
-        settings: LeaseSettings = LeaseSettings()
+        _ kind: LeaseKind, _ repository: Repository, host: String, settings: LeaseSettings = LeaseSettings()
     ) throws -> Lease {
         let lease = Lease(repository, LeaseRecord(id: .random(), kind: kind, host: host))
         do {
@@ -56,7 +55,8 @@ package final class Lease: Sendable {
             var waited = 0.0
             while true {
                 let step = min(1, settings.renewal)
-                clock.sleep(seconds: step)
+                // Real time, whatever clock the holder was given: a renewal is for others.
+                SystemClock().sleep(seconds: step)
                 guard let lease, !lease.isReleased else { return }
                 waited += step
                 guard waited >= settings.renewal else { continue }
@@ -71,10 +71,10 @@ package final class Lease: Sendable {
     /// A lease for a command that only reads. Nil when the store takes no writes (a read-only copy, a full disk):
     /// reading goes on without, and a pack that is deleted meanwhile is an error then, never wrong data.
     package static func takeForReading(
-        _ repository: Repository, host: String, clock: any Clock, settings: LeaseSettings = LeaseSettings()
+        _ repository: Repository, host: String, settings: LeaseSettings = LeaseSettings()
     ) throws -> Lease? {
         do {
-            return try take(.read, repository, host: host, clock: clock, settings: settings)
+            return try take(.read, repository, host: host, settings: settings)
         } catch let error as StorageError where error.kind == .denied || error.kind == .full {
             return nil
         }

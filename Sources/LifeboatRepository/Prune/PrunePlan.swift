@@ -119,11 +119,11 @@ enum PrunePlanner {
 
     /// The most wasteful packs, until what is left is within the limit.
     private static func chooseRepacks(_ packs: [PackUse], _ options: PruneOptions, _ plan: inout PrunePlan) {
-        func share(_ pack: PackUse) -> Double { Double(pack.wastedBytes) / Double(max(1, pack.size ?? 1)) }
+        func share(_ pack: PackUse) -> Double { Double(pack.wastedBytes) / Double(max(1, pack.frameBytes)) }
         let needed = packs.reduce(0.0) { $0 + Double($1.neededBytes) }
         let limit = needed * options.maximumUnused
         for pack in packs.sorted(by: { (share($1), $0.name) < (share($0), $1.name) }) {
-            guard Double(plan.wastedBytes) > limit, share(pack) >= Self.leastWorthwhileShare else { break }
+            guard Double(plan.wastedBytes) > limit, pack.wastedBytes > 0 else { break }
             plan.repack.append(pack.name)
             plan.repacked.add(pack)
             plan.movedBytes += pack.neededBytes
@@ -132,9 +132,6 @@ enum PrunePlanner {
             plan.wastedBytes -= pack.wastedBytes
         }
     }
-
-    /// The end frame of a pack counts as wasted: do not copy 32 MiB for the sake of that.
-    private static let leastWorthwhileShare = 0.001
 
     private static func indexesToRewrite(_ survey: PruneSurvey, _ plan: PrunePlan) -> [Digest] {
         let going = Set(plan.delete)

@@ -24,7 +24,9 @@ struct PackUse: Sendable, Equatable {
     }
 
     var isNeeded: Bool { neededChunks > 0 }
-    var wastedBytes: UInt64 { (size ?? 0) - min(size ?? 0, neededBytes) }
+    /// Stored bytes of all frames: the pack without its end and what it may be wrapped in.
+    var frameBytes: UInt64 = 0
+    var wastedBytes: UInt64 { frameBytes - min(frameBytes, neededBytes) }
 }
 
 /// The state of a repository as a prune has to know it, read in the order that the argument for safety rests on:
@@ -120,9 +122,26 @@ struct PruneSurveyor {
                     return number
                 })
             survey.usedFrames.append(Bitmap(count: index.frameCount))
+            try countFrames(index, survey.packNumbers[survey.packNumbers.count - 1], &survey)
         }
         for number in survey.packs.indices where condemned.contains(survey.packs[number].name) {
             survey.packs[number].isCondemned = true
+        }
+    }
+
+    /// A pack that several indexes name counts as the one that knows most of it says.
+    private func countFrames(_ index: MappedIndex, _ numbers: [Int], _ survey: inout PruneSurvey) throws {
+        var bytes = [UInt64](repeating: 0, count: index.packCount)
+        for number in 0..<index.frameCount {
+            let frame = index.frame(number)
+            guard frame.pack < index.packCount else {
+                throw RepositoryError.damaged(
+                    RepositoryLayout.index(index.name).text, "frame \(number) names a pack that is not there")
+            }
+            bytes[frame.pack] += UInt64(frame.length)
+        }
+        for (pack, count) in zip(numbers, bytes) {
+            survey.packs[pack].frameBytes = max(survey.packs[pack].frameBytes, count)
         }
     }
 
@@ -186,10 +205,11 @@ struct PruneSurveyor {
                 survey.packNumbers[record.index][try Self.pack(of: record.position, in: indexes[record.index])]
             }
             let choices = PruneRules.keepers(
-                among: places.map { place in
+                among: try zip(records, places).map { record, place in
                     let pack = survey.packs[place]
                     return PruneRules.Candidate(
                         name: pack.name, isPresent: pack.size != nil, isCondemned: pack.isCondemned,
+                        isWhole: try indexes[record.index].bases(at: record.position).isEmpty,
                         neededBytes: potential[place])
                 })
             guard !choices.isEmpty else {

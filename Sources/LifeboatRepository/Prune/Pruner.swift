@@ -89,7 +89,7 @@ package struct Pruner {
     /// On a full disk there is no room for a lease: a prune is safe without, only not seen by others.
     private func takeLease() throws -> Lease? {
         do {
-            return try Lease.take(.prune, repository, host: host, clock: clock, settings: options.leases)
+            return try Lease.take(.prune, repository, host: host, settings: options.leases)
         } catch let error as StorageError where error.kind == .full {
             return nil
         }

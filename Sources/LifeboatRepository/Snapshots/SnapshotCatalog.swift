@@ -64,9 +64,11 @@ package struct SnapshotCatalog: Sendable {
         return Snapshot(id: id, manifest: manifest)
     }
 
-    /// The newest snapshot of that stack and host, complete or not: the parent of the next one.
+    /// The last snapshot of that stack and host, complete or not: the parent of the next one. By number, since a clock
+    /// may have been wrong.
     package func newest(stack: String, host: String) -> Snapshot? {
-        snapshots.last { $0.manifest.stack == stack && $0.manifest.host == host }
+        snapshots.filter { $0.manifest.stack == stack && $0.manifest.host == host }
+            .max { $0.manifest.sequence < $1.manifest.sequence }
     }
 
     /// What people type: `latest` (the newest complete one), or an id of at least 4 digits. `at` gives the newest

@@ -97,6 +97,16 @@ package struct ScenarioFolder: Sendable {
             """)
     }
 
+    /// The fingerprint of the repository without leases, which readers leave behind when they are killed.
+    package func repositoryFingerprint() throws -> String {
+        try shell(
+            """
+            cd '\(repository)' && find . -mindepth 1 -not -path './leases*' -printf '%P %y %m %U:%G %T@ %l\\n' \
+            | LC_ALL=C sort \
+            && find . -type f -not -path './leases/*' -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum
+            """)
+    }
+
     /// Restores a snapshot into a new folder, compares and removes it: nil, or what is wrong.
     package func problemRestoring(_ snapshot: String, expecting fingerprint: String) throws -> String? {
         let target = "\(path)/restored"
