@@ -97,8 +97,6 @@ package struct Repository: Sendable {
             })
     }
 
-    /// The folder of this repository in the local cache, for what this host remembers about it.
-
     /// Drops local copies of indexes the store no longer has.
     func forgetIndexes(except names: Set<Digest>) { cache.keepOnly(names) }
 

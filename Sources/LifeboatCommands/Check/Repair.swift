@@ -8,14 +8,19 @@ import LifeboatRepository
 struct Repair: LifeboatCommand {
     static let configuration = CommandConfiguration(
         commandName: "repair", abstract: "Bring a damaged repository back into use.",
-        discussion: "Reads everything and tells what it would do; --yes does it. Indexes are written anew from the "
-            + "packs, and what is whole in a damaged pack is copied. Then back up: what was lost and is still on the "
-            + "host is stored again, for older snapshots too. Last, --snapshots replaces snapshots that are still "
-            + "damaged by what is left of them, marked as incomplete. What is replaced is kept below 'damaged/'. No "
-            + "other lifeboat may write to the repository meanwhile.")
+        discussion: "Reads everything and tells what it would do; --yes does it. Indexes are written anew, and what "
+            + "is whole in a damaged pack is copied. Then back up: what was lost and is still on the host is stored "
+            + "again, for older snapshots too. Last, --snapshots replaces snapshots that are still damaged by what is "
+            + "left of them, marked as incomplete, and takes unreadable ones out. What is replaced is kept below "
+            + "'damaged/'. Backups and restores may run meanwhile; a prune may not.")
 
     @Flag(name: .long, help: "Replace snapshots with lost files by what is left of them.")
     var snapshots = false
+
+    @Flag(
+        name: .long,
+        help: "Read only packs that no sound index describes: fast, but finds no flipped bytes in the others.")
+    var trustData = false
 
     @Flag(name: [.short, .long], help: "Do it; without it nothing is written.")
     var yes = false
@@ -24,20 +29,36 @@ struct Repair: LifeboatCommand {
     @OptionGroup var output: OutputOptions
 
     func run(_ session: CommandSession) throws -> ExitCode {
-        let repository = try location.open(session)
-        let planner = RepairPlanner(
-            repository, threads: session.context.host.processors, progress: session.progress,
-            cancellation: session.cancellation)
-        let plan = try planner.plan(rewritesSnapshots: snapshots)
-        session.progress.finish()
-        guard yes, plan.hasSteps else {
+        guard yes else {
+            // A lease for reading: no prune deletes what is being looked at.
+            let plan = try plan(try location.openForReading(session), session)
             try report(plan, nil, session)
             return plan.isEmpty ? .done : .damagedRepository
         }
-        let outcome = try RepairExecutor(repository, cancellation: session.cancellation).execute(plan)
+        let repository = try location.open(session)
+        let lease = try RepairLease.take(repository, host: session.context.host.name, clock: session.context.clock)
+        session.atEnd { lease.lease.release() }
+        let plan = try plan(repository, session)
+        guard plan.hasSteps else {
+            try report(plan, nil, session)
+            return plan.isEmpty ? .done : .damagedRepository
+        }
+        let outcome = try RepairExecutor(
+            repository, lease, clock: session.context.clock, cancellation: session.cancellation
+        ).execute(plan)
         try report(plan, outcome, session)
-        if !plan.unrepairable.isEmpty || (!snapshots && !plan.damagedSnapshots.isEmpty) { return .damagedRepository }
-        return outcome.snapshots.isEmpty ? .done : .incomplete
+        if plan.leavesDamage { return .damagedRepository }
+        return plan.rewritesSnapshots && !(outcome.snapshots.isEmpty && plan.unreadableSnapshots.isEmpty)
+            ? .incomplete : .done
+    }
+
+    private func plan(_ repository: Repository, _ session: CommandSession) throws -> RepairPlan {
+        let plan = try RepairPlanner(
+            repository, threads: session.context.host.processors, progress: session.progress,
+            cancellation: session.cancellation
+        ).plan(rewritesSnapshots: snapshots, trustsData: trustData)
+        session.progress.finish()
+        return plan
     }
 
     /// What is lost is a problem; what is done about it is the report.
@@ -55,12 +76,22 @@ struct Repair: LifeboatCommand {
                             + "takes out of the snapshot.",
                     exitCode: snapshots ? .incomplete : .damagedRepository))
         }
+        for manifest in plan.unreadableSnapshots {
+            try session.problem(
+                LifeboatError(
+                    "'\(manifest.object)' is damaged: it is not known what this snapshot holds",
+                    causes: [manifest.reason],
+                    hint: snapshots
+                        ? nil
+                        : "Bring it back from a copy of the repository; if there is none, 'lifeboat repair --snapshots' "
+                            + "takes it out.",
+                    exitCode: snapshots ? .incomplete : .damagedRepository))
+        }
         for object in plan.unrepairable {
             try session.problem(
                 LifeboatError(
                     "'\(object.object)' cannot be repaired", causes: [object.reason],
-                    hint: "Bring it back from a copy of the repository, or move it out of the repository.",
-                    exitCode: .damagedRepository))
+                    hint: "Use the lifeboat that wrote it, or a newer one.", exitCode: .damagedRepository))
         }
         try session.emitReport(RepairSummary(plan: plan, outcome: outcome))
     }
@@ -73,9 +104,29 @@ private struct RepairSummary: OutputRendering {
     let outcome: RepairOutcome?
 
     var text: String {
-        if plan.isEmpty { return "nothing is wrong: \(counted(plan.packsRead, "pack")) read" }
+        var lines = steps
+        if plan.orphanPacks > 0 {
+            lines.append(
+                "\(counted(plan.orphanPacks, "pack")) in no index that no snapshot needs: left for 'lifeboat prune'")
+        }
+        if let outcome {
+            lines += results(outcome)
+        } else if plan.isEmpty {
+            lines.append("nothing is wrong: \(counted(plan.packsRead, "pack")) read")
+        } else if plan.hasSteps {
+            lines.append("nothing was written; --yes does this")
+        } else {
+            lines.append("there is nothing to do that would help; back up again")
+        }
+        return lines.joined(separator: "\n")
+    }
+
+    private var steps: [String] {
         var lines: [String] = []
         if plan.rewritesReadme { lines.append("README.txt: written again") }
+        for record in plan.damagedRecords {
+            lines.append("\(EscapedName.line(record.object)): replaced, \(EscapedName.line(record.reason))")
+        }
         for index in plan.staleIndexes {
             lines.append("index \(index.name.shortHex): replaced, \(EscapedName.line(index.reason))")
         }
@@ -85,21 +136,26 @@ private struct RepairSummary: OutputRendering {
                 "pack \(pack.name.shortHex): \(EscapedName.line(pack.reason)); "
                     + "\(counted(pack.chunksKept, "chunk")) copied, \(counted(pack.chunksLost, "chunk")) lost")
         }
-        if plan.rewritesSnapshots {
-            for snapshot in plan.damagedSnapshots {
-                lines.append("snapshot \(snapshot.id.shortHex): replaced by what is left of it")
-            }
+        guard plan.rewritesSnapshots else { return lines }
+        for snapshot in plan.damagedSnapshots {
+            lines.append("snapshot \(snapshot.id.shortHex): replaced by what is left of it")
         }
-        if let outcome {
-            for snapshot in outcome.snapshots {
-                lines.append("snapshot \(snapshot.old.shortHex) is now \(snapshot.new.shortHex)")
-            }
-            lines.append("done; \(counted(outcome.setAside.count, "object")) kept below 'damaged/'")
-        } else if plan.hasSteps {
-            lines.append("nothing was written; --yes does this")
-        } else {
-            lines.append("there is nothing to do that would help")
+        for manifest in plan.unreadableSnapshots {
+            lines.append("\(EscapedName.line(manifest.object)): taken out, \(EscapedName.line(manifest.reason))")
         }
-        return lines.joined(separator: "\n")
+        return lines
+    }
+
+    private func results(_ outcome: RepairOutcome) -> [String] {
+        var lines = outcome.snapshots.map { "snapshot \($0.old.shortHex) is now \($0.new.shortHex)" }
+        lines += outcome.sound.map { "\($0) is sound by now, and stays" }
+        if !outcome.postponed.isEmpty {
+            lines.append(
+                "\(counted(outcome.postponed.count, "damaged pack")) left for a later repair, because somebody may "
+                    + "read from them still:")
+            lines += outcome.waitsFor.map { "  \(EscapedName.line($0))" }
+        }
+        lines.append("done; \(counted(outcome.setAside.count, "object")) kept below 'damaged/'")
+        return lines
     }
 }

@@ -11,6 +11,8 @@ struct IndexAudit: Sendable {
         var isWrong: Bool
         /// Every chunk of the pack has its record.
         var isComplete: Bool
+        /// The index tells all of the pack, and nothing else of it.
+        var isRight: Bool { !isWrong && isComplete }
     }
 
     private let indexes: [MappedIndex]
@@ -33,7 +35,16 @@ struct IndexAudit: Sendable {
         self.mentions = mentions
     }
 
-    func isMentioned(_ pack: Digest) -> Bool { mentions[pack] != nil }
+    /// Whether some index names the pack, and all that do with this size.
+    func isNamed(_ pack: Digest, size: UInt64) -> Bool {
+        guard let mentions = mentions[pack] else { return false }
+        return mentions.allSatisfy { indexes[$0.index].pack($0.pack).storedSize == size }
+    }
+
+    /// The most records that one of the indexes has of the pack.
+    func recordCount(of pack: Digest) -> Int {
+        (mentions[pack] ?? []).map { recordCounts[$0.index][$0.pack] }.max() ?? 0
+    }
 
     /// What each index that names the pack has to do with what is in it.
     func findings(on contents: PackContents) throws -> [Finding] {
@@ -68,6 +79,7 @@ extension MappedIndex {
 
     /// What is wrong with the tables as such; nil when every record can be followed and found.
     func structuralProblem() throws -> String? {
+        for number in 0..<frameCount where frame(number).pack >= packCount { return "frame \(number) names no pack" }
         for position in 0..<chunkCount {
             let location: ChunkLocation
             do {

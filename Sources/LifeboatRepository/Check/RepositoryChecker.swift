@@ -47,6 +47,9 @@ package struct RepositoryChecker {
             repository, indexes: IndexSet(indexes), suspects: suspects, progress: progress,
             cancellation: cancellation)
         try snapshots.run(&report)
+        for problem in try RecordCheck(repository).problems() {
+            report.addProblem(problem.key.text, problem.reason)
+        }
         return report
     }
 
@@ -117,7 +120,10 @@ package struct RepositoryChecker {
         let orphans = packs.keys.count { !indexed.contains($0) }
         if orphans > 0 {
             report.notes.append(
-                "\(orphans) packs are in no index: a backup that did not finish left them, or their index is damaged")
+                orphans == 1
+                    ? "1 pack is in no index: a backup that did not finish left it, or its index is damaged"
+                    : "\(orphans) packs are in no index: a backup that did not finish left them, or their index is "
+                        + "damaged")
         }
         return (sound, suspects)
     }

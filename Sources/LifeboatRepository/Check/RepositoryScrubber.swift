@@ -57,15 +57,16 @@ package struct RepositoryScrubber {
         var problems: [CheckProblem] = []
     }
 
-    /// Throws `noRepository` when there is no config.json, and when the store cannot be read.
+    /// Throws `noRepository` when there is neither a config.json nor anything else of a repository, and when the store
+    /// cannot be read.
     package func run() throws -> ScrubReport {
-        guard try store.stat(RepositoryLayout.config) != nil else {
-            throw RepositoryError.absent(store.properties.location)
-        }
         var report = ScrubReport()
         try checkConfig(&report)
         var work: [Work] = []
-        for prefix in [RepositoryLayout.packPrefix, RepositoryLayout.indexPrefix, RepositoryLayout.snapshotPrefix] {
+        for prefix in [
+            RepositoryLayout.packPrefix, RepositoryLayout.indexPrefix, RepositoryLayout.snapshotPrefix,
+            RepositoryLayout.forgottenPrefix,
+        ] {
             for object in try store.listAll(prefix: prefix) {
                 try cancellation.check()
                 if let promise = Self.promise(object.key, &report) {
@@ -74,6 +75,9 @@ package struct RepositoryScrubber {
                     report.notes.append("'\(object.key)' has no name that says what its bytes must be")
                 }
             }
+        }
+        if work.isEmpty, try store.stat(RepositoryLayout.config) == nil {
+            throw RepositoryError.absent(store.properties.location)
         }
         try read(work, &report)
         report.problems.sort { $0.object < $1.object }
@@ -96,6 +100,9 @@ package struct RepositoryScrubber {
             report.snapshots += 1
             return .shortDigest(name.shortID)
         }
+        if let name = RepositoryLayout.forgottenName(key) ?? RepositoryLayout.forgottenName(plain) {
+            return .shortDigest(name.shortID)
+        }
         return nil
     }
 
@@ -103,6 +110,14 @@ package struct RepositoryScrubber {
     /// replaced by zeros.
     private func checkConfig(_ report: inout ScrubReport) throws {
         let key = RepositoryLayout.config
+        guard let object = try store.stat(key) else {
+            report.problems.append(CheckProblem(object: key.text, reason: "it is missing"))
+            return
+        }
+        guard object.size <= Repository.documentLimit else {
+            report.problems.append(CheckProblem(object: key.text, reason: "it is larger than any config.json"))
+            return
+        }
         let bytes = try store.get(key, limit: Repository.documentLimit)
         let label = Array("\"integrity\" : \"".utf8)
         guard let start = bytes.firstRange(of: label)?.upperBound, start + 64 < bytes.count,
@@ -176,7 +191,7 @@ package struct RepositoryScrubber {
         case .shortDigest(let name):
             guard digest.shortHex != name else { return nil }
             var problem = CheckProblem(object: object.key.text, reason: reason)
-            problem.snapshots = [name]
+            if object.key.text.hasPrefix(RepositoryLayout.snapshotPrefix) { problem.snapshots = [name] }
             return problem
         }
     }

@@ -48,7 +48,7 @@ struct SnapshotCheck {
                 report.addAffected(object.key.text, error.summary, snapshot: name.shortID, path: "all of it")
             }
         }
-        let forgotten = try forgottenSnapshots(&report)
+        let forgotten = try forgottenSnapshots()
         for snapshot in snapshots {
             try check(snapshot, &report)
             if let previous = snapshot.manifest.previous, !ids.contains(previous), !forgotten.contains(previous) {
@@ -59,14 +59,17 @@ struct SnapshotCheck {
         }
     }
 
-    /// What retention removed. A damaged list of it is a problem, and says nothing.
-    private func forgottenSnapshots(_ report: inout CheckReport) throws -> Set<Digest> {
-        do {
-            return Set(try ForgottenSnapshots.read(repository).flatMap(\.snapshots).map(\.snapshot))
-        } catch let error as LifeboatError where error.exitCode == .damagedRepository {
-            report.addProblem(RepositoryLayout.forgottenPrefix, error.summary)
-            return []
+    /// What retention removed. A damaged list of it says nothing; that it is damaged is told with the records.
+    private func forgottenSnapshots() throws -> Set<Digest> {
+        var forgotten: Set<Digest> = []
+        for object in try repository.store.listAll(prefix: RepositoryLayout.forgottenPrefix) {
+            do {
+                forgotten.formUnion(try ForgottenSnapshots.read(object.key, repository).snapshots.map(\.snapshot))
+            } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+                continue
+            }
         }
+        return forgotten
     }
 
     private mutating func check(_ snapshot: Snapshot, _ report: inout CheckReport) throws {

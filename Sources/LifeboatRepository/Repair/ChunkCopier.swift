@@ -40,8 +40,10 @@ struct ChunkCopier {
             }
         } catch {
             packs.abandon()
-            // Its failure is the same, or follows from this one.
-            try? uploader.join()
+            // The upload's own failure is the reason, when it is one.
+            do { try uploader.join() } catch let failure as LifeboatError where failure.exitCode == .interrupted {
+                throw error
+            }
             throw error
         }
         packs.close()

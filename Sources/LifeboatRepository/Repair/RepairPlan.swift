@@ -8,6 +8,9 @@ package struct RepairPlan: Codable, Sendable, Equatable {
     package struct StaleIndex: Codable, Sendable, Equatable {
         package var name: Digest
         package var reason: String
+        /// Its tables can be followed: what it says of other packs than these is taken over.
+        package var isReadable: Bool
+        package var wrongPacks: [Digest]
     }
 
     /// A pack that is missing or damaged.
@@ -33,8 +36,8 @@ package struct RepairPlan: Codable, Sendable, Equatable {
         package var lostCount: UInt64
     }
 
-    /// What a repair cannot mend.
-    package struct Unrepairable: Codable, Sendable, Equatable {
+    /// An object that is not what it should be, and why.
+    package struct BadObject: Codable, Sendable, Equatable {
         package var object: String
         package var reason: String
     }
@@ -46,12 +49,21 @@ package struct RepairPlan: Codable, Sendable, Equatable {
     package var rewritesReadme = false
     /// Sound packs that no sound index describes in full.
     package var packsToIndex: [Digest] = []
+    /// Sound packs in no index that no snapshot needs: an interrupted backup left them, or one that runs wrote them.
+    /// They stay as they are.
+    package var orphanPacks: UInt64 = 0
     package var staleIndexes: [StaleIndex] = []
     package var damagedPacks: [DamagedPack] = []
+    /// Pins and lists of forgotten snapshots that cannot be read. A pin is written anew, from its name.
+    package var damagedRecords: [BadObject] = []
     package var damagedSnapshots: [DamagedSnapshot] = []
-    /// Whether the damaged snapshots are replaced by what is left of them, or left as they are.
+    /// Manifests that are damaged: what they held is not known.
+    package var unreadableSnapshots: [BadObject] = []
+    /// Whether the damaged snapshots are replaced by what is left of them, and unreadable ones taken out, or left as
+    /// they are.
     package var rewritesSnapshots: Bool
-    package var unrepairable: [Unrepairable] = []
+    /// What a repair cannot mend.
+    package var unrepairable: [BadObject] = []
 
     package init(repositoryID: Digest, rewritesSnapshots: Bool) {
         self.repositoryID = repositoryID
@@ -59,12 +71,20 @@ package struct RepairPlan: Codable, Sendable, Equatable {
     }
 
     /// Nothing is wrong.
-    package var isEmpty: Bool { !hasSteps && damagedSnapshots.isEmpty && unrepairable.isEmpty }
+    package var isEmpty: Bool {
+        !hasSteps && damagedSnapshots.isEmpty && unreadableSnapshots.isEmpty && unrepairable.isEmpty
+    }
 
     /// There is something to write.
     package var hasSteps: Bool {
         rewritesReadme || !packsToIndex.isEmpty || !staleIndexes.isEmpty || damagedPacks.contains(where: \.isPresent)
-            || (rewritesSnapshots && !damagedSnapshots.isEmpty)
+            || !damagedRecords.isEmpty
+            || (rewritesSnapshots && !(damagedSnapshots.isEmpty && unreadableSnapshots.isEmpty))
+    }
+
+    /// Snapshots stay damaged when the plan was carried out.
+    package var leavesDamage: Bool {
+        !unrepairable.isEmpty || (!rewritesSnapshots && !(damagedSnapshots.isEmpty && unreadableSnapshots.isEmpty))
     }
 }
 
@@ -80,6 +100,12 @@ package struct RepairOutcome: Codable, Sendable, Equatable {
     package var chunksCopied: UInt64 = 0
     /// Objects that were moved below `damaged/`.
     package var setAside: [String] = []
+    /// Damaged packs that stay for now, because a process that runs may still read from them.
+    package var postponed: [String] = []
+    /// Those processes: `backup on host 'a', process 12`.
+    package var waitsFor: [String] = []
+    /// Objects that turned out to be sound when it was their turn, and stay.
+    package var sound: [String] = []
     package var snapshots: [RepairedSnapshot] = []
 
     package init() {}

@@ -5,7 +5,7 @@ import LifeboatFormats
 import LifeboatIO
 import LifeboatStorage
 
-/// Reads a whole repository and finds what a repair would do. Writes nothing to the repository.
+/// Reads a repository and finds what a repair would do. Writes nothing to the repository.
 package struct RepairPlanner {
     private let repository: Repository
     private let threads: Int
@@ -20,63 +20,55 @@ package struct RepairPlanner {
         self.cancellation = cancellation
     }
 
-    /// What reading the packs gave.
+    /// What reading packs gave.
     private struct Survey: Sendable {
         var damaged: [Digest: String] = [:]
-        var sound: [Digest: [IndexAudit.Finding]] = [:]
+        var findings: [Digest: [IndexAudit.Finding]] = [:]
     }
 
-    /// With `rewritesSnapshots` the plan replaces damaged snapshots by what is left of them.
-    package func plan(rewritesSnapshots: Bool) throws -> RepairPlan {
+    /// What the objects are and say, before anything is concluded.
+    private struct Found {
+        /// Size of every pack there is.
+        var packs: [Digest: UInt64] = [:]
+        var condemned: Set<Digest> = []
+        /// Indexes whose tables can be followed.
+        var indexes: [MappedIndex] = []
+        var survey = Survey()
+        /// Packs that are missing or damaged, and why.
+        var damaged: [Digest: String] = [:]
+        /// Packs of which some index says what is not so.
+        var misindexed: Set<Digest> = []
+        /// Packs that a prune deleted, and whose index it is about to drop.
+        var dropped: Set<Digest> = []
+        var material = RepairMaterial.Parts()
+
+        /// A chunk in one of these counts only when it reads back right.
+        var suspects: Set<Digest> { Set(damaged.keys).union(misindexed).union(dropped) }
+    }
+
+    /// With `rewritesSnapshots` the plan replaces damaged snapshots by what is left of them. With `trustsData` only
+    /// packs are read that no sound index describes, or not with their size: the rest counts as sound.
+    package func plan(rewritesSnapshots: Bool, trustsData: Bool = false) throws -> RepairPlan {
         var plan = RepairPlan(
             repositoryID: repository.config.repositoryID, rewritesSnapshots: rewritesSnapshots)
         plan.rewritesReadme = try readmeIsWrong()
-        var packs: [Digest: UInt64] = [:]
+        var found = Found()
+        found.condemned = try repository.condemnedPacks()
         for object in try repository.store.listAll(prefix: RepositoryLayout.packPrefix) {
-            if let name = RepositoryLayout.packName(object.key) { packs[name] = object.size }
+            if let name = RepositoryLayout.packName(object.key) { found.packs[name] = object.size }
         }
-        let indexes = try openIndexes(&plan)
-        let survey = try readPacks(packs, indexes, &plan)
-        var reasons: [Digest: String] = [:]
-        for (pack, findings) in survey.sound {
-            for finding in findings where finding.isWrong {
-                reasons[finding.index] = "it says of pack '\(pack.shortHex)' what that pack does not have"
-            }
-        }
-        var damaged = survey.damaged
-        for index in indexes {
-            for pack in (0..<index.packCount).map(index.pack) {
-                if packs[pack.name] == nil { damaged[pack.name] = "it is missing" }
-                guard damaged[pack.name] != nil, reasons[index.name] == nil else { continue }
-                reasons[index.name] = "it names pack '\(pack.name.shortHex)', which is missing or damaged"
-            }
-        }
-        let stale = Set(reasons.keys)
-        plan.staleIndexes += reasons.map { RepairPlan.StaleIndex(name: $0.key, reason: $0.value) }
-        plan.staleIndexes.sort { $0.name < $1.name }
-        let condemned = try repository.condemnedPacks()
-        plan.packsToIndex = survey.sound.filter { pack, findings in
-            guard !findings.contains(where: { $0.isComplete && !stale.contains($0.index) }) else { return false }
-            // A prune is about to delete it, and knows which index is to go with it.
-            return !condemned.contains(pack)
-        }.keys.sorted()
-        let material = try RepairMaterial(
-            repository, staying: indexes.filter { !stale.contains($0.name) },
-            stale: indexes.filter { stale.contains($0.name) }, packsToIndex: plan.packsToIndex,
-            damaged: Set(damaged.keys), stores: false, cancellation)
-        let misindexed = survey.sound.filter { $0.value.contains(where: \.isWrong) }.keys
-        let availability = ChunkAvailability(
-            material.reader, suspects: Set(damaged.keys).union(misindexed))
-        for (name, reason) in damaged.sorted(by: { $0.key < $1.key }) {
-            var pack = RepairPlan.DamagedPack(
-                name: name, reason: reason, isPresent: packs[name] != nil, chunksKept: 0, chunksLost: 0)
-            for id in material.endangered[name] ?? [] {
-                try cancellation.check()
-                if try availability.canBeRead(id) { pack.chunksKept += 1 } else { pack.chunksLost += 1 }
-            }
-            plan.damagedPacks.append(pack)
-        }
-        try surveySnapshots(availability, &plan)
+        found.indexes = try openIndexes(&plan)
+        try readPacks(&found, trustsData: trustsData, &plan)
+        judgeIndexes(&found, &plan)
+        try findRecords(&plan)
+        let material = try chooseMaterial(&found, &plan)
+        try judgePacks(found, material, &plan)
+        // The indexes that were made for looking only.
+        repository.forgetIndexes(
+            except: Set(
+                try repository.store.listAll(prefix: RepositoryLayout.indexPrefix).compactMap {
+                    RepositoryLayout.indexName($0.key)
+                }))
         return plan
     }
 
@@ -94,59 +86,177 @@ package struct RepairPlanner {
         for object in try repository.store.listAll(prefix: RepositoryLayout.indexPrefix) {
             try cancellation.check()
             guard let name = RepositoryLayout.indexName(object.key) else { continue }
+            let problem: String?
             do {
                 let index = try repository.openStoredIndex(name)
-                if let problem = try index.structuralProblem() {
-                    plan.staleIndexes.append(RepairPlan.StaleIndex(name: name, reason: problem))
-                } else {
-                    indexes.append(index)
-                }
+                problem = try index.structuralProblem()
+                if problem == nil { indexes.append(index) }
             } catch let error as LifeboatError where error.exitCode == .damagedRepository {
-                plan.staleIndexes.append(RepairPlan.StaleIndex(name: name, reason: error.summary))
+                problem = error.summary
             }
+            guard let problem else { continue }
+            plan.staleIndexes.append(
+                RepairPlan.StaleIndex(name: name, reason: problem, isReadable: false, wrongPacks: []))
         }
         return indexes
     }
 
-    private func readPacks(
-        _ packs: [Digest: UInt64], _ indexes: [MappedIndex], _ plan: inout RepairPlan
-    ) throws -> Survey {
-        let audit = IndexAudit(indexes)
+    private func readPacks(_ found: inout Found, trustsData: Bool, _ plan: inout RepairPlan) throws {
+        let audit = IndexAudit(found.indexes)
+        let names = found.packs.filter { !trustsData || !audit.isNamed($0.key, size: $0.value) }.keys.sorted()
+        let reader = ChunkReader(repository, IndexSet(found.indexes))
         let survey = Monitor(Survey())
         let reading = PackReading(
             repository: repository, threads: threads, progress: progress, cancellation: cancellation)
-        plan.bytesRead = try reading.run(packs.keys.sorted(), packs) { name, verdict in
+        plan.bytesRead = try reading.run(names, found.packs) { name, verdict in
             switch verdict {
             case .damaged(let reason): survey.update { $0.damaged[name] = reason }
             case .sound(let contents):
-                let findings = try audit.findings(on: contents)
-                survey.update { $0.sound[name] = findings }
+                if let reason = PackExaminer.deltaProblem(in: contents, reader) {
+                    survey.update { $0.damaged[name] = reason }
+                } else {
+                    let findings = try audit.findings(on: contents)
+                    survey.update { $0.findings[name] = findings }
+                }
             }
         }
-        plan.packsRead = UInt64(packs.count)
-        return survey.withLock { $0 }
+        plan.packsRead = UInt64(names.count)
+        found.survey = survey.withLock { $0 }
     }
 
-    private func surveySnapshots(_ availability: ChunkAvailability, _ plan: inout RepairPlan) throws {
+    /// Which indexes stay, and which packs have to be read to know what is in them.
+    private func judgeIndexes(_ found: inout Found, _ plan: inout RepairPlan) {
+        found.damaged = found.survey.damaged
+        var wrong: [Digest: (packs: Set<Digest>, reason: String)] = [:]
+        for (pack, findings) in found.survey.findings {
+            for finding in findings where finding.isWrong {
+                wrong[finding.index, default: ([], "")].packs.insert(pack)
+                wrong[finding.index]?.reason = "it says of pack '\(pack.shortHex)' what that pack does not have"
+                found.misindexed.insert(pack)
+            }
+        }
+        for index in found.indexes {
+            for pack in (0..<index.packCount).map({ index.pack($0).name }) {
+                if found.packs[pack] == nil {
+                    if found.condemned.contains(pack) {
+                        found.dropped.insert(pack)
+                        continue
+                    }
+                    found.damaged[pack] = "it is missing"
+                }
+                guard found.damaged[pack] != nil else { continue }
+                if wrong[index.name] == nil {
+                    wrong[index.name] = ([], "it names pack '\(pack.shortHex)', which is missing or damaged")
+                }
+                wrong[index.name]?.packs.insert(pack)
+            }
+        }
+        for index in found.indexes {
+            guard let (packs, reason) = wrong[index.name] else {
+                found.material.staying.append(index)
+                continue
+            }
+            found.material.stale.append(StaleSource(index: index, wrongPacks: packs))
+            plan.staleIndexes.append(
+                RepairPlan.StaleIndex(
+                    name: index.name, reason: reason, isReadable: true, wrongPacks: packs.sorted()))
+        }
+        plan.staleIndexes.sort { $0.name < $1.name }
+        found.material.packsToIndex = found.survey.findings
+            .filter { !$0.value.contains(where: \.isRight) }.keys.sorted()
+        found.material.damaged = Set(found.damaged.keys)
+        found.material.condemned = found.condemned
+    }
+
+    /// Indexes packs that are in no index only when a snapshot needs them; surveys the snapshots either way.
+    private func chooseMaterial(_ found: inout Found, _ plan: inout RepairPlan) throws -> RepairMaterial {
+        let unindexed = found.material.packsToIndex
+        found.material.packsToIndex = []
+        let without = try RepairMaterial(repository, found.material, stores: false, cancellation)
+        let before = try surveySnapshots(availability(without, found))
+        // Packs that an index names wrongly are indexed anew whatever they are good for.
+        let orphans = unindexed.filter { !found.misindexed.contains($0) }
+        if !unindexed.isEmpty {
+            found.material.packsToIndex = unindexed
+            let with = try RepairMaterial(repository, found.material, stores: false, cancellation)
+            let after = try surveySnapshots(availability(with, found))
+            if after.lostCount < before.lostCount || orphans.count < unindexed.count {
+                after.record(in: &plan)
+                plan.packsToIndex = unindexed
+                return with
+            }
+        }
+        plan.orphanPacks = UInt64(orphans.count)
+        before.record(in: &plan)
+        found.material.packsToIndex = []
+        return without
+    }
+
+    private func availability(_ material: RepairMaterial, _ found: Found) -> ChunkAvailability {
+        ChunkAvailability(material.reader, suspects: found.suspects)
+    }
+
+    private func judgePacks(_ found: Found, _ material: RepairMaterial, _ plan: inout RepairPlan) throws {
+        let availability = availability(material, found)
+        for (name, reason) in found.damaged.sorted(by: { $0.key < $1.key }) {
+            var pack = RepairPlan.DamagedPack(
+                name: name, reason: reason, isPresent: found.packs[name] != nil, chunksKept: 0, chunksLost: 0)
+            for id in material.endangered[name] ?? [] {
+                try cancellation.check()
+                if try availability.canBeRead(id) { pack.chunksKept += 1 } else { pack.chunksLost += 1 }
+            }
+            plan.damagedPacks.append(pack)
+        }
+    }
+
+    /// Pins and lists of forgotten snapshots that cannot be read.
+    private func findRecords(_ plan: inout RepairPlan) throws {
+        for problem in try RecordCheck(repository).problems() {
+            plan.damagedRecords.append(RepairPlan.BadObject(object: problem.key.text, reason: problem.reason))
+        }
+    }
+
+    /// What is lost of which snapshot.
+    private struct Losses {
+        var damaged: [RepairPlan.DamagedSnapshot] = []
+        var unreadable: [RepairPlan.BadObject] = []
+        var unrepairable: [RepairPlan.BadObject] = []
+
+        var lostCount: UInt64 { damaged.reduce(0) { $0 + $1.lostCount } }
+
+        func record(in plan: inout RepairPlan) {
+            plan.damagedSnapshots = damaged
+            plan.unreadableSnapshots = unreadable
+            plan.unrepairable = unrepairable
+        }
+    }
+
+    private func surveySnapshots(_ availability: ChunkAvailability) throws -> Losses {
+        var losses = Losses()
         for object in try repository.store.listAll(prefix: RepositoryLayout.snapshotPrefix) {
             guard RepositoryLayout.manifestName(object.key) != nil else { continue }
             try cancellation.check()
             let snapshot: Snapshot
             do {
                 snapshot = try SnapshotCatalog.read(object.key, repository)
-            } catch let error as LifeboatError where error.exitCode == .damagedRepository || error.exitCode == .failed {
-                plan.unrepairable.append(RepairPlan.Unrepairable(object: object.key.text, reason: error.summary))
+            } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+                // Forgotten since it was listed: that is no damage.
+                guard try repository.store.stat(object.key) != nil else { continue }
+                losses.unreadable.append(RepairPlan.BadObject(object: object.key.text, reason: error.summary))
+                continue
+            } catch let error as LifeboatError where error.exitCode == .failed {
+                losses.unrepairable.append(RepairPlan.BadObject(object: object.key.text, reason: error.summary))
                 continue
             }
-            let salvage = SnapshotSalvage(availability, cancellation)
-            let loss = try salvage.loss(of: snapshot)
+            let loss = try SnapshotSalvage(availability, cancellation).loss(of: snapshot)
             guard loss.count > 0 else { continue }
-            plan.damagedSnapshots.append(
+            losses.damaged.append(
                 RepairPlan.DamagedSnapshot(
                     id: snapshot.id, object: object.key.text, stack: snapshot.manifest.stack,
                     time: snapshot.manifest.frozen, lost: Array(loss.names.prefix(CheckReport.pathLimit)),
                     lostCount: loss.count))
         }
+        return losses
     }
 }
 

@@ -67,7 +67,7 @@ package enum ForgottenSnapshots {
         return try repository.store.listAll(prefix: prefix).map { try read($0.key, repository) }
     }
 
-    private static func read(_ key: ObjectKey, _ repository: Repository) throws -> Tombstone {
+    static func read(_ key: ObjectKey, _ repository: Repository) throws -> Tombstone {
         guard let name = RepositoryLayout.forgottenName(key) else {
             throw RepositoryError.damaged(key.text, "its name is not that of a list of forgotten snapshots")
         }

@@ -17,18 +17,28 @@ package struct SnapshotCatalog: Sendable {
         var snapshots: [Snapshot] = []
         var damaged: [LifeboatError] = []
         let prefix = RepositoryLayout.snapshotPrefix + (stack.map { "\($0)/" } ?? "")
-        for object in try repository.store.listAll(prefix: prefix) {
-            do {
-                snapshots.append(try Self.read(object.key, repository))
-            } catch let error as LifeboatError where error.exitCode == .damagedRepository {
-                // Forgotten since it was listed: that is no damage.
-                if try repository.store.stat(object.key) != nil { damaged.append(error) }
+        // A repair puts one manifest in the place of another, and a listing is no snapshot: it is repeated until it
+        // shows nothing new, so that nobody who deletes finds neither of the two.
+        var seen: Set<ObjectKey> = []
+        for _ in 0..<Self.listings {
+            let new = try repository.store.listAll(prefix: prefix).filter { seen.insert($0.key).inserted }
+            if new.isEmpty { break }
+            for object in new {
+                do {
+                    snapshots.append(try Self.read(object.key, repository))
+                } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+                    // Forgotten since it was listed: that is no damage.
+                    if try repository.store.stat(object.key) != nil { damaged.append(error) }
+                }
             }
         }
         snapshots.sort { ($0.manifest.frozen, $0.id) < ($1.manifest.frozen, $1.id) }
         self.snapshots = snapshots
         self.damaged = damaged
     }
+
+    /// How often manifests are listed while backups go on adding some.
+    private static let listings = 10
 
     /// Reads and verifies one manifest: its bytes against the id in its name before any parser sees them.
     package static func read(_ key: ObjectKey, _ repository: Repository) throws -> Snapshot {
