@@ -48,11 +48,31 @@ package struct Repository: Sendable {
 
     /// Opens the repository in `store`. `cacheRoot` is the local folder for copies of indexes.
     package static func open(_ store: any ObjectStore, cacheRoot: String) throws -> Repository {
-        guard try existing(store) else { throw RepositoryError.absent(store.properties.location) }
-        let bytes = try store.get(RepositoryLayout.config, limit: documentLimit)
-        let config = try RepositoryConfig(decoding: bytes)
-        return Repository(
-            store: store, config: config, cache: try IndexCache(root: cacheRoot, repositoryID: config.repositoryID))
+        let bytes = try configBytes(store, cacheRoot: cacheRoot)
+        let config: RepositoryConfig
+        do {
+            config = try RepositoryConfig(decoding: bytes)
+        } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+            throw RepositoryError.damagedConfig(error.summary, cacheRoot: cacheRoot)
+        }
+        let cache = try IndexCache(root: cacheRoot, repositoryID: config.repositoryID)
+        try cache.keepConfig(bytes)
+        return Repository(store: store, config: config, cache: cache)
+    }
+
+    private static func configBytes(_ store: any ObjectStore, cacheRoot: String) throws -> [UInt8] {
+        if let object = try store.stat(RepositoryLayout.config) {
+            guard object.size <= documentLimit else {
+                throw RepositoryError.damagedConfig("it is larger than any config.json", cacheRoot: cacheRoot)
+            }
+            return try store.get(RepositoryLayout.config, limit: documentLimit)
+        }
+        for prefix in [RepositoryLayout.snapshotPrefix, RepositoryLayout.packPrefix]
+        where try !store.list(prefix: prefix, after: nil, limit: 1).objects.isEmpty {
+            throw RepositoryError.damagedConfig(
+                "it is missing, and '\(prefix)' of a repository is there", cacheRoot: cacheRoot)
+        }
+        throw RepositoryError.absent(store.properties.location)
     }
 
     private static func existing(_ store: any ObjectStore) throws -> Bool {
@@ -145,7 +165,7 @@ package struct Repository: Sendable {
     }
 
     /// Stores an index over `packs` and maps it.
-    func storeIndex(_ packs: [PackContents]) throws -> MappedIndex {
+    package func storeIndex(_ packs: [PackContents]) throws -> MappedIndex {
         var generator = SystemRandomNumberGenerator()
         let bytes = IndexFormat.encode(packs, salt: (generator.next(), generator.next()))
         return try bytes.withUnsafeBytes { buffer in

@@ -28,6 +28,19 @@ package struct IndexCache: Sendable {
         }
     }
 
+    /// Keeps a copy of config.json: the way out when the repository's own is damaged.
+    func keepConfig(_ bytes: [UInt8]) throws {
+        let path = "\(repositoryFolder)/config.json"
+        // One that cannot be read is written again.
+        if let kept = try? LocalFile.bytes(path), kept == bytes { return }
+        do {
+            _ = try bytes.withUnsafeBytes { try AtomicFile.write([$0], to: path, durable: false) }
+        } catch let error as SystemCallError where [ENOSPC, EDQUOT, EROFS].contains(error.errorNumber) {
+            // The cache is on a full disk: the next run keeps one.
+            return
+        }
+    }
+
     /// Maps the index of that name, fetching it first when it is not here or damaged.
     package func open(_ name: Digest, from store: any ObjectStore) throws -> MappedIndex {
         let path = "\(folder)/\(name.hex).idx"
