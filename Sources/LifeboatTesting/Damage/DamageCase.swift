@@ -70,3 +70,8 @@ package struct DamageCase: Sendable, CustomStringConvertible {
 
     package var description: String { name }
 }
+extension DamageVerdict {
+    package static let unknown = DamageVerdict(
+        check: -1, data: -1, scrub: -1, prune: -1, restore: (-1, -1, -1), plan: -1, repair: -1, repaired: -1,
+        restoreRepaired: (-1, -1, -1), backedUp: -1, salvage: -1, restoreSalvaged: (-1, -1, -1))
+}

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import LifeboatCommands
 package import LifeboatCore
-import LifeboatFormats
+package import LifeboatFormats
 import LifeboatIO
 package import LifeboatRepository
-package import LifeboatStorage
+import LifeboatStorage
 
 /// A copy of the sound repository in a folder of its own: damaged by the methods here, then looked at and repaired by
 /// lifeboat in this process.
