@@ -118,6 +118,11 @@ package enum RepositoryLayout {
         return Digest(hex: object.text.dropFirst(condemnedPrefix.count))
     }
 
+    /// Whether the text can be the name of a stack in a key.
+    static func isStackName(_ text: String) -> Bool {
+        !text.contains("/") && text.utf8.count <= 255 && ObjectKey("\(snapshotPrefix)\(text)") != nil
+    }
+
     /// For texts made of valid components only.
     private static func key(_ text: String) -> ObjectKey {
         guard let key = ObjectKey(text) else { preconditionFailure("not an object key: \(text)") }

@@ -136,6 +136,9 @@ private struct RepairSummary: OutputRendering {
                 "pack \(pack.name.shortHex): \(EscapedName.line(pack.reason)); "
                     + "\(counted(pack.chunksKept, "chunk")) copied, \(counted(pack.chunksLost, "chunk")) lost")
         }
+        for manifest in plan.misnamedSnapshots {
+            lines.append("\(EscapedName.line(manifest.object)): stored under its own name")
+        }
         guard plan.rewritesSnapshots else { return lines }
         for snapshot in plan.damagedSnapshots {
             lines.append("snapshot \(snapshot.id.shortHex): replaced by what is left of it")

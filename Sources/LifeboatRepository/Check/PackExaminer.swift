@@ -110,16 +110,15 @@ package final class PackExaminer {
             var offset = 0
             while let start = Self.frameStart(bytes, from: offset) {
                 let rest = UnsafeRawBufferPointer(rebasing: bytes[start...])
-                let before = contents
                 do {
                     let length = try ZstdDecompressor.frameSize(of: rest)
-                    _ = try decode(UnsafeRawBufferPointer(rebasing: rest[..<length]), at: start, key, &contents)
+                    _ = try decode(
+                        UnsafeRawBufferPointer(rebasing: rest[..<length]), at: start, key, &contents,
+                        passesOverDamage: true)
                     offset = start + length
                 } catch is FormatError {
-                    contents = before
                     offset = start + 1
                 } catch let error as LifeboatError where error.exitCode == .damagedRepository {
-                    contents = before
                     offset = start + 1
                 }
             }
@@ -139,9 +138,11 @@ package final class PackExaminer {
         return nil
     }
 
-    /// Adds one frame and its chunks; true when it held the end marker.
+    /// Adds one frame and its chunks; true when it held the end marker. With `passesOverDamage` chunks of a frame that
+    /// are damaged are left out, and what follows a damaged tar header.
     private func decode(
-        _ frame: UnsafeRawBufferPointer, at offset: Int, _ key: ObjectKey, _ contents: inout PackContents
+        _ frame: UnsafeRawBufferPointer, at offset: Int, _ key: ObjectKey, _ contents: inout PackContents,
+        passesOverDamage: Bool = false
     ) throws -> Bool {
         let plainLength = try ZstdDecompressor.contentSize(of: frame)
         guard plainLength <= UInt64(maximumPlain) else {
@@ -151,33 +152,43 @@ package final class PackExaminer {
         defer { plain.deallocate() }
         try decompressor.decompress(frame, into: plain)
         var members = TarMemberReader(UnsafeRawBufferPointer(plain))
-        var found = false
-        while let member = try members.next() {
-            found = true
-            let data = UnsafeRawBufferPointer(rebasing: plain[member.data])
-            if let delta = DeltaName.parse(member.name) {
-                contents.chunks.append(
-                    PackContents.Chunk(
-                        id: delta.id, frame: contents.frames.count, offset: UInt32(member.data.lowerBound),
-                        length: UInt32(member.data.count), bases: delta.bases,
-                        plainLength: try chunkLength(ofPatch: data, member.name, key)))
-                continue
+        var chunks: [PackContents.Chunk] = []
+        do {
+            while let member = try members.next() {
+                let data = UnsafeRawBufferPointer(rebasing: plain[member.data])
+                do {
+                    chunks.append(try chunk(member, data, in: contents.frames.count, key))
+                } catch {
+                    guard passesOverDamage else { throw error }
+                }
             }
-            guard let id = member.digest, BLAKE3.hash(data) == id else {
-                throw RepositoryError.damaged(
-                    key.text, "member '\(member.name)' does not have the digest that is its name")
-            }
-            contents.chunks.append(
-                PackContents.Chunk(
-                    id: id, frame: contents.frames.count, offset: UInt32(member.data.lowerBound),
-                    length: UInt32(member.data.count)))
+        } catch {
+            guard passesOverDamage else { throw error }
         }
-        if found {
+        if !chunks.isEmpty {
+            contents.chunks += chunks
             contents.frames.append(
                 PackContents.Frame(
                     offset: UInt32(offset), length: UInt32(frame.count), plainLength: UInt32(plainLength)))
         }
         return members.sawEndMarker
+    }
+
+    /// The chunk of one member of frame number `frame`; throws when it is not what its name says.
+    private func chunk(
+        _ member: TarMemberReader.Member, _ data: UnsafeRawBufferPointer, in frame: Int, _ key: ObjectKey
+    ) throws -> PackContents.Chunk {
+        if let delta = DeltaName.parse(member.name) {
+            return PackContents.Chunk(
+                id: delta.id, frame: frame, offset: UInt32(member.data.lowerBound), length: UInt32(member.data.count),
+                bases: delta.bases, plainLength: try chunkLength(ofPatch: data, member.name, key))
+        }
+        guard let id = member.digest, BLAKE3.hash(data) == id else {
+            throw RepositoryError.damaged(
+                key.text, "member '\(member.name)' does not have the digest that is its name")
+        }
+        return PackContents.Chunk(
+            id: id, frame: frame, offset: UInt32(member.data.lowerBound), length: UInt32(member.data.count))
     }
 
     /// Length of the chunk a patch gives. What it gives only its bases tell: here it must be one whole frame.

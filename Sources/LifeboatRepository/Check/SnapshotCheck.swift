@@ -34,19 +34,21 @@ struct SnapshotCheck {
         var snapshots: [Snapshot] = []
         for object in try repository.store.listAll(prefix: RepositoryLayout.snapshotPrefix) {
             try cancellation.check()
-            guard let name = RepositoryLayout.manifestName(object.key) else {
-                report.notes.append("'\(object.key)' is not the name of a manifest")
-                continue
-            }
             report.snapshots += 1
             do {
-                let snapshot = try SnapshotCatalog.read(object.key, repository)
-                ids.insert(snapshot.id)
-                ids.formUnion(snapshot.manifest.repairedFrom ?? [])
-                snapshots.append(snapshot)
-            } catch let error as LifeboatError where error.exitCode == .damagedRepository || error.exitCode == .failed {
-                report.addAffected(object.key.text, error.summary, snapshot: name.shortID, path: "all of it")
+                switch try SnapshotCatalog.examine(object.key, repository) {
+                case .snapshot(let snapshot):
+                    ids.insert(snapshot.id)
+                    ids.formUnion(snapshot.manifest.repairedFrom ?? [])
+                    snapshots.append(snapshot)
+                case .misnamed(_, let error), .tooNew(let error): lose(object.key, error, &report)
+                }
+            } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+                lose(object.key, error, &report)
             }
+        }
+        if snapshots.isEmpty, report.problems.isEmpty, report.packs > 0 {
+            report.notes.append("there is no snapshot, though there are packs")
         }
         let forgotten = try forgottenSnapshots()
         for snapshot in snapshots {
@@ -57,6 +59,12 @@ struct SnapshotCheck {
                         + "retention did not remove")
             }
         }
+    }
+
+    /// A manifest that cannot be used takes all of its snapshot with it.
+    private func lose(_ key: ObjectKey, _ error: LifeboatError, _ report: inout CheckReport) {
+        let name = RepositoryLayout.manifestName(key)?.shortID ?? "unknown"
+        report.addAffected(key.text, error.summary, snapshot: name, path: "all of it")
     }
 
     /// What retention removed. A damaged list of it says nothing; that it is damaged is told with the records.

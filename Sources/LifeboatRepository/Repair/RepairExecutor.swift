@@ -41,6 +41,7 @@ package struct RepairExecutor {
         if plan.rewritesReadme { try rewriteReadme(&outcome) }
         try repairRecords(plan, &outcome)
         try repairObjects(plan, &outcome)
+        try renameSnapshots(plan, &outcome)
         if plan.rewritesSnapshots {
             try rewriteSnapshots(plan, &outcome)
             for manifest in plan.unreadableSnapshots {
@@ -154,6 +155,24 @@ package struct RepairExecutor {
     }
 
     // MARK: - Snapshots
+
+    /// Stores misnamed manifests, byte by byte as they are, under their own names.
+    private func renameSnapshots(_ plan: RepairPlan, _ outcome: inout RepairOutcome) throws {
+        for object in plan.misnamedSnapshots {
+            guard let key = ObjectKey(object.object), try repository.store.stat(key) != nil,
+                case .misnamed(let snapshot, _) = try SnapshotCatalog.examine(key, repository)
+            else { continue }
+            try lease.lease.announce(snapshot.manifest)
+            let own = RepositoryLayout.manifest(
+                stack: snapshot.manifest.stack, time: snapshot.manifest.frozen, id: snapshot.id)
+            let bytes = try repository.store.get(key, limit: Repository.documentLimit)
+            _ = try bytes.withUnsafeBytes { try repository.store.putIfAbsent(own, [$0]) }
+            guard try SnapshotCatalog.read(own, repository) == snapshot else {
+                throw RepositoryError.damaged(own.text, "it does not read back as written")
+            }
+            try setAside(key, &outcome)
+        }
+    }
 
     private struct Rewritten {
         var old: Snapshot

@@ -56,6 +56,8 @@ package struct RepairPlan: Codable, Sendable, Equatable {
     package var damagedPacks: [DamagedPack] = []
     /// Pins and lists of forgotten snapshots that cannot be read. A pin is written anew, from its name.
     package var damagedRecords: [BadObject] = []
+    /// Whole manifests under a name that another stack or time would have: each is stored under its own.
+    package var misnamedSnapshots: [BadObject] = []
     package var damagedSnapshots: [DamagedSnapshot] = []
     /// Manifests that are damaged: what they held is not known.
     package var unreadableSnapshots: [BadObject] = []
@@ -78,7 +80,7 @@ package struct RepairPlan: Codable, Sendable, Equatable {
     /// There is something to write.
     package var hasSteps: Bool {
         rewritesReadme || !packsToIndex.isEmpty || !staleIndexes.isEmpty || damagedPacks.contains(where: \.isPresent)
-            || !damagedRecords.isEmpty
+            || !damagedRecords.isEmpty || !misnamedSnapshots.isEmpty
             || (rewritesSnapshots && !(damagedSnapshots.isEmpty && unreadableSnapshots.isEmpty))
     }
 

@@ -219,6 +219,7 @@ package struct RepairPlanner {
     /// What is lost of which snapshot.
     private struct Losses {
         var damaged: [RepairPlan.DamagedSnapshot] = []
+        var misnamed: [RepairPlan.BadObject] = []
         var unreadable: [RepairPlan.BadObject] = []
         var unrepairable: [RepairPlan.BadObject] = []
 
@@ -226,6 +227,7 @@ package struct RepairPlanner {
 
         func record(in plan: inout RepairPlan) {
             plan.damagedSnapshots = damaged
+            plan.misnamedSnapshots = misnamed
             plan.unreadableSnapshots = unreadable
             plan.unrepairable = unrepairable
         }
@@ -234,25 +236,32 @@ package struct RepairPlanner {
     private func surveySnapshots(_ availability: ChunkAvailability) throws -> Losses {
         var losses = Losses()
         for object in try repository.store.listAll(prefix: RepositoryLayout.snapshotPrefix) {
-            guard RepositoryLayout.manifestName(object.key) != nil else { continue }
             try cancellation.check()
             let snapshot: Snapshot
             do {
-                snapshot = try SnapshotCatalog.read(object.key, repository)
+                switch try SnapshotCatalog.examine(object.key, repository) {
+                case .snapshot(let found): snapshot = found
+                case .misnamed(let found, let error):
+                    snapshot = found
+                    losses.misnamed.append(RepairPlan.BadObject(object: object.key.text, reason: error.summary))
+                case .tooNew(let error):
+                    losses.unrepairable.append(RepairPlan.BadObject(object: object.key.text, reason: error.summary))
+                    continue
+                }
             } catch let error as LifeboatError where error.exitCode == .damagedRepository {
                 // Forgotten since it was listed: that is no damage.
                 guard try repository.store.stat(object.key) != nil else { continue }
                 losses.unreadable.append(RepairPlan.BadObject(object: object.key.text, reason: error.summary))
-                continue
-            } catch let error as LifeboatError where error.exitCode == .failed {
-                losses.unrepairable.append(RepairPlan.BadObject(object: object.key.text, reason: error.summary))
                 continue
             }
             let loss = try SnapshotSalvage(availability, cancellation).loss(of: snapshot)
             guard loss.count > 0 else { continue }
             losses.damaged.append(
                 RepairPlan.DamagedSnapshot(
-                    id: snapshot.id, object: object.key.text, stack: snapshot.manifest.stack,
+                    id: snapshot.id,
+                    object: RepositoryLayout.manifest(
+                        stack: snapshot.manifest.stack, time: snapshot.manifest.frozen, id: snapshot.id
+                    ).text, stack: snapshot.manifest.stack,
                     time: snapshot.manifest.frozen, lost: Array(loss.names.prefix(CheckReport.pathLimit)),
                     lostCount: loss.count))
         }

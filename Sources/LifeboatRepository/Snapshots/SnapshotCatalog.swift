@@ -25,7 +25,10 @@ package struct SnapshotCatalog: Sendable {
             if new.isEmpty { break }
             for object in new {
                 do {
-                    snapshots.append(try Self.read(object.key, repository))
+                    switch try Self.examine(object.key, repository) {
+                    case .snapshot(let snapshot): snapshots.append(snapshot)
+                    case .misnamed(_, let error), .tooNew(let error): damaged.append(error)
+                    }
                 } catch let error as LifeboatError where error.exitCode == .damagedRepository {
                     // Forgotten since it was listed: that is no damage.
                     if try repository.store.stat(object.key) != nil { damaged.append(error) }
@@ -40,8 +43,25 @@ package struct SnapshotCatalog: Sendable {
     /// How often manifests are listed while backups go on adding some.
     private static let listings = 10
 
+    /// What a manifest turned out to be.
+    enum Examined {
+        case snapshot(Snapshot)
+        /// A whole manifest of this repository under a name that another stack or time would have.
+        case misnamed(Snapshot, LifeboatError)
+        /// Written by a newer lifeboat.
+        case tooNew(LifeboatError)
+    }
+
     /// Reads and verifies one manifest: its bytes against the id in its name before any parser sees them.
     package static func read(_ key: ObjectKey, _ repository: Repository) throws -> Snapshot {
+        switch try examine(key, repository) {
+        case .snapshot(let snapshot): return snapshot
+        case .misnamed(_, let error), .tooNew(let error): throw error
+        }
+    }
+
+    /// As `read`; throws for what is damaged or cannot be read.
+    static func examine(_ key: ObjectKey, _ repository: Repository) throws -> Examined {
         guard let name = RepositoryLayout.manifestName(key) else {
             throw RepositoryError.damaged(key.text, "its name is not that of a manifest")
         }
@@ -55,24 +75,34 @@ package struct SnapshotCatalog: Sendable {
         guard id.shortHex == name.shortID else {
             throw RepositoryError.damaged(key.text, "its bytes do not have the digest in its name")
         }
+        if let probe = try? CanonicalJSON.decode(FormatProbe.self, from: bytes), probe.format > Manifest.currentFormat {
+            return .tooNew(
+                LifeboatError(
+                    "snapshot '\(name.shortID)' has format \(probe.format)",
+                    hint: "Use a newer lifeboat for this repository."))
+        }
         let manifest: Manifest
         do {
             manifest = try CanonicalJSON.decode(Manifest.self, from: bytes)
         } catch {
             throw RepositoryError.damaged(key.text, "it is not the JSON of a manifest")
         }
-        guard manifest.format == Manifest.currentFormat else {
-            throw LifeboatError(
-                "snapshot '\(name.shortID)' has format \(manifest.format)",
-                hint: "Use a newer lifeboat for this repository.")
+        guard manifest.format == Manifest.currentFormat, manifest.repositoryID == repository.config.repositoryID else {
+            throw RepositoryError.damaged(key.text, "it belongs to another repository")
         }
-        guard manifest.repositoryID == repository.config.repositoryID, manifest.stack == name.stack,
+        let snapshot = Snapshot(id: id, manifest: manifest)
+        guard RepositoryLayout.isStackName(manifest.stack) else {
+            throw RepositoryError.damaged(key.text, "it is of a stack that cannot be")
+        }
+        guard manifest.stack == name.stack,
             RepositoryLayout.manifest(stack: manifest.stack, time: manifest.frozen, id: id) == key
         else {
-            throw RepositoryError.damaged(key.text, "it belongs to another repository, stack or time")
+            return .misnamed(snapshot, RepositoryError.damaged(key.text, "it belongs to another stack or time"))
         }
-        return Snapshot(id: id, manifest: manifest)
+        return .snapshot(snapshot)
     }
+
+    private struct FormatProbe: Decodable { var format: Int }
 
     /// The last snapshot of that stack and host, complete or not: the parent of the next one. By number, since a clock
     /// may have been wrong.

@@ -5,36 +5,37 @@ package typealias RestoreCodes = (first: Int32, third: Int32, notes: Int32)
 
 /// What every command has to answer to one damage: exit codes, written by hand.
 package struct DamageVerdict: Sendable {
+    /// What is so when `repair --yes` is done.
+    package enum After: Sendable {
+        /// `check --read-data` finds nothing wrong, and a second repair nothing to do.
+        case whole(RestoreCodes)
+        /// It still ends with that code; another backup of both stacks makes it `backedUp`. `repair --snapshots --yes`
+        /// ends with `salvage`; when that is 3, `check --read-data` finds nothing wrong after it. It names the files
+        /// that are `lost`, and so do the restores that end with 3.
+        case damaged(
+            Int32, restore: RestoreCodes, backedUp: Int32, salvage: Int32, salvaged: RestoreCodes, lost: [String] = [])
+    }
+
     /// `check`
     package var check: Int32
     /// `check --read-data`
     package var data: Int32
     /// `scrub`
     package var scrub: Int32
-    /// `prune --grace 0`, on a copy; after it the repository gives back no less.
+    /// `prune --grace 0 --max-unused 0`, on a copy: when it refuses it changes nothing, else the repository gives back
+    /// no less than before.
     package var prune: Int32
     /// `restore`, with the damage.
     package var restore: RestoreCodes
     /// `repair`, which writes nothing.
     package var plan: Int32
-    /// `repair --yes`
+    /// `repair --yes`, which takes nothing away that it does not keep.
     package var repair: Int32
-    /// `check --read-data` and restores after it.
-    package var repaired: Int32
-    package var restoreRepaired: RestoreCodes
-    /// `check --read-data` after the repair and another backup of both stacks.
-    package var backedUp: Int32
-    /// `repair --snapshots --yes` after the repair, without a backup.
-    package var salvage: Int32
-    /// Restores after that; `check --read-data` must find nothing wrong then, unless nothing can be done at all.
-    package var restoreSalvaged: RestoreCodes
-    /// Files that are lost, which the repair and the restore of a salvaged snapshot must name.
-    package var lost: [String]
+    package var after: After
 
     package init(
         check: Int32, data: Int32, scrub: Int32, prune: Int32, restore: RestoreCodes, plan: Int32, repair: Int32,
-        repaired: Int32, restoreRepaired: RestoreCodes, backedUp: Int32, salvage: Int32,
-        restoreSalvaged: RestoreCodes, lost: [String] = []
+        after: After
     ) {
         self.check = check
         self.data = data
@@ -43,14 +44,13 @@ package struct DamageVerdict: Sendable {
         self.restore = restore
         self.plan = plan
         self.repair = repair
-        self.repaired = repaired
-        self.restoreRepaired = restoreRepaired
-        self.backedUp = backedUp
-        self.salvage = salvage
-        self.restoreSalvaged = restoreSalvaged
-        self.lost = lost
+        self.after = after
     }
 
+    /// Nothing is wrong.
+    package static let harmless = DamageVerdict(
+        check: 0, data: 0, scrub: 0, prune: 0, restore: (0, 0, 0), plan: 0, repair: 0, after: .whole((0, 0, 0)))
+    package static let unknown = harmless
 }
 
 /// A way to damage a repository, and what has to come of it.
@@ -69,9 +69,4 @@ package struct DamageCase: Sendable, CustomStringConvertible {
     }
 
     package var description: String { name }
-}
-extension DamageVerdict {
-    package static let unknown = DamageVerdict(
-        check: -1, data: -1, scrub: -1, prune: -1, restore: (-1, -1, -1), plan: -1, repair: -1, repaired: -1,
-        restoreRepaired: (-1, -1, -1), backedUp: -1, salvage: -1, restoreSalvaged: (-1, -1, -1))
 }

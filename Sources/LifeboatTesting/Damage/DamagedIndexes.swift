@@ -132,7 +132,7 @@ extension DamageCase {
             return []
         },
         DamageCase("an index is missing and its pack flipped", .unknown) {
-            try $0.flipFrame(.first, holding: $0.content("small-3", in: .first).id)
+            try $0.flipChunk(.first, $0.content("small-3", in: .first).id)
             try $0.remove($0.index(.first))
             return [$0.pack(.first)]
         },

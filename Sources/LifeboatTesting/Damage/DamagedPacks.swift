@@ -12,44 +12,44 @@ extension DamageCase {
             try $0.flip($0.pack(.first), at: 8)
             return [$0.pack(.first)]
         },
-        DamageCase("a byte in the frame of a big file is flipped", .unknown) {
-            try $0.flipFrame(.first, holding: $0.firstChunk($0.content("big.bin", in: .first)))
+        DamageCase("a byte of a big file is flipped", .unknown) {
+            try $0.flipChunk(.first, $0.firstChunk($0.content("big.bin", in: .first)))
             return [$0.pack(.first), "big.bin"]
         },
-        DamageCase("a byte in the frame of small files is flipped", .unknown) {
-            try $0.flipFrame(.first, holding: $0.content("small-3", in: .first).id)
+        DamageCase("a byte of a small file is flipped", .unknown) {
+            try $0.flipChunk(.first, $0.content("small-3", in: .first).id)
             return [$0.pack(.first), "small-3"]
         },
         DamageCase("a byte of a file that only an old snapshot has is flipped", .unknown) {
-            try $0.flipFrame(.first, holding: $0.firstChunk($0.content("old.txt", in: .first)))
+            try $0.flipChunk(.first, $0.firstChunk($0.content("old.txt", in: .first)))
             return [$0.pack(.first), "old.txt"]
         },
-        DamageCase("a byte in the list of a big file's chunks is flipped", .unknown) {
-            try $0.flipFrame(.first, holding: $0.content("big.bin", in: .first).id)
+        DamageCase("the frame with the list of a big file's chunks is spoilt", .unknown) {
+            try $0.spoilFrame(.first, holding: $0.content("big.bin", in: .first).id)
             return [$0.pack(.first), "big.bin"]
         },
-        DamageCase("a byte of a chunk that deltas rest on is flipped", .unknown) {
-            try $0.flipFrame(.first, holding: $0.delta(.second).bases[0])
+        DamageCase("the frame of a chunk that deltas rest on is spoilt", .unknown) {
+            try $0.spoilFrame(.first, holding: $0.delta(.second).bases[0])
             return [$0.pack(.first), "table.sql"]
         },
-        DamageCase("a byte of a delta in the middle of a chain is flipped", .unknown) {
-            try $0.flipFrame(.second, holding: $0.delta(.second).id)
+        DamageCase("the frame of a delta in the middle of a chain is spoilt", .unknown) {
+            try $0.spoilFrame(.second, holding: $0.linkOfChain())
             return [$0.pack(.second), "table.sql"]
         },
-        DamageCase("a byte of a delta at the end of a chain is flipped", .unknown) {
-            try $0.flipFrame(.third, holding: $0.delta(.third).id)
+        DamageCase("the frame of a delta at the end of a chain is spoilt", .unknown) {
+            try $0.spoilFrame(.third, holding: $0.delta(.third).id)
             return [$0.pack(.third), "table.sql"]
         },
-        DamageCase("a byte of the first listing is flipped", .unknown) {
-            try $0.flipFrame(.first, holding: $0.content(nil, in: .first).id)
+        DamageCase("the frame of the first listing is spoilt", .unknown) {
+            try $0.spoilFrame(.first, holding: $0.content(nil, in: .first).id)
             return [$0.pack(.first)]
         },
-        DamageCase("a byte of the newest listing is flipped", .unknown) {
-            try $0.flipFrame(.third, holding: $0.content(nil, in: .third).id)
+        DamageCase("the frame of the newest listing is spoilt", .unknown) {
+            try $0.spoilFrame(.third, holding: $0.content(nil, in: .third).id)
             return [$0.pack(.third)]
         },
-        DamageCase("a byte of the only listing of a stack is flipped", .unknown) {
-            try $0.flipFrame(.notes, holding: $0.content(nil, in: .notes).id)
+        DamageCase("the frame of the only listing of a stack is spoilt", .unknown) {
+            try $0.spoilFrame(.notes, holding: $0.content(nil, in: .notes).id)
             return [$0.pack(.notes)]
         },
         DamageCase("a byte of a pack's end frame is flipped", .unknown) {
@@ -129,7 +129,7 @@ extension DamageCase {
             return [$0.pack(.notes)]
         },
         DamageCase("one pack is flipped and another one missing", .unknown) {
-            try $0.flipFrame(.first, holding: $0.content("small-3", in: .first).id)
+            try $0.flipChunk(.first, $0.content("small-3", in: .first).id)
             try $0.remove($0.pack(.notes))
             return [$0.pack(.first), $0.pack(.notes)]
         },
@@ -139,8 +139,9 @@ extension DamageCase {
             return [$0.pack(.first)]
         },
         DamageCase("a pack is flipped, and another one has all it held", .unknown) {
-            try $0.duplicatePack(.first)
-            try $0.flipFrame(.first, holding: $0.content("small-3", in: .first).id)
+            // The copy that a prune prefers: it does not read what it keeps.
+            try $0.duplicatePack(.first, namedBefore: true)
+            try $0.flipChunk(.first, $0.content("small-3", in: .first).id)
             return [$0.pack(.first)]
         },
         DamageCase("a pack is flipped, and a condemned one has all it held", .unknown) {
@@ -154,7 +155,7 @@ extension DamageCase {
         },
         DamageCase("a pack with the right digest holds a wrong chunk", .unknown) {
             let contents = try $0.packContents(.first)
-            try $0.flipFrame(.first, holding: $0.firstChunk($0.content("big.bin", in: .first)))
+            try $0.flipChunk(.first, $0.firstChunk($0.content("big.bin", in: .first)))
             try $0.resealPack(.first, contents)
             return ["big.bin"]
         },
@@ -165,7 +166,7 @@ extension DamageCase {
             return [name]
         },
         DamageCase("a damaged pack is in no index", .unknown) {
-            let bytes = Array("no frames at all\n".utf8)
+            let bytes = Array("other bytes\n".utf8)
             let name = RepositoryLayout.pack(BLAKE3.hash(Array("others".utf8))).text
             try $0.write(bytes, name)
             return [name]

@@ -139,6 +139,15 @@ package struct DamagedRepository: Sendable {
         return delta
     }
 
+    /// A delta of the second snapshot that one of the third rests on.
+    package func linkOfChain() throws -> Digest {
+        let second = Set(try packContents(.second).chunks.filter { !$0.bases.isEmpty }.map(\.id))
+        for chunk in try packContents(.third).chunks {
+            if let link = chunk.bases.first(where: second.contains) { return link }
+        }
+        throw LifeboatError("no delta rests on another one")
+    }
+
     /// The content of a file, or of the listing when `path` is nil.
     package func content(_ path: String?, in moment: SoundRepository.Moment) throws -> ContentReference {
         let repository = try open()
@@ -160,10 +169,21 @@ package struct DamagedRepository: Sendable {
         return first.id
     }
 
-    /// Flips a bit inside the frame of the chunk, in the middle of it.
-    package func flipFrame(_ moment: SoundRepository.Moment, holding id: Digest) throws {
+    /// Flips a bit in the middle of a chunk that is stored as it is, for it does not compress.
+    package func flipChunk(_ moment: SoundRepository.Moment, _ id: Digest) throws {
+        let repository = try open()
+        let chunk = try ChunkReader(repository, try repository.openIndexes()).withChunk(id) { Array($0) }
+        let middle = chunk[(chunk.count / 2)..<(chunk.count / 2 + 32)]
+        guard let place = try bytes(pack(moment)).firstRange(of: middle) else {
+            throw LifeboatError("the chunk is stored compressed")
+        }
+        try flip(pack(moment), at: place.lowerBound)
+    }
+
+    /// Overwrites the beginning of the frame that holds the chunk: nothing in it can be decoded.
+    package func spoilFrame(_ moment: SoundRepository.Moment, holding id: Digest) throws {
         let frame = try frame(moment, holding: id)
-        try flip(pack(moment), at: Int(frame.offset + frame.length / 2))
+        try change(pack(moment)) { for position in 0..<16 { $0[Int(frame.offset) + position] ^= 0xA5 } }
     }
 
     // MARK: - Lies with right digests
@@ -190,17 +210,18 @@ package struct DamagedRepository: Sendable {
         try rename(pack(moment), to: RepositoryLayout.pack(contents.name).text)
     }
 
-    /// A second pack with all that the snapshot's pack holds, and its index.
-    package func duplicatePack(_ moment: SoundRepository.Moment) throws {
+    /// A second pack with all that the snapshot's pack holds, and its index; with a name before that one's in the order
+    /// of names when that is asked for.
+    package func duplicatePack(_ moment: SoundRepository.Moment, namedBefore: Bool = false) throws {
         var contents = try packContents(moment)
-        var bytes = try bytes(pack(moment))
-        // The end frame is 1024 zeros however it is cut: the plainest one instead of the random one.
+        let original = try bytes(pack(moment))
         let end = contents.frames.map { Int($0.offset + $0.length) }.max() ?? 0
-        let zeros = [UInt8](repeating: 0, count: 1024)
-        var frame = [UInt8](repeating: 0, count: RawZstdFrame.size(of: 1024))
-        let size = zeros.withUnsafeBytes { zeros in frame.withUnsafeMutableBytes { RawZstdFrame.write(zeros, into: $0) } }
-        bytes.replaceSubrange(end..., with: frame[..<size])
-        contents.name = BLAKE3.hash(bytes)
+        var bytes = original
+        repeat {
+            // The tar end marker, in an end frame of its own as every pack has.
+            bytes = original[..<end] + PackAssembler.makeEndFrame()
+            contents.name = BLAKE3.hash(bytes)
+        } while namedBefore && RepositoryLayout.pack(contents.name).text > pack(moment)
         contents.storedSize = UInt64(bytes.count)
         try write(bytes, RepositoryLayout.pack(contents.name).text)
         _ = try open().storeIndex([contents])
@@ -251,11 +272,22 @@ package struct DamagedRepository: Sendable {
                 continue
             }
             restored.files.insert(name)
-            if try TextFile.read(file) != expected { restored.wrong.append(name) }
+            if try !Self.isEqual(TextFile.read(file), expected) { restored.wrong.append(name) }
         }
         restored.wrong.sort()
         restored.missing.sort()
         return restored
+    }
+
+    /// Without a loop over bytes, which a debug build takes long for.
+    private static func isEqual(_ left: [UInt8], _ right: [UInt8]) -> Bool {
+        left.withUnsafeBytes { left in
+            right.withUnsafeBytes { right in
+                guard left.count == right.count else { return false }
+                guard let first = left.baseAddress, let second = right.baseAddress else { return left.count == 0 }
+                return memcmp(first, second, left.count) == 0
+            }
+        }
     }
 
     /// Backs up both stacks as they are.

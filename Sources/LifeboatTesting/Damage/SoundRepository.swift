@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import LifeboatCommands
 package import LifeboatCore
 import LifeboatIO
 import LifeboatRepository
@@ -64,7 +65,7 @@ package struct SoundRepository: Sendable {
             try Self.write(files, to: "\(folder)/\(stack)")
             // Facts of files that were changed just before they are read are not trusted.
             SystemClock().sleep(seconds: 0.1)
-            let run = try InProcessRunner().run(
+            let run = try InProcessRunner(host: HostFacts(name: "testhost", userID: geteuid(), processors: 1)).run(
                 ["backup", "--json", "-r", repository, "--stack", stack, "\(folder)/\(stack)"],
                 environment: ["HOME": folder, "LIFEBOAT_CACHE": "\(folder)/cache", "LIFEBOAT_STATE": "\(folder)/state"],
                 in: folder)
@@ -113,7 +114,7 @@ private struct SourceTrees {
     init() {
         // Rows of few words: a table of a megabyte that is small when compressed.
         let words = (0..<300).map { _ in String(random.next() % 100_000, radix: 36) }
-        rows = (0..<16_000).map { number in
+        rows = (0..<20_000).map { number in
             let text = (0..<12).map { _ in words[Int(random.next() % 300)] }.joined(separator: " ")
             return "\(number)\t\(text)\n"
         }
