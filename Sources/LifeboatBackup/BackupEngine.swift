@@ -47,12 +47,16 @@ package struct BackupEngine: Sendable {
     package func run(_ request: BackupRequest) throws -> BackupOutcome {
         var run = Timeline(clock, progress)
         let started = clock.now()
+        try repository.requireTrusted()
         // Before anything is read that the snapshot may refer to: no prune deletes it while the lease is held.
         let lease = try Lease.take(.backup, repository, host: request.host, settings: leases)
         // Does nothing after the one below.
         defer { lease.release() }
-        let catalog = try run.phase("open repository") { try SnapshotCatalog(repository, stack: request.stack) }
+        let catalog = try run.phase("open repository") {
+            try SnapshotCatalog(repository, stack: request.stack, skippingSealed: true)
+        }
         let previous = catalog.newest(stack: request.stack, host: request.host)
+        let remembered = try repository.newestRemembered(stack: request.stack, host: request.host)
         var warnings = catalog.damaged.map { $0.wrapped("a snapshot of this stack cannot be used as parent") }
         let writer = try RepositoryWriter(repository, settings)
         do {
@@ -67,7 +71,8 @@ package struct BackupEngine: Sendable {
             let totals = try run.phase("finish packs and index") { try writer.finish() }
             var manifest = Manifest(
                 repositoryID: repository.config.repositoryID, stack: request.stack, host: request.host,
-                sequence: (previous?.manifest.sequence ?? 0) + 1, previous: previous?.id, started: started,
+                sequence: max(previous?.manifest.sequence ?? 0, remembered?.sequence ?? 0) + 1,
+                previous: previous?.id ?? remembered?.snapshot, started: started,
                 lifeboat: request.lifeboatVersion)
             manifest.frozen = frozen
             manifest.ended = clock.now()
@@ -83,6 +88,7 @@ package struct BackupEngine: Sendable {
             }
             // The snapshot exists: a lease that cannot be given back dies by itself.
             if let failure = lease.release() { warnings.append(failure) }
+            repository.removeStaleCopies(now: clock.now())
             warnings += captures.flatMap(\.warnings)
             return BackupOutcome(
                 snapshot: snapshot, previous: previous, statistics: totals,

@@ -69,7 +69,7 @@ final class TreeCapture {
         self.cancellation = cancellation
         self.place = place
         files = writer.makeContentWriter()
-        tree = writer.makeContentWriter()
+        tree = writer.makeContentWriter(isReread: true)
     }
 
     /// Walks, reads and stores everything; the tree is on its way into the repository when it returns.

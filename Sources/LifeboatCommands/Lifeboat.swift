@@ -9,7 +9,7 @@ struct Lifeboat: ParsableCommand {
         abstract: "Back up a self-hosted stack, and prove that it comes back.",
         version: "lifeboat \(LifeboatProgram.version)",
         groupedSubcommands: [
-            CommandGroup(name: "Setting-up", subcommands: [Init.self, RepositoryNoun.self]),
+            CommandGroup(name: "Setting-up", subcommands: [Init.self, RepositoryNoun.self, KeyNoun.self]),
             CommandGroup(name: "Backup", subcommands: [Backup.self, Prune.self]),
             CommandGroup(name: "Check", subcommands: [Check.self, Scrub.self, Repair.self]),
             CommandGroup(

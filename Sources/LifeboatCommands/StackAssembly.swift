@@ -88,7 +88,10 @@ struct StackAssembly {
             exitCode: error.exitCode)
     }
 
-    private var secrets: SecretResolver {
+    private var secrets: SecretResolver { Self.secrets(policy, session) }
+
+    /// Fetches secrets from where that policy says they are.
+    static func secrets(_ policy: Policy, _ session: CommandSession) -> SecretResolver {
         let progress = session.progress
         return SecretResolver(
             environment: session.context.environment, runner: session.context.processRunner,

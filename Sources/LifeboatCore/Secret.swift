@@ -8,7 +8,9 @@ package struct Secret: Sendable, Equatable, CustomStringConvertible, CustomDebug
 
     /// Hands the plain value to `body`, for the one call that needs it. Do not let it escape into a log, an argument
     /// vector, a manifest or an error.
-    package func reveal<Result>(_ body: (String) throws -> Result) rethrows -> Result { try body(value) }
+    package func reveal<Result, Failure: Error>(
+        _ body: (String) throws(Failure) -> Result
+    ) throws(Failure) -> Result { try body(value) }
 
     package var description: String { "<secret>" }
     package var debugDescription: String { "<secret>" }

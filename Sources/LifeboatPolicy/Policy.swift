@@ -47,8 +47,13 @@ package struct Policy: Sendable, Equatable {
     }
 }
 
+/// What the stack's repository has to be: a backup into another one is refused.
 package enum EncryptionPolicy: Sendable, Equatable {
     case none
+    /// Encrypted for exactly these age recipients.
+    case recipients([String])
+    /// Encrypted; its identity is in it, wrapped with this passphrase.
+    case passphrase(SecretReference)
 }
 
 package struct ServicesPolicy: Sendable, Equatable {

@@ -44,7 +44,7 @@ extension PolicyReader {
         let repository = required(
             "repository", in: fields, hint: "Say where snapshots go: repository: /var/backups/my-stack."
         ).flatMap { self.repository($0) }
-        readEncryption(fields)
+        let encryption = encryption(fields)
         let services = fields["services"].flatMap { self.services($0) } ?? ServicesPolicy()
         let components =
             required("components", in: fields, hint: "Name at least one thing to protect.")
@@ -53,9 +53,9 @@ extension PolicyReader {
         let retention = fields["retention"].flatMap { self.retention($0) }
         let schedule = fields["schedule"].map { self.schedule($0) } ?? SchedulePolicy()
         let objectives = fields["objectives"].map { self.objectives($0) } ?? ObjectivesPolicy()
-        guard let stack, let repository else { return nil }
+        guard let stack, let repository, let encryption else { return nil }
         return Policy(
-            stack: stack, repository: repository, encryption: .none, services: services,
+            stack: stack, repository: repository, encryption: encryption, services: services,
             components: components.map(\.policy), health: health, retention: retention, schedule: schedule,
             objectives: objectives, source: source, folder: folder, text: text)
     }
@@ -99,20 +99,49 @@ extension PolicyReader {
         return path(node, "repository")
     }
 
-    private mutating func readEncryption(_ fields: PolicyFields) {
-        let plain = "Write 'encryption: none', and keep the repository where nobody else can read it."
-        guard let node = required("encryption", in: fields, hint: plain) else { return }
+    private static let encryptionHint =
+        "Write 'encryption: {recipients: [age1…]}', 'encryption: {passphrase: {file: PATH}}' or 'encryption: none'."
+
+    private mutating func encryption(_ fields: PolicyFields) -> EncryptionPolicy? {
+        let hint = Self.encryptionHint
+        guard let node = required("encryption", in: fields, hint: hint) else { return nil }
         switch node.content {
-        case .scalar("none", _): return
+        case .scalar("none", _): return EncryptionPolicy.none
         case .mapping:
-            guard let forms = self.fields(node, "encryption", known: ["recipients", "passphrase"]) else { return }
-            if let form = forms.entries.first(where: { ["recipients", "passphrase"].contains($0.key) }) {
-                reportPlanned("'encryption.\(form.key)'", at: form.location, hint: plain)
-            } else if forms.entries.isEmpty {
-                report("'encryption' is empty", at: node.location, hint: plain)
+            guard let forms = self.fields(node, "encryption", known: ["recipients", "passphrase"]) else { return nil }
+            guard forms.entries.count == 1 else {
+                let problem = forms.entries.isEmpty ? "is empty" : "has recipients and a passphrase"
+                report("'encryption' \(problem)", at: node.location, hint: hint)
+                return nil
             }
-        default: reportType(node, "encryption", "'none'", hint: plain)
+            if let recipients = forms["recipients"] {
+                return self.recipients(recipients, forms.path("recipients")).map(EncryptionPolicy.recipients)
+            }
+            return secret("passphrase", in: forms).map(EncryptionPolicy.passphrase)
+        default:
+            reportType(node, "encryption", "'none' or a mapping", hint: hint)
+            return nil
         }
+    }
+
+    private mutating func recipients(_ node: LocatedNode, _ path: String) -> [String]? {
+        guard let nodes = list(node, path) else { return nil }
+        var recipients: [String] = []
+        for node in nodes {
+            guard let text = text(node, path, "an age recipient") else { return nil }
+            guard text.hasPrefix("age1"), text.utf8.count == 62 else {
+                report(
+                    "'\(Self.shortened(text))' is not an age recipient", at: node.location,
+                    hint: "Recipients start with age1 and have 62 characters; 'lifeboat key generate' makes one.")
+                return nil
+            }
+            recipients.append(text)
+        }
+        guard !recipients.isEmpty else {
+            report("'\(path)' is empty", at: node.location, hint: Self.encryptionHint)
+            return nil
+        }
+        return recipients
     }
 
     private mutating func retention(_ node: LocatedNode) -> RetentionPolicy? {

@@ -1,25 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LifeboatCore
-import LifeboatFormats
+package import LifeboatFormats
 import LifeboatIO
 package import LifeboatStorage
 
-/// An open repository: its store, its configuration, its local cache. Thread-safe; calls block.
+/// An open repository: its store, its configuration, its keys, its local cache. Thread-safe; calls block.
+///
+/// Everything above it names objects without `.age`: reading and writing through a repository wraps and unwraps them.
 package struct Repository: Sendable {
     package let store: any ObjectStore
     package let config: RepositoryConfig
+    package let sealing: Sealing
+    /// What this host signs with and remembers; nil where nothing is signed (a repository without signers).
+    package let trust: HostTrust?
+    /// Why this host must not write there; nil when it may.
+    package let distrust: LifeboatError?
+    let local: LocalCopies
     private let cache: IndexCache
-
-    /// Where this host keeps what it knows about the repository; losing it costs time, never data.
-    package var localFolder: String { cache.repositoryFolder }
+    private let sealedReads = SealedReads()
 
     /// Largest `config.json` and manifest that is read, in bytes.
     package static let documentLimit: UInt64 = 64 << 20
 
     /// Creates a repository where there is none: README.txt first, config.json last, since that one makes it exist.
+    /// Without recipients it is not encrypted. With `trust` it is signed by this host, `host` by name, whose key is
+    /// made when there is none. `beforeConfig` stores what has to be there when the repository begins to exist.
     package static func create(
-        in store: any ObjectStore, chunker: ChunkerParameters = ChunkerParameters(), clock: any Clock
+        in store: any ObjectStore, chunker: ChunkerParameters = ChunkerParameters(), recipients: [AgeRecipient] = [],
+        trust: HostTrust? = nil, host: String = "", clock: any Clock, beforeConfig: () throws -> Void = {}
     ) throws -> RepositoryConfig {
         try chunker.validate()
         if try existing(store) {
@@ -37,17 +46,52 @@ package struct Repository: Sendable {
         var generator = SystemRandomNumberGenerator()
         let id = Digest(
             bigEndianWords: generator.next(), generator.next(), generator.next(), generator.next())
-        let config = RepositoryConfig(repositoryID: id, created: clock.now(), chunker: chunker)
+        let key = try trust?.signingKeyCreating()
+        let config = RepositoryConfig(
+            repositoryID: id, created: clock.now(), chunker: chunker, recipients: recipients,
+            signers: key.map { [RepositoryConfig.Signer(host: host, key: $0.publicKey.text)] } ?? [])
         try Array(RepositoryReadme.text.utf8).withUnsafeBytes { try store.put(RepositoryLayout.readme, [$0]) }
-        let stored = try config.encoded().withUnsafeBytes { try store.putIfAbsent(RepositoryLayout.config, [$0]) }
-        guard stored else {
+        try beforeConfig()
+        let bytes = try config.encoded()
+        if let key { try storeSignature(of: bytes, config, key, in: store) }
+        guard try bytes.withUnsafeBytes({ try store.putIfAbsent(RepositoryLayout.config, [$0]) }) else {
             throw LifeboatError("another process created a repository at '\(store.properties.location)' just now")
         }
-        return try RepositoryConfig(decoding: store.get(RepositoryLayout.config, limit: documentLimit))
+        let stored = try RepositoryConfig(decoding: store.get(RepositoryLayout.config, limit: documentLimit))
+        if let trust {
+            try ConfigTrust.remember(
+                stored, digest: BLAKE3.hash(bytes), at: store.properties.location, trust)
+        }
+        return stored
     }
 
-    /// Opens the repository in `store`. `cacheRoot` is the local folder for copies of indexes.
-    package static func open(_ store: any ObjectStore, cacheRoot: String) throws -> Repository {
+    private static func storeSignature(
+        of bytes: [UInt8], _ config: RepositoryConfig, _ key: MinisignSecretKey, in store: any ObjectStore
+    ) throws {
+        let signature = try Signing.signature(
+            of: bytes, key, comment: "lifeboat repository \(config.repositoryID.shortHex) config")
+        _ = try signature.withUnsafeBytes {
+            try store.putIfAbsent(RepositoryLayout.configSignature(BLAKE3.hash(bytes)), [$0])
+        }
+    }
+
+    /// Replaces the configuration: who can read and who signs. Needs the signature of a key the repository trusts.
+    package func replaceConfig(_ changed: RepositoryConfig) throws {
+        try requireTrusted()
+        guard let trust, let key = try Signing.key(trust, config) else {
+            throw LifeboatError("the configuration of a repository without signers cannot be changed")
+        }
+        let bytes = try changed.encoded()
+        try Self.storeSignature(of: bytes, changed, key, in: store)
+        try bytes.withUnsafeBytes { try store.put(RepositoryLayout.config, [$0]) }
+        try ConfigTrust.remember(changed, digest: BLAKE3.hash(bytes), at: store.properties.location, trust)
+    }
+
+    /// Opens the repository in `store`. `cacheRoot` is the local folder for copies of indexes; `keys` open what is
+    /// encrypted. With `trust` the configuration is held against what this host knows, see `distrust`.
+    package static func open(
+        _ store: any ObjectStore, cacheRoot: String, keys: [AgeKey] = [], trust: HostTrust? = nil
+    ) throws -> Repository {
         let bytes = try configBytes(store, cacheRoot: cacheRoot)
         let config: RepositoryConfig
         do {
@@ -55,9 +99,15 @@ package struct Repository: Sendable {
         } catch let error as LifeboatError where error.exitCode == .damagedRepository {
             throw RepositoryError.damagedConfig(error.summary, cacheRoot: cacheRoot)
         }
-        let cache = try IndexCache(root: cacheRoot, repositoryID: config.repositoryID)
-        try cache.keepConfig(bytes)
-        return Repository(store: store, config: config, cache: cache)
+        let sealing = Sealing(recipients: try config.ageRecipients(), keys: keys)
+        let distrust = try trust.flatMap { try ConfigTrust.distrust(bytes, config, in: store, $0) }
+        let folder = "\(cacheRoot)/\(config.repositoryID.hex.prefix(32))"
+        let cache = try IndexCache(folder: folder, sealing)
+        // Not one that somebody unknown has written.
+        if distrust == nil { try cache.keepConfig(bytes) }
+        return Repository(
+            store: store, config: config, sealing: sealing, trust: trust, distrust: distrust,
+            local: LocalCopies(folder: folder), cache: cache)
     }
 
     private static func configBytes(_ store: any ObjectStore, cacheRoot: String) throws -> [UInt8] {
@@ -75,26 +125,144 @@ package struct Repository: Sendable {
         throw RepositoryError.absent(store.properties.location)
     }
 
+    private init(
+        store: any ObjectStore, config: RepositoryConfig, sealing: Sealing, trust: HostTrust?,
+        distrust: LifeboatError?, local: LocalCopies, cache: IndexCache
+    ) {
+        self.store = store
+        self.config = config
+        self.sealing = sealing
+        self.trust = trust
+        self.distrust = distrust
+        self.local = local
+        self.cache = cache
+    }
+
     private static func existing(_ store: any ObjectStore) throws -> Bool {
         try store.stat(RepositoryLayout.config) != nil
     }
 
-    /// Opens every index the store lists.
+    /// Throws when this host must not write to the repository: its configuration was changed by somebody unknown, or
+    /// this host's key is not one the repository trusts. Called before anything is written.
+    package func requireTrusted() throws {
+        if let distrust { throw distrust }
+        if let trust { _ = try Signing.key(trust, config) }
+    }
+
+    /// From now on this host trusts the configuration as it was opened, whatever it thought of it.
+    package func acceptConfig() throws {
+        guard let trust else { return }
+        try ConfigTrust.remember(
+            config, digest: BLAKE3.hash(config.encoded()), at: store.properties.location, trust)
+    }
+
+    /// Throws `wrongKey` when keys were given and none of them is for this repository.
+    package func requireFittingKey() throws {
+        guard sealing.isEncrypted, !sealing.keys.isEmpty else { return }
+        let fits = sealing.keys.contains { key in
+            switch key {
+            case .identity(let identity): config.recipients.contains(identity.recipient.text)
+            case .passphrase: true
+            }
+        }
+        guard !fits else { return }
+        throw LifeboatError(
+            "the key that was given is not one of this repository's",
+            causes: ["its recipients are \(config.recipients.joined(separator: ", "))"],
+            hint: "Give the identity of one of them with --identity FILE.", exitCode: .wrongKey)
+    }
+
+    /// Throws `wrongKey` on a host that cannot read what the repository holds.
+    package func requireKey() throws {
+        guard sealing.canRead else { throw Sealing.noKey() }
+    }
+
+    // MARK: objects
+
+    /// The objects under `prefix` by the names used here, without signatures; what a repository of this kind cannot have written is left
+    /// out. Sizes are those of the stored bytes.
+    package func objects(_ prefix: String) throws -> [ObjectInfo] {
+        try store.listAll(prefix: prefix).compactMap { object in
+            guard !RepositoryLayout.isSignature(object.key) else { return nil }
+            return sealing.plainKey(object.key).map { ObjectInfo(key: $0, size: object.size) }
+        }
+    }
+
+    /// Reads a whole object that is not named by its digest, as it was given to `save`. `limit` in bytes.
+    package func load(_ key: ObjectKey, limit: UInt64 = documentLimit) throws -> [UInt8] {
+        try sealing.open(store.get(sealing.storedKey(key), limit: limit), key)
+    }
+
+    /// Stores a small object that is not named by its digest (leases, pins, lists of condemned packs), replacing one
+    /// of that name.
+    package func save(_ bytes: [UInt8], as key: ObjectKey) throws {
+        try sealing.seal(bytes).withUnsafeBytes { try store.put(sealing.storedKey(key), [$0]) }
+    }
+
+    /// Whether there is such an object.
+    package func exists(_ key: ObjectKey) throws -> Bool { try store.stat(sealing.storedKey(key)) != nil }
+
+    /// Like `save`, with a signature of this host beside it.
+    func saveSigned(_ bytes: [UInt8], as key: ObjectKey) throws {
+        let sealed = try sealing.seal(bytes)
+        try Signing.storeSignature(of: sealed, sealing.storedKey(key), self, comment: "lifeboat \(key)")
+        try sealed.withUnsafeBytes { try store.put(sealing.storedKey(key), [$0]) }
+    }
+
+    /// Like `load`; throws unless it carries the signature of one of the repository's signers.
+    func loadSigned(_ key: ObjectKey) throws -> [UInt8] {
+        let stored = try store.get(sealing.storedKey(key), limit: Self.documentLimit)
+        try Signing.verify(stored, sealing.storedKey(key), self)
+        return try sealing.open(stored, key)
+    }
+
+    /// Removes an object. False when there was none.
+    @discardableResult
+    package func delete(_ key: ObjectKey) throws -> Bool { try store.delete(sealing.storedKey(key)) }
+
+    /// The stored bytes of an object that is named by their digest `name`, verified against it.
+    func storedBytes(_ key: ObjectKey, named name: Digest, limit: UInt64) throws -> [UInt8] {
+        let bytes: [UInt8]
+        do throws(StorageError) {
+            bytes = try store.get(sealing.storedKey(key), limit: limit)
+        } catch {
+            throw error.readingRepositoryObject(key)
+        }
+        guard BLAKE3.hash(bytes) == name else {
+            throw RepositoryError.damaged(key.text, "its bytes do not have the digest in its name")
+        }
+        return bytes
+    }
+
+    /// Fills `target` from `offset` of the object's plain bytes; reads and opens only the blocks it touches.
+    func read(_ key: ObjectKey, at offset: UInt64, into target: UnsafeMutableRawBufferPointer) throws {
+        if sealing.isEncrypted { return try sealedReads.read(key, at: offset, into: target, store, sealing) }
+        do throws(StorageError) {
+            try store.read(key, at: offset, into: target)
+        } catch {
+            throw error.readingRepositoryObject(key)
+        }
+    }
+
+    // MARK: indexes
+
+    /// Opens every index the store lists. Without a key they cannot be read: with `skippingSealed` the copies of those
+    /// this host wrote are opened instead, else that throws.
     ///
     /// A prune may put a merged index in the place of others meanwhile, and a listing is no snapshot: it is repeated
     /// until it shows nothing new, so that no chunk falls between the old indexes and the new one.
-    package func openIndexes() throws -> IndexSet {
-        var names = try indexNames()
+    package func openIndexes(skippingSealed: Bool = false) throws -> IndexSet {
+        var names = try indexNames(skippingSealed)
         var attempt = 1
         while true {
             do {
                 let opened = try names.map { try cache.open($0, from: store) }
-                let again = try indexNames()
+                let again = try indexNames(skippingSealed)
                 if attempt >= Self.indexListings || Set(again).isSubset(of: names) { return IndexSet(opened) }
                 names = again
             } catch let error as LifeboatError where error.exitCode == .damagedRepository {
                 // Gone since it was listed, or really lost: a new listing tells.
-                let again = try indexNames()
+                let again = try indexNames(skippingSealed)
                 guard attempt < Self.indexListings, again != names else { throw error }
                 names = again
             }
@@ -105,8 +273,11 @@ package struct Repository: Sendable {
     /// How often indexes are listed while prunes go on replacing them.
     private static let indexListings = 10
 
-    private func indexNames() throws -> [Digest] {
-        try store.listAll(prefix: RepositoryLayout.indexPrefix).compactMap { RepositoryLayout.indexName($0.key) }
+    private func indexNames(_ skippingSealed: Bool = false) throws -> [Digest] {
+        // What this host cannot read it knows by its own copies, also after a prune merged the originals: whatever
+        // pack is still there as it was holds what the copy says.
+        if skippingSealed, !sealing.canRead { return cache.held() }
+        return try objects(RepositoryLayout.indexPrefix).compactMap { RepositoryLayout.indexName($0.key) }
     }
 
     /// Packs no backup may refer to any more: a prune will delete them, or has.
@@ -116,6 +287,9 @@ package struct Repository: Sendable {
                 RepositoryLayout.condemnedName($0.key)
             })
     }
+
+    /// The folder of this repository in the local cache, for what this host remembers about it.
+    package var localFolder: String { cache.localFolder }
 
     /// Drops local copies of indexes the store no longer has.
     func forgetIndexes(except names: Set<Digest>) { cache.keepOnly(names) }
@@ -128,35 +302,26 @@ package struct Repository: Sendable {
     package func openIndexesForWriting() throws -> IndexSet {
         // Condemned packs first: what is condemned later is deleted only after the caller's lease has ended.
         let condemned = try condemnedPacks()
-        return try openIndexes { isPresent, name in
+        return try openIndexes(skippingSealed: true) { isPresent, name in
             PruneRules.mayReuse(isPresent: isPresent, isCondemned: condemned.contains(name))
         }
     }
 
     /// Opens every index: chunks in packs that are missing or have another size count as unknown.
     package func openIndexesOfPresentPacks() throws -> IndexSet {
-        try openIndexes { isPresent, _ in isPresent }
+        try openIndexes(skippingSealed: false) { isPresent, _ in isPresent }
     }
 
-    private func openIndexes(_ isUsable: (_ isPresent: Bool, _ name: Digest) -> Bool) throws -> IndexSet {
-        var indexes = try openIndexes()
+    private func openIndexes(
+        skippingSealed: Bool, _ isUsable: (_ isPresent: Bool, _ name: Digest) -> Bool
+    ) throws -> IndexSet {
+        var indexes = try openIndexes(skippingSealed: skippingSealed)
         var present: [Digest: UInt64] = [:]
-        for object in try store.listAll(prefix: RepositoryLayout.packPrefix) {
+        for object in try objects(RepositoryLayout.packPrefix) {
             if let name = RepositoryLayout.packName(object.key) { present[name] = object.size }
         }
         indexes.restrict { name, size in isUsable(present[name] == size, name) }
         return indexes
-    }
-
-    /// Reads a whole object that is not named by its digest, as it was given to `save`. `limit` in bytes.
-    package func load(_ key: ObjectKey, limit: UInt64 = documentLimit) throws -> [UInt8] {
-        try store.get(key, limit: limit)
-    }
-
-    /// Stores a small object that is not named by its digest (leases, pins, lists of condemned packs), replacing one
-    /// of that name.
-    package func save(_ bytes: [UInt8], as key: ObjectKey) throws {
-        try bytes.withUnsafeBytes { try store.put(key, [$0]) }
     }
 
     /// Maps an index over `packs` without storing it in the repository.
@@ -167,13 +332,12 @@ package struct Repository: Sendable {
     /// Stores an index over `packs` and maps it.
     package func storeIndex(_ packs: [PackContents]) throws -> MappedIndex {
         var generator = SystemRandomNumberGenerator()
-        let bytes = IndexFormat.encode(packs, salt: (generator.next(), generator.next()))
-        return try bytes.withUnsafeBytes { buffer in
-            let name = BLAKE3.hash(buffer)
-            try store.putNamed(RepositoryLayout.index(name), buffer)
-            try cache.keep(buffer, as: name)
-            return try cache.open(name, from: store)
-        }
+        let plain = IndexFormat.encode(packs, salt: (generator.next(), generator.next()))
+        let stored = try sealing.seal(plain)
+        let name = BLAKE3.hash(stored)
+        try stored.withUnsafeBytes { try store.putNamed(sealing.storedKey(RepositoryLayout.index(name)), $0) }
+        try plain.withUnsafeBytes { try cache.keep($0, as: name) }
+        return try cache.open(name, from: store)
     }
 }
 
@@ -187,4 +351,23 @@ extension ObjectStore {
         }
         try put(key, [bytes])
     }
+}
+
+extension Repository {
+    /// Remembers a snapshot this host wrote or verified, so that its later absence is noticed.
+    func remember(_ snapshot: Snapshot) throws {
+        guard let trust, var pin = try trust.pin(config.repositoryID) else { return }
+        let chain = "\(snapshot.manifest.stack)/\(snapshot.manifest.host)"
+        guard snapshot.manifest.sequence > pin.newest[chain]?.sequence ?? 0 else { return }
+        pin.newest[chain] = HostTrust.Pin.Seen(sequence: snapshot.manifest.sequence, snapshot: snapshot.id)
+        try trust.remember(pin, of: config.repositoryID)
+    }
+
+    /// The newest snapshot of that stack and host this host remembers.
+    package func newestRemembered(stack: String, host: String) throws -> HostTrust.Pin.Seen? {
+        try trust?.pin(config.repositoryID)?.newest["\(stack)/\(host)"]
+    }
+
+    /// Removes local copies that no backup used for long.
+    package func removeStaleCopies(now: Timestamp) { local.removeStale(now: now) }
 }

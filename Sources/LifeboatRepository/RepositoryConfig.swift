@@ -2,7 +2,7 @@
 
 import FoundationEssentials
 package import LifeboatCore
-import LifeboatFormats
+package import LifeboatFormats
 
 /// `config.json`: what is fixed for the life of a repository.
 ///
@@ -17,21 +17,44 @@ package struct RepositoryConfig: Codable, Sendable, Equatable {
     package var repositoryID: Digest
     package var created: Timestamp
     package var chunker: ChunkerParameters
-    /// `none`: objects are stored in the clear.
+    /// `none`: objects are stored as they are. `age`: they are age files for `recipients`.
     package var encryption: String
+    /// Who can read what is written: age recipients (X25519). Empty without encryption.
+    package var recipients: [String]
+    /// Who may write snapshots and change this file.
+    package var signers: [Signer]
     package var integrity: Digest
 
+    /// A host that signs: its name, for people, and its minisign public key.
+    package struct Signer: Codable, Sendable, Equatable {
+        package var host: String
+        package var key: String
+        package init(host: String, key: String) {
+            self.host = host
+            self.key = key
+        }
+    }
+
+    /// The words of `encryption`.
+    package static let unencrypted = "none"
+    package static let age = "age"
+
     private enum CodingKeys: String, CodingKey {
-        case format, created, chunker, encryption, integrity
+        case format, created, chunker, encryption, recipients, signers, integrity
         case repositoryID = "repository_id"
     }
 
-    package init(repositoryID: Digest, created: Timestamp, chunker: ChunkerParameters) {
+    package init(
+        repositoryID: Digest, created: Timestamp, chunker: ChunkerParameters, recipients: [AgeRecipient] = [],
+        signers: [Signer] = []
+    ) {
         format = Self.currentFormat
         self.repositoryID = repositoryID
         self.created = created
         self.chunker = chunker
-        encryption = "none"
+        encryption = recipients.isEmpty ? Self.unencrypted : Self.age
+        self.recipients = recipients.map(\.text)
+        self.signers = signers
         integrity = Self.zero
     }
 
@@ -64,10 +87,31 @@ package struct RepositoryConfig: Codable, Sendable, Equatable {
             throw RepositoryError.damaged(object, "it is not the JSON that format 1 defines")
         }
         guard format <= Self.currentFormat else { throw Self.tooNew(format) }
-        guard format == Self.currentFormat, encryption == "none", try encoded() == bytes else {
+        guard format == Self.currentFormat, try encoded() == bytes else {
             throw RepositoryError.damaged(object, "its content does not match its integrity value")
         }
         try chunker.validate()
+        guard encryption == (recipients.isEmpty ? Self.unencrypted : Self.age) else {
+            throw RepositoryError.damaged(object, "its encryption is not that of its recipients")
+        }
+    }
+
+    /// The recipients as values that can be encrypted for.
+    package func ageRecipients() throws -> [AgeRecipient] {
+        try recipients.map { text in
+            do throws(AgeError) { return try AgeRecipient(text) } catch {
+                throw RepositoryError.damaged("config.json", error.lifeboatError.summary)
+            }
+        }
+    }
+
+    /// The keys whose signature makes a manifest count.
+    package func signerKeys() throws -> [MinisignPublicKey] {
+        try signers.map { signer in
+            do throws(MinisignError) { return try MinisignPublicKey(signer.key) } catch {
+                throw RepositoryError.damaged("config.json", error.lifeboatError.summary)
+            }
+        }
     }
 
     private struct FormatProbe: Decodable { var format: Int }

@@ -10,6 +10,7 @@ package enum RepositoryLayout {
     package static let packPrefix = "packs/"
     package static let indexPrefix = "index/"
     package static let snapshotPrefix = "snapshots/"
+    package static let keyPrefix = "keys/"
     package static let pinPrefix = "pins/"
     package static let forgottenPrefix = "forgotten/"
     package static let drillPrefix = "drills/"
@@ -23,6 +24,7 @@ package enum RepositoryLayout {
     private static let packSuffix = ".tar.zst"
     private static let indexSuffix = ".idx"
     private static let manifestSuffix = ".json"
+    package static let signatureSuffix = ".minisig"
 
     /// `packs/ab/ab34….tar.zst`
     package static func pack(_ name: Digest) -> ObjectKey {
@@ -40,6 +42,26 @@ package enum RepositoryLayout {
 
     /// `damaged/packs/ab/ab34….tar.zst`; nil when the name would be too long.
     package static func damaged(_ object: ObjectKey) -> ObjectKey? { ObjectKey(damagedPrefix + object.text) }
+
+    /// `keys/<12 digits of the digest of the recipient>.age`: an identity wrapped with a passphrase.
+    package static func wrappedIdentity(_ recipient: Digest) -> ObjectKey {
+        key("\(keyPrefix)\(recipient.shortHex).age")
+    }
+
+    package static func isWrappedIdentity(_ object: ObjectKey) -> Bool {
+        object.text.hasPrefix(keyPrefix) && object.text.hasSuffix(".age")
+    }
+
+    /// `keys/config-<12 digits>.minisig`: the signature of the config.json of that digest. Named by what it signs, so
+    /// that it can be stored before config.json is replaced.
+    package static func configSignature(_ config: Digest) -> ObjectKey {
+        key("\(keyPrefix)config-\(config.shortHex)\(signatureSuffix)")
+    }
+
+    /// The signature of a stored object.
+    package static func signature(of stored: ObjectKey) -> ObjectKey { key(stored.text + signatureSuffix) }
+
+    package static func isSignature(_ object: ObjectKey) -> Bool { object.text.hasSuffix(signatureSuffix) }
 
     /// The digest in the name of a pack; nil when it is not the name of one.
     package static func packName(_ object: ObjectKey) -> Digest? {

@@ -14,6 +14,15 @@ package enum RepositoryReadme {
         snapshots/STACK/….json    one backup each: its parts, each with a content id, a depth and a size.
         pins/, forgotten/         which backups are kept for good, and which were removed by rule; JSON.
         config.json               parameters of this repository.
+        ….minisig                 a signature of the file beside it; config.json names the keys of those who may sign:
+                                  'minisign -Vm FILE -P KEY'
+
+        Do names end in .age? Then the repository is encrypted (apt install age), and you need the age identity of one
+        of the recipients in config.json. 'age -d keys/….age > IDENTITY' gives it when it is wrapped with a passphrase.
+        First make a readable copy, and use that as REPOSITORY below:
+
+          cp -r REPOSITORY /tmp/readable && cd /tmp/readable
+          find packs snapshots -name '*.age' | while read -r f; do age -d -i IDENTITY -o "${f%.age}" "$f"; done
 
         Content of depth 0 is the chunk of that id. Content of depth 1 is a chunk that holds a list: records of
         36 bytes, 32 bytes id and 4 bytes length (little-endian); the chunks of the list, one after the other, are

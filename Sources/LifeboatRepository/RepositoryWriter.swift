@@ -82,7 +82,8 @@ package final class RepositoryWriter: Sendable {
         let slabs = SlabPool(
             count: settings.slabCount, slabSize: maximumChunk + maximumChunk / 2)
         let queue = BoundedQueue<ChunkBatch>(capacity: settings.workers * 2)
-        let packs = PackAssembler(maximumFrame: ChunkWorker.maximumFrame(maximumChunk: maximumChunk))
+        let packs = PackAssembler(
+            maximumFrame: ChunkWorker.maximumFrame(maximumChunk: maximumChunk), repository.sealing)
         let indexes = try repository.openIndexesForWriting()
         let known = KnownChunks(indexes)
         parentIndexes = indexes
@@ -96,7 +97,7 @@ package final class RepositoryWriter: Sendable {
             BlockingThread(name: "worker-\(number)", stackSize: 1 << 20) {
                 stages.guarding {
                     let worker = try ChunkWorker(
-                        known: known, packs: packs, maximumChunk: maximumChunk, settings)
+                        known: known, packs: packs, local: repository.local, maximumChunk: maximumChunk, settings)
                     while let batch = queue.pop() {
                         let ids = try worker.process(batch)
                         stages.completion.complete(batch.segments, ids: ids)
@@ -151,8 +152,11 @@ package final class RepositoryWriter: Sendable {
         }
     }
 
-    /// A writer for one capture thread; at most `settings.contentWriters` may be in use at once.
-    package func makeContentWriter() -> ContentWriter { ContentWriter(self) }
+    /// A writer for one capture thread; at most `settings.contentWriters` may be in use at once. What the next backup
+    /// has to read again (`isReread`: trees) is also kept locally where this host cannot read the repository.
+    package func makeContentWriter(isReread: Bool = false) -> ContentWriter {
+        ContentWriter(self, keepsLocally: isReread && !repository.sealing.canRead)
+    }
 
     /// Totals so far.
     package var totals: WriterStatistics {
@@ -174,7 +178,7 @@ package final class RepositoryWriter: Sendable {
         while ids.count > 1 {
             // The list is content itself: cut it, store it, and go on with the list of its chunks.
             let list = ChunkList.encode(ids: ids, lengths: lengths)
-            let writer = ContentWriter(self)
+            let writer = makeContentWriter(isReread: true)
             try list.withUnsafeBytes { try writer.append($0) }
             let pending = try writer.endContent()
             writer.flush()

@@ -21,8 +21,31 @@ package protocol ServiceManager: Sendable {
     /// they are well is for health probes to tell.
     func start(_ services: [String], progress: any ProgressSink, cancellation: Cancellation?) throws
 
+    /// Holds those of `services` that run where they stand: they keep their memory and do nothing until `unpause`. The
+    /// result is what was paused. Throws when the manager cannot pause, or one of them did not: the caller then calls
+    /// `unpause` with `services`.
+    func pause(_ services: [String], progress: any ProgressSink, cancellation: Cancellation?) throws -> [String]
+
+    /// Lets `services` go on. One that is not paused is left alone, so it may be called again, and without `pause`.
+    func unpause(_ services: [String], progress: any ProgressSink) throws
+
+    /// What unpauses `services` without this manager and its policy: for the journal. Holds no secret.
+    func unpauseCommands(_ services: [String]) -> [ServiceCommand]
+
     /// What starts `services` without this manager and its policy: for the journal. Holds no secret.
     func startCommands(_ services: [String]) -> [ServiceCommand]
+}
+
+extension ServiceManager {
+    /// A manager that can only stop and start.
+    package func pause(
+        _ services: [String], progress: any ProgressSink, cancellation: Cancellation?
+    ) throws -> [String] {
+        throw LifeboatError(
+            "\(subject) cannot be paused", hint: "Write 'freeze: stop' in the policy.", exitCode: .usage)
+    }
+    package func unpause(_ services: [String], progress: any ProgressSink) throws {}
+    package func unpauseCommands(_ services: [String]) -> [ServiceCommand] { [] }
 }
 
 /// A command the journal keeps.

@@ -11,6 +11,7 @@ struct Main {
         let cancellation = Cancellation()
         let output = CommandOutput.process()
         do {
+            try CoreDumps.disable()
             try SignalThread.install(cancellation)
         } catch {
             try? output.error.write(LifeboatError.converting(error).description + "\n")

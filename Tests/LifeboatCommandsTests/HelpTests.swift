@@ -7,7 +7,9 @@ import Testing
 
 struct HelpTests {
     static let commands = [
-        "", "init", "repository", "repository init", "repository info", "backup", "check", "snapshots", "show", "ls",
+        "", "init", "repository", "repository init", "repository info", "repository trust", "key",
+        "key generate", "key list", "key add", "key remove", "key export-recovery-sheet", "backup", "check",
+        "snapshots", "show", "ls",
         "find", "diff", "cat", "export", "forget", "pin", "unpin", "plan", "prune", "restore",
     ]
 

@@ -185,7 +185,10 @@ struct RetentionScenarioTests {
         try start(fixture, retention: nil)
         try backUp(fixture, days: 5)
         let all = try ids(fixture)
-        let listing = try OutsideFiles.names(in: "\(fixture.repository)/snapshots/demo")
+        func manifests() throws -> [String] {
+            try OutsideFiles.names(in: "\(fixture.repository)/snapshots/demo").filter { $0.hasSuffix(".json") }
+        }
+        let listing = try manifests()
         #expect(listing.count == 5)
         try AtomicFile.write("{}", to: "\(fixture.repository)/snapshots/demo/\(listing[4])", mode: 0o600)
         let run = try fixture.run("forget", "--keep-last", "3", "--yes")
@@ -195,7 +198,7 @@ struct RetentionScenarioTests {
         let forced = try fixture.run("forget", "--keep-last", "3", "--yes", "--force")
         #expect(forced.code == .damagedRepository, "\(forced)")
         #expect(try ids(fixture) == Array(all[1..<4]))
-        #expect(try OutsideFiles.names(in: "\(fixture.repository)/snapshots/demo").count == 4)
+        #expect(try manifests().count == 4)
     }
 
     @Test func theStackIsThePolicysOrTheOnlyOne() throws {

@@ -49,8 +49,8 @@ struct UsageTests {
             ),
             (
                 ["repository", "init", "--repository", "/nonexistent/r"],
-                "error: how to encrypt was not said\nhint: Add '--encryption none': this version stores snapshots as they "
-                    + "are, readable for everybody who can read the folder."
+                "error: how to encrypt was not said\nhint: Add --recipient age1… (make one with 'lifeboat key "
+                    + "generate'), --passphrase-file FILE, or --encryption none."
             ),
             (
                 ["snapshots", "--repository", "s3://bucket/prefix"],

@@ -80,7 +80,7 @@ let diagnosticCases = ##"""
     lifeboat.yaml:1:1: the policy needs the key 'repository'
       hint: Say where snapshots go: repository: /var/backups/my-stack.
     lifeboat.yaml:1:1: the policy needs the key 'encryption'
-      hint: Write 'encryption: none', and keep the repository where nobody else can read it.
+      hint: Write 'encryption: {recipients: [age1…]}', 'encryption: {passphrase: {file: PATH}}' or 'encryption: none'.
     lifeboat.yaml:1:1: the policy needs the key 'components'
       hint: Name at least one thing to protect.
     === an empty section
@@ -194,31 +194,31 @@ let diagnosticCases = ##"""
     components: {docs: {volume: {path: /d}}}
     --- expected
     lifeboat.yaml:1:1: the policy needs the key 'encryption'
-      hint: Write 'encryption: none', and keep the repository where nobody else can read it.
+      hint: Write 'encryption: {recipients: [age1…]}', 'encryption: {passphrase: {file: PATH}}' or 'encryption: none'.
     === encryption recipients
     stack: a
     repository: /r
     encryption: {recipients: [age1x]}
     components: {docs: {volume: {path: /d}}}
     --- expected
-    lifeboat.yaml:3:14: 'encryption.recipients' is not supported in this version of lifeboat
-      hint: Write 'encryption: none', and keep the repository where nobody else can read it.
+    lifeboat.yaml:3:27: 'age1x' is not an age recipient
+      hint: Recipients start with age1 and have 62 characters; 'lifeboat key generate' makes one.
     === encryption passphrase
     stack: a
     repository: /r
-    encryption: {passphrase: {file: p}}
+    encryption: {passphrase: secret}
     components: {docs: {volume: {path: /d}}}
     --- expected
-    lifeboat.yaml:3:14: 'encryption.passphrase' is not supported in this version of lifeboat
-      hint: Write 'encryption: none', and keep the repository where nobody else can read it.
+    lifeboat.yaml:3:26: 'encryption.passphrase' is a literal secret, which a policy must not hold
+      hint: Write one of {env: NAME}, {file: PATH}, {command: [PROGRAM, ARGUMENT]} or {credential: NAME}.
     === encryption by another word
     stack: a
     repository: /r
     encryption: off
     components: {docs: {volume: {path: /d}}}
     --- expected
-    lifeboat.yaml:3:13: 'encryption' must be 'none', not text
-      hint: Write 'encryption: none', and keep the repository where nobody else can read it.
+    lifeboat.yaml:3:13: 'encryption' must be 'none' or a mapping, not text
+      hint: Write 'encryption: {recipients: [age1…]}', 'encryption: {passphrase: {file: PATH}}' or 'encryption: none'.
     === compose services
     stack: demo
     repository: /r

@@ -66,7 +66,7 @@ import Testing
             two.lifeboatError.description == """
                 error: the policy 'lifeboat.yaml' is not valid: 2 problems
                 cause: lifeboat.yaml:1:1: the policy needs the key 'encryption'
-                  hint: Write 'encryption: none', and keep the repository where nobody else can read it.
+                  hint: Write 'encryption: {recipients: [age1…]}', 'encryption: {passphrase: {file: PATH}}' or 'encryption: none'.
                 cause: lifeboat.yaml:1:1: the policy needs the key 'components'
                   hint: Name at least one thing to protect.
                 hint: Nothing was run; correct the lines above.

@@ -69,7 +69,9 @@ import Testing
             try expectWhole("the whole loop")
             let problem = try folder.problemRestoring(snapshot, expecting: fingerprint)
             #expect(problem == nil, "\(problem ?? "")")
-            let known = "packs/??/*.tar.zst:index/*.idx:snapshots/files/*.json:README.txt:config.json:leases/*"
+            let known =
+                "packs/??/*.tar.zst:index/*.idx:snapshots/files/*.json:snapshots/files/*.json.minisig:"
+                + "README.txt:config.json:keys/config-*.minisig:leases/*"
             let names = try folder.shell("cd '\(folder.repository)' && find . -type f -printf '%P\\n'")
             for name in names.split(separator: "\n").map(String.init) where !name.hasSuffix(".lifeboat-tmp") {
                 let isKnown = known.split(separator: ":").contains { fnmatch(String($0), name, FNM_PATHNAME) == 0 }

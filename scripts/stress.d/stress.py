@@ -24,6 +24,8 @@ import time
 BACKUPS, RESTORES, PRUNES = 4, 2, 2
 # A lease counts as dead after so many seconds here, so that stopped processes often are.
 DEAD_AFTER = 3
+# In an encrypted repository these can write and not read.
+KEYLESS = {"backup0", "backup1"}
 
 
 class World:
@@ -32,9 +34,10 @@ class World:
         self.folder = pathlib.Path(folder)
         self.repository = self.folder / "repository"
         self.seed = seed
+        self.encrypted = random.Random(f"{seed} encrypted").random() < 0.5
         self.lock = threading.Lock()
         self.snapshots = {}  # id -> (stack, {path: digest}); those that nobody removed
-        self.busy = collections.Counter()  # ids that are being restored
+        self.forgets = collections.Counter()  # stack -> how often snapshots of it were removed
         self.failures = []
         self.counts = collections.Counter()
         self.stopping = threading.Event()
@@ -53,8 +56,10 @@ class World:
             "LIFEBOAT_STATE": str(self.folder / "state" / worker),
             "LIFEBOAT_CACHE": str(self.folder / "cache" / worker),
         }
+        if self.encrypted and worker not in KEYLESS:
+            environment["LIFEBOAT_IDENTITY"] = str(self.folder / "identity")
         process = subprocess.Popen(
-            [self.binary, *arguments, "-r", str(self.repository)],
+            [self.binary, *arguments, *([] if arguments[:2] == ["key", "generate"] else ["-r", str(self.repository)])],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, cwd=self.folder, text=True)
         done = "let run"
         chance = rng.random() if rng else 1
@@ -129,14 +134,23 @@ def backups(world, number):
 
 
 def forget(world, stack, rng):
+    """Leaves two snapshots. A restore of one that goes meanwhile may fail."""
     with world.lock:
-        mine = [key for key, (owner, _) in world.snapshots.items() if owner == stack and not world.busy[key]]
+        mine = {key: value for key, value in world.snapshots.items() if value[0] == stack}
         if len(mine) < 3:
             return
-        for key in rng.sample(mine, len(mine) - 2):
+        world.forgets[stack] += 1
+        for key in mine:
             del world.snapshots[key]
-            for manifest in (world.repository / "snapshots" / stack).glob(f"*-{key[:12]}.json*"):
-                manifest.unlink()
+    code, output, errors, _ = world.run(
+        f"backup{stack[5:]}", ["forget", "--keep-last", "2", "--yes", "--force", "--json", "--stack", stack])
+    if code != 0:
+        world.fail(f"forget in {stack} ended with {code}: {errors or output}")
+        return
+    rows = [json.loads(line) for line in output.splitlines()]
+    kept = {row["id"] for row in rows if row.get("action") == "keep"}
+    with world.lock:
+        world.snapshots.update({key: value for key, value in mine.items() if key in kept})
 
 
 def restores(world, number):
@@ -144,25 +158,23 @@ def restores(world, number):
     while not world.stopping.is_set():
         with world.lock:
             key = rng.choice(sorted(world.snapshots)) if world.snapshots else None
-            if key:
-                world.busy[key] += 1
+            known = world.snapshots.get(key)
+            forgets = world.forgets[known[0]] if known else 0
         if not key:
             time.sleep(0.1)
             continue
-        restore(world, f"restore{number}", key, rng)
-        with world.lock:
-            world.busy[key] -= 1
+        restore(world, f"restore{number}", key, known, forgets, rng)
 
 
-def restore(world, worker, key, rng=None):
-    stack, expected = world.snapshots[key]
+def restore(world, worker, key, known, forgets, rng=None):
+    stack, expected = known
     target = world.folder / f"out-{worker}"
     code, output, errors, done = world.run(worker, ["restore", key, "--to", str(target)], rng)
     if code == 0:
         found = digests(f"{target}{world.folder}/{stack}")
         if found != expected:
             world.fail(f"snapshot {key} of {stack} restored wrongly")
-    elif done == "let run":
+    elif done == "let run" and world.forgets[stack] == forgets:
         world.fail(f"restore of {key} ended with {code}: {errors or output}")
     shutil.rmtree(target, ignore_errors=True)
 
@@ -184,20 +196,27 @@ def prunes(world, number):
         time.sleep(rng.random() * 0.3)
 
 
+def memory_folder():
+    """/dev/shm where it is large enough (a container's often has 64 MiB), else None: the usual temporary folder."""
+    try:
+        status = os.statvfs("/dev/shm")
+    except OSError:
+        return None
+    return "/dev/shm" if status.f_bavail * status.f_frsize > 2 << 30 else None
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binary", required=True)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", default=str(random.randrange(10**9)))
     options = parser.parse_args()
-    parent = "/dev/shm" if os.path.isdir("/dev/shm") else None
-    folder = tempfile.mkdtemp(prefix="lifeboat-stress-", dir=parent)
+    folder = tempfile.mkdtemp(prefix="lifeboat-stress-", dir=memory_folder())
     world = World(options.binary, folder, options.seed)
-    print(f"stress: {options.seconds:.0f} s, seed {options.seed}", flush=True)
+    kind = "encrypted" if world.encrypted else "plain"
+    print(f"stress: {options.seconds:.0f} s, seed {options.seed}, {kind}", flush=True)
     try:
-        code, output, errors, _ = world.run("setup", ["repository", "init", "--encryption", "none"])
-        if code != 0:
-            world.fail(f"init: {errors or output}")
+        set_up(world)
         threads = []
         for work, count in [(backups, BACKUPS), (restores, RESTORES), (prunes, PRUNES)]:
             threads += [threading.Thread(target=guarded, args=(work, world, number)) for number in range(count)]
@@ -220,6 +239,26 @@ def main():
     return 1 if world.failures else 0
 
 
+def set_up(world):
+    """A repository that trusts every host of this world; each has state and cache of its own."""
+
+    def must(worker, arguments):
+        code, output, errors, _ = world.run(worker, arguments)
+        if code != 0:
+            world.fail(f"{' '.join(arguments)}: {errors or output}")
+        return output
+
+    if world.encrypted:
+        recipient = must("setup", ["key", "generate", str(world.folder / "identity")]).split()[0]
+        must("setup", ["repository", "init", "--recipient", recipient])
+    else:
+        must("setup", ["repository", "init", "--encryption", "none"])
+    for number in range(BACKUPS):
+        listed = must(f"backup{number}", ["key", "list", "--json"])
+        key = next(row["key"] for row in map(json.loads, listed.splitlines()) if row.get("this_host"))
+        must("setup", ["key", "add", "--signer", key, "--host", f"backup{number}"])
+
+
 def guarded(work, world, number):
     try:
         work(world, number)
@@ -239,7 +278,8 @@ def finish(world):
     if code != 0:
         world.fail(f"the last check ended with {code}: {errors or output}")
     for key in sorted(world.snapshots):
-        restore(world, "last", key)
+        known = world.snapshots[key]
+        restore(world, "last", key, known, world.forgets[known[0]])
     left = len(list((world.repository / "condemned").glob("*"))) if (world.repository / "condemned").is_dir() else 0
     print(f"stress: {len(world.snapshots)} snapshots restored, {left} condemned packs left")
 

@@ -31,7 +31,8 @@ struct Backup: LifeboatCommand {
 
     func run(_ session: CommandSession) throws -> ExitCode {
         let source = try adHocVolumes(session) ?? byPolicy(session)
-        let repository = try RepositoryOptions.open(source.location, cache: location.cache, session)
+        let repository = try location.open(at: source.location, session)
+        try location.requireEncryption(of: repository, session)
         if let assembly = source.assembly { try PendingWork.recover(assembly, session) }
         let components = try source.components()
         let host = session.context.host

@@ -36,6 +36,8 @@ struct Repair: LifeboatCommand {
             return plan.isEmpty ? .done : .damagedRepository
         }
         let repository = try location.open(session)
+        try repository.requireKey()
+        try repository.requireTrusted()
         let lease = try RepairLease.take(repository, host: session.context.host.name, clock: session.context.clock)
         session.atEnd { lease.lease.release() }
         let plan = try plan(repository, session)
@@ -48,8 +50,8 @@ struct Repair: LifeboatCommand {
         ).execute(plan)
         try report(plan, outcome, session)
         if plan.leavesDamage { return .damagedRepository }
-        return plan.rewritesSnapshots && !(outcome.snapshots.isEmpty && plan.unreadableSnapshots.isEmpty)
-            ? .incomplete : .done
+        let isWhole = outcome.snapshots.isEmpty && plan.unreadableSnapshots.isEmpty && plan.goneSnapshots.isEmpty
+        return isWhole ? .done : .incomplete
     }
 
     private func plan(_ repository: Repository, _ session: CommandSession) throws -> RepairPlan {
@@ -85,6 +87,16 @@ struct Repair: LifeboatCommand {
                         ? nil
                         : "Bring it back from a copy of the repository; if there is none, 'lifeboat repair --snapshots' "
                             + "takes it out.",
+                    exitCode: snapshots ? .incomplete : .damagedRepository))
+        }
+        for snapshot in plan.goneSnapshots {
+            try session.problem(
+                LifeboatError(
+                    "snapshot \(snapshot.id.shortHex) of stack '\(snapshot.stack)' is gone", causes: [snapshot.reason],
+                    hint: snapshots
+                        ? nil
+                        : "Find out who removed it. Bring it back from a copy of the repository; if there is none, "
+                            + "'lifeboat repair --snapshots' notes that it is lost.",
                     exitCode: snapshots ? .incomplete : .damagedRepository))
         }
         for object in plan.unrepairable {
@@ -136,6 +148,9 @@ private struct RepairSummary: OutputRendering {
                 "pack \(pack.name.shortHex): \(EscapedName.line(pack.reason)); "
                     + "\(counted(pack.chunksKept, "chunk")) copied, \(counted(pack.chunksLost, "chunk")) lost")
         }
+        for manifest in plan.unsignedSnapshots {
+            lines.append("\(EscapedName.line(manifest.object)): signed anew")
+        }
         for manifest in plan.misnamedSnapshots {
             lines.append("\(EscapedName.line(manifest.object)): stored under its own name")
         }
@@ -146,6 +161,7 @@ private struct RepairSummary: OutputRendering {
         for manifest in plan.unreadableSnapshots {
             lines.append("\(EscapedName.line(manifest.object)): taken out, \(EscapedName.line(manifest.reason))")
         }
+        for snapshot in plan.goneSnapshots { lines.append("snapshot \(snapshot.id.shortHex): noted as lost") }
         return lines
     }
 

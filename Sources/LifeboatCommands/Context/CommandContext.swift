@@ -135,18 +135,34 @@ package struct HostFacts: Sendable, Equatable {
 
 /// Where answers to questions come from.
 package protocol LineInput: Sendable {
-    /// The next line without its newline; nil at the end of the input. Blocks.
-    func readLine() throws -> String?
+    /// The next line without its newline; nil at the end of the input. Blocks until there is one or `cancellation` is
+    /// cancelled, which throws. Without `echo` a terminal does not show what is typed.
+    func readLine(echo: Bool, _ cancellation: Cancellation) throws -> String?
 }
 
 /// Standard input of the process.
 package struct StandardInput: LineInput {
     package init() {}
 
+    package func readLine(echo: Bool, _ cancellation: Cancellation) throws -> String? {
+        guard !echo, isatty(STDIN_FILENO) == 1 else { return try readLine(cancellation) }
+        var shown = termios()
+        guard tcgetattr(STDIN_FILENO, &shown) == 0 else { throw SystemCallError("read settings of", "the terminal") }
+        var hidden = shown
+        hidden.c_lflag &= ~tcflag_t(ECHO)
+        guard tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden) == 0 else {
+            throw SystemCallError("hide what is typed on", "the terminal")
+        }
+        defer { tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown) }
+        return try readLine(cancellation)
+    }
+
     /// A byte at a time: what comes after the line is left for others.
-    package func readLine() throws -> String? {
+    private func readLine(_ cancellation: Cancellation) throws -> String? {
         var line: [UInt8] = []
         while line.count < 4096 {
+            var wanted = pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0)
+            while poll(&wanted, 1, 100) <= 0 { try cancellation.check() }
             var byte: UInt8 = 0
             let count = try withUnsafeMutableBytes(of: &byte) { buffer throws(SystemCallError) in
                 try DescriptorIO.read(STDIN_FILENO, into: buffer, "standard input")

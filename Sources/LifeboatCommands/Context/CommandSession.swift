@@ -115,7 +115,25 @@ final class CommandSession {
     func ask(_ question: String) throws -> String {
         progress.finish()
         printError(question)
-        return try context.input.readLine() ?? ""
+        return try context.input.readLine(echo: true, cancellation) ?? ""
+    }
+
+    /// Asks for a new passphrase, twice, without showing what is typed.
+    func askPassphrase(_ question: String) throws -> Secret {
+        progress.finish()
+        var answers: [String] = []
+        for text in [question, "again: "] {
+            printError(text)
+            answers.append(try context.input.readLine(echo: false, cancellation) ?? "")
+            printError("\n")
+        }
+        guard !answers[0].isEmpty else {
+            throw LifeboatError("an empty passphrase protects nothing", hint: "Nothing was created.", exitCode: .usage)
+        }
+        guard answers[0] == answers[1] else {
+            throw LifeboatError("the two passphrases differ", hint: "Nothing was created. Try again.", exitCode: .usage)
+        }
+        return Secret(answers[0])
     }
 
     /// Standard error is the last resort: when it is gone there is nobody left to tell.

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import LifeboatCore
+import LifeboatIO
 import LifeboatPolicy
 import LifeboatRepository
 import LifeboatStorage
@@ -28,6 +29,8 @@ struct RepositoryOptions: ParsableArguments {
                 + "~/.cache/lifeboat.", valueName: "folder"))
     var cache: String?
 
+    @OptionGroup var keys: KeyOptions
+
     /// Where the repository is: flag, environment, policy, in this order.
     func location(_ context: CommandContext) throws -> String {
         if let flag = repository ?? context.variable("LIFEBOAT_REPOSITORY") {
@@ -50,25 +53,33 @@ struct RepositoryOptions: ParsableArguments {
         return try PolicyFile.find(policy, context)?.stack
     }
 
-    /// Opens the repository.
-    func open(_ session: CommandSession) throws -> Repository {
-        try Self.open(location(session.context), cache: cache, session)
+    /// What the policy says of the encryption, when it is the policy that names the repository.
+    func policyEncryption(_ session: CommandSession) throws -> (encryption: EncryptionPolicy, policy: Policy)? {
+        let context = session.context
+        if policy == nil, repository != nil || context.variable("LIFEBOAT_REPOSITORY") != nil { return nil }
+        return try PolicyFile.find(policy, context).map { ($0.encryption, $0) }
     }
+
+    /// The passphrase that was named, else the policy's.
+    func passphrase(_ session: CommandSession) throws -> Secret? {
+        if let named = try keys.passphrase(session) { return named }
+        guard keys.identity.isEmpty, let (encryption, policy) = try policyEncryption(session),
+            case .passphrase(let reference) = encryption
+        else { return nil }
+        return try StackAssembly.secrets(policy, session).resolve(reference, for: "passphrase of the repository")
+    }
+
+    /// Opens the repository.
+    func open(_ session: CommandSession) throws -> Repository { try open(at: location(session.context), session) }
 
     /// Opens the repository for a command that reads chunks: a lease keeps prunes from deleting under it until the
     /// command ends. A place that takes no writes is read without.
     func openForReading(_ session: CommandSession) throws -> Repository {
         let repository = try open(session)
-        let lease = try Lease.takeForReading(
-            repository, host: session.context.host.name)
+        try repository.requireKey()
+        let lease = try Lease.takeForReading(repository, host: session.context.host.name)
         if let lease { session.atEnd { lease.release() } }
         return repository
-    }
-
-    /// Opens the repository at a known place, and tells what an earlier lifeboat left undone on this host.
-    static func open(_ location: String, cache: String?, _ session: CommandSession) throws -> Repository {
-        try Repository.open(
-            openStore(location, session), cacheRoot: Locations.cacheRoot(cache, session.context))
     }
 
     /// Opens the place of the repository, whatever is there.
@@ -85,6 +96,42 @@ struct RepositoryOptions: ParsableArguments {
         } catch {
             throw error.lifeboatError.wrapped("cannot open the repository '\(location)'")
         }
+    }
+
+    /// Opens the repository at a known place, and tells what an earlier lifeboat left undone on this host and whether
+    /// the repository is the one it trusts.
+    func open(at location: String, _ session: CommandSession) throws -> Repository {
+        let store = try Self.openStore(location, session)
+        let repository = try Repository.open(
+            store, cacheRoot: Locations.cacheRoot(cache, session.context),
+            keys: keys.resolve(for: store, passphrase: passphrase(session), session),
+            trust: HostTrust(state: PendingWork.stateFolder(session.context)))
+        if let distrust = repository.distrust { session.warn(distrust) }
+        try repository.requireFittingKey()
+        return repository
+    }
+
+    /// The repository has to be encrypted the way the policy says, before anything is written to it.
+    func requireEncryption(of repository: Repository, _ session: CommandSession) throws {
+        guard let (encryption, policy) = try policyEncryption(session) else { return }
+        let config = repository.config
+        let difference: String? =
+            switch encryption {
+            case .none: config.recipients.isEmpty ? nil : "the policy says 'encryption: none'; it is encrypted"
+            case .passphrase: config.recipients.isEmpty ? "the policy wants a passphrase; it is not encrypted" : nil
+            case .recipients(let wanted):
+                Set(wanted) == Set(config.recipients)
+                    ? nil
+                    : config.recipients.isEmpty
+                        ? "the policy wants it encrypted; it is not"
+                        : "the policy names \(wanted.joined(separator: ", ")); its recipients are "
+                            + config.recipients.joined(separator: ", ")
+            }
+        guard let difference else { return }
+        throw LifeboatError(
+            "the repository is not encrypted as the policy of stack '\(policy.stack)' says", causes: [difference],
+            hint: "Correct the policy, or change the repository's readers with 'lifeboat key add' and 'key remove'.",
+            exitCode: .usage)
     }
 }
 

@@ -16,8 +16,8 @@ struct RepositoryInfo: LifeboatCommand {
     func run(_ session: CommandSession) throws -> ExitCode {
         let repository = try location.open(session)
         let catalog = try SnapshotCatalog(repository)
-        let packs = try repository.store.listAll(prefix: RepositoryLayout.packPrefix)
-        let indexes = try repository.store.listAll(prefix: RepositoryLayout.indexPrefix)
+        let packs = try repository.objects(RepositoryLayout.packPrefix)
+        let indexes = try repository.objects(RepositoryLayout.indexPrefix)
         let config = repository.config
         let stacks = Dictionary(grouping: catalog.snapshots, by: \.manifest.stack)
         try session.emit(

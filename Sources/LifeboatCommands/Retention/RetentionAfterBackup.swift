@@ -26,6 +26,10 @@ enum RetentionAfterBackup {
             session.note("retention was left out, because the snapshot is incomplete")
             return (nil, nil)
         }
+        guard repository.sealing.canRead else {
+            session.note("retention was left out: this host has no key to read the repository with")
+            return (nil, nil)
+        }
         let context = session.context
         do {
             let zone = try RetentionOptions.zone(settings.timezone, context)

@@ -98,7 +98,7 @@ struct RetentionOptions: ParsableArguments {
     }
 
     private func onlyStack(_ repository: Repository) throws -> String {
-        let objects = try repository.store.listAll(prefix: RepositoryLayout.snapshotPrefix)
+        let objects = try repository.objects(RepositoryLayout.snapshotPrefix)
         let stacks = Set(objects.compactMap { RepositoryLayout.manifestName($0.key)?.stack })
         guard let stack = stacks.first else {
             throw LifeboatError("there are no snapshots")

@@ -39,17 +39,6 @@ package final class PackExaminer {
         }
     }
 
-    private func stored(_ name: Digest) throws -> [UInt8] {
-        let key = RepositoryLayout.pack(name)
-        do {
-            return try repository.store.get(key, limit: sizeLimit)
-        } catch  where error.kind == .full {
-            throw RepositoryError.damaged(key.text, "it is larger than any pack")
-        } catch {
-            throw error.readingRepositoryObject(key)
-        }
-    }
-
     /// Why a patch in the pack does not give its chunk; nil when all do, and when a base cannot be had: that is a
     /// problem of the base's pack. `reader` reads the bases.
     static func deltaProblem(in contents: PackContents, _ reader: ChunkReader) -> String? {
@@ -78,11 +67,9 @@ package final class PackExaminer {
     /// What the pack holds, from its bytes alone. Throws damage as `damagedRepository` or `FormatError`.
     package func contents(of name: Digest) throws -> PackContents {
         let key = RepositoryLayout.pack(name)
-        let bytes = try stored(name)
-        guard BLAKE3.hash(bytes) == name else {
-            throw RepositoryError.damaged(key.text, "its bytes do not have the digest in its name")
-        }
-        var contents = PackContents(name: name, storedSize: UInt64(bytes.count), frames: [], chunks: [])
+        let stored = try repository.storedBytes(key, named: name, limit: sizeLimit)
+        let bytes = try repository.sealing.open(stored, key)
+        var contents = PackContents(name: name, storedSize: UInt64(stored.count), frames: [], chunks: [])
         var ended = false
         try bytes.withUnsafeBytes { bytes in
             var offset = 0
@@ -103,10 +90,17 @@ package final class PackExaminer {
     /// are found by their first four bytes where what comes before them cannot be read. Nil when there is no such pack.
     func remains(of name: Digest) throws -> PackContents? {
         let key = RepositoryLayout.pack(name)
-        guard let object = try repository.store.stat(key) else { return nil }
+        let storedKey = repository.sealing.storedKey(key)
+        guard let object = try repository.store.stat(storedKey) else { return nil }
         var contents = PackContents(name: name, storedSize: object.size, frames: [], chunks: [])
         guard object.size <= sizeLimit else { return contents }
-        try stored(name).withUnsafeBytes { bytes in
+        let stored: [UInt8]
+        do throws(StorageError) {
+            stored = try repository.store.get(storedKey, limit: sizeLimit)
+        } catch {
+            throw error.readingRepositoryObject(key)
+        }
+        try repository.sealing.openWhatIsWhole(stored).withUnsafeBytes { bytes in
             var offset = 0
             while let start = Self.frameStart(bytes, from: offset) {
                 let rest = UnsafeRawBufferPointer(rebasing: bytes[start...])

@@ -18,7 +18,7 @@ struct RecordCheck {
     func problems() throws -> [Problem] {
         var problems: [Problem] = []
         for prefix in [RepositoryLayout.pinPrefix, RepositoryLayout.forgottenPrefix] {
-            for object in try repository.store.listAll(prefix: prefix) {
+            for object in try repository.objects(prefix) {
                 do {
                     if prefix == RepositoryLayout.forgottenPrefix {
                         _ = try ForgottenSnapshots.read(object.key, repository)
@@ -31,6 +31,20 @@ struct RecordCheck {
             }
         }
         return problems
+    }
+
+    /// What retention removed, by the lists that can be read.
+    func forgotten() throws -> Set<Digest> {
+        var forgotten: Set<Digest> = []
+        for object in try repository.objects(RepositoryLayout.forgottenPrefix) {
+            do {
+                forgotten.formUnion(try ForgottenSnapshots.read(object.key, repository).snapshots.map(\.snapshot))
+            } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+                // Told by `problems`.
+                continue
+            }
+        }
+        return forgotten
     }
 
     private func readPin(_ key: ObjectKey) throws {

@@ -66,7 +66,7 @@ package struct RepositoryChecker {
     /// Size of every pack the store lists.
     private func listPacks(_ report: inout CheckReport) throws -> [Digest: UInt64] {
         var packs: [Digest: UInt64] = [:]
-        for object in try repository.store.listAll(prefix: RepositoryLayout.packPrefix) {
+        for object in try repository.objects(RepositoryLayout.packPrefix) {
             if let name = RepositoryLayout.packName(object.key) {
                 packs[name] = object.size
             } else {
@@ -86,7 +86,7 @@ package struct RepositoryChecker {
         var indexed: Set<Digest> = []
         var suspects: Set<Digest> = []
         let condemned = try repository.condemnedPacks()
-        for object in try repository.store.listAll(prefix: RepositoryLayout.indexPrefix) {
+        for object in try repository.objects(RepositoryLayout.indexPrefix) {
             try cancellation.check()
             guard let name = RepositoryLayout.indexName(object.key) else {
                 report.notes.append("'\(object.key)' is not the name of an index")

@@ -30,17 +30,13 @@ struct SnapshotCheck {
     }
 
     mutating func run(_ report: inout CheckReport) throws {
-        var ids: Set<Digest> = []
         var snapshots: [Snapshot] = []
-        for object in try repository.store.listAll(prefix: RepositoryLayout.snapshotPrefix) {
+        for object in try repository.objects(RepositoryLayout.snapshotPrefix) {
             try cancellation.check()
             report.snapshots += 1
             do {
                 switch try SnapshotCatalog.examine(object.key, repository) {
-                case .snapshot(let snapshot):
-                    ids.insert(snapshot.id)
-                    ids.formUnion(snapshot.manifest.repairedFrom ?? [])
-                    snapshots.append(snapshot)
+                case .snapshot(let snapshot): snapshots.append(snapshot)
                 case .misnamed(_, let error), .tooNew(let error): lose(object.key, error, &report)
                 }
             } catch let error as LifeboatError where error.exitCode == .damagedRepository {
@@ -50,13 +46,15 @@ struct SnapshotCheck {
         if snapshots.isEmpty, report.problems.isEmpty, report.packs > 0 {
             report.notes.append("there is no snapshot, though there are packs")
         }
-        let forgotten = try forgottenSnapshots()
+        let forgotten = try RecordCheck(repository).forgotten()
         for snapshot in snapshots {
             try check(snapshot, &report)
-            if let previous = snapshot.manifest.previous, !ids.contains(previous), !forgotten.contains(previous) {
-                report.notes.append(
-                    "snapshot \(snapshot.id.shortHex) follows snapshot \(previous.shortHex), which is gone, and which "
-                        + "retention did not remove")
+        }
+        for problem in try SnapshotCatalog.chainProblems(snapshots, forgotten: forgotten, repository) {
+            if problem.isNote {
+                report.notes.append("snapshot \(problem.snapshot.shortHex): \(problem.reason)")
+            } else {
+                report.addProblem("snapshot \(problem.snapshot.shortHex)", problem.reason)
             }
         }
     }
@@ -65,19 +63,6 @@ struct SnapshotCheck {
     private func lose(_ key: ObjectKey, _ error: LifeboatError, _ report: inout CheckReport) {
         let name = RepositoryLayout.manifestName(key)?.shortID ?? "unknown"
         report.addAffected(key.text, error.summary, snapshot: name, path: "all of it")
-    }
-
-    /// What retention removed. A damaged list of it says nothing; that it is damaged is told with the records.
-    private func forgottenSnapshots() throws -> Set<Digest> {
-        var forgotten: Set<Digest> = []
-        for object in try repository.store.listAll(prefix: RepositoryLayout.forgottenPrefix) {
-            do {
-                forgotten.formUnion(try ForgottenSnapshots.read(object.key, repository).snapshots.map(\.snapshot))
-            } catch let error as LifeboatError where error.exitCode == .damagedRepository {
-                continue
-            }
-        }
-        return forgotten
     }
 
     private mutating func check(_ snapshot: Snapshot, _ report: inout CheckReport) throws {

@@ -22,8 +22,12 @@ package final class ContentWriter {
     /// Members of a group, tar headers and padding included, stay below this.
     static let maximumGroupPlain = 2 * ChunkBatch.groupSize
 
-    init(_ writer: RepositoryWriter) {
+    private let keepsLocally: Bool
+
+    /// With `keepsLocally` every chunk also goes to the local copies.
+    init(_ writer: RepositoryWriter, keepsLocally: Bool) {
         self.writer = writer
+        self.keepsLocally = keepsLocally
         chunker = Chunker(writer.chunkerParameters)
         maximumChunk = writer.chunkerParameters.maximum
     }
@@ -118,7 +122,7 @@ package final class ContentWriter {
             flush()
         }
         let position = writer.completion.expect(content, length: length)
-        var current = batch ?? ChunkBatch(slab: slab)
+        var current = batch ?? ChunkBatch(slab: slab, keepsLocally: keepsLocally)
         batch = nil  // so that appending does not copy the segments
         current.segments.append(
             ChunkBatch.Segment(

@@ -21,8 +21,8 @@ package final class MappedIndex: @unchecked Sendable {
     private let basesStart: Int
 
     /// Maps `path`, a file that nobody changes or truncates (the cache replaces files, never edits them).
-    /// With `verify` the digest of its bytes must be `name`.
-    package init(path: String, name: Digest, verify: Bool) throws {
+    /// Its bytes must have `digest`.
+    package init(path: String, name: Digest, digest: Digest) throws {
         let file = try OwnedDescriptor.open(path, O_RDONLY)
         var status = stat()
         guard fstat(file.raw, &status) == 0 else { throw SystemCallError("examine", path) }
@@ -33,7 +33,7 @@ package final class MappedIndex: @unchecked Sendable {
         }
         let bytes = UnsafeRawBufferPointer(start: mapped, count: size)
         do {
-            if verify, BLAKE3.hash(bytes) != name {
+            if BLAKE3.hash(bytes) != digest {
                 throw Self.damaged(name, "its bytes do not have the digest in its name")
             }
             let counts = try Self.counts(bytes, name)

@@ -94,7 +94,7 @@ package final class Lease: Sendable {
             state.counter += 1
             let bytes = Array("\(state.counter)\n".utf8)
             try bytes.withUnsafeBytes {
-                try repository.store.put(RepositoryLayout.lease(record.id, .beat), [$0])
+                try repository.store.put(repository.storedKey(record.id, .beat), [$0])
             }
         }
     }
@@ -106,7 +106,7 @@ package final class Lease: Sendable {
         state.withLock { $0.announced = true }
         try repository.save(
             CanonicalJSON.encode(manifest), as: RepositoryLayout.lease(record.id, .pending))
-        guard try repository.store.stat(RepositoryLayout.lease(record.id, .broken)) == nil else {
+        guard try repository.store.stat(repository.storedKey(record.id, .broken)) == nil else {
             throw LifeboatError(
                 "the backup was stopped for so long that a prune counted it as dead",
                 causes: ["what it refers to may be deleted by now; no snapshot was made"],
@@ -116,7 +116,7 @@ package final class Lease: Sendable {
 
     /// Throws `busy` when somebody counted the lease as dead.
     package func checkAlive() throws {
-        guard try repository.store.stat(RepositoryLayout.lease(record.id, .broken)) == nil else {
+        guard try repository.store.stat(repository.storedKey(record.id, .broken)) == nil else {
             throw LifeboatError(
                 "this process was stopped for so long that another one counted it as dead",
                 hint: "Run the command again.", exitCode: .busy)
@@ -137,11 +137,23 @@ package final class Lease: Sendable {
         let parts: [LeasePart] = announced ? [.pending, .beat, .record, .broken] : [.beat, .record, .broken]
         for part in parts {
             do throws(StorageError) {
-                _ = try repository.store.delete(RepositoryLayout.lease(record.id, part))
+                _ = try repository.store.delete(repository.storedKey(record.id, part))
             } catch {
                 if failure == nil { failure = error.lifeboatError.wrapped("the lease could not be given back") }
             }
         }
         return failure
+    }
+}
+
+extension Repository {
+    /// The name in the store of a part of a lease. Beats and marks of death hold nothing worth hiding, and are as small
+    /// as can be, so that they fit on a full disk: they are never encrypted.
+    func storedKey(_ id: LeaseID, _ part: LeasePart) -> ObjectKey {
+        let key = RepositoryLayout.lease(id, part)
+        return switch part {
+        case .record, .pending: sealing.storedKey(key)
+        case .beat, .broken: key
+        }
     }
 }

@@ -133,7 +133,7 @@ struct LeaseWatch {
 
     struct Listing {
         var leases: [ObservedLease] = []
-        /// Objects that belong to no lease: left by a holder that died while it took or gave back one.
+        /// Stored objects that belong to no lease: left by a holder that died while it took or gave back one.
         var strays: [ObjectKey] = []
         /// Manifests that were announced; those of `gone` holders are not among them.
         var announced: [ObjectKey] = []
@@ -143,7 +143,8 @@ struct LeaseWatch {
     func observe(_ sightings: inout [LeaseID: LeaseSighting], now: MeasuredMoment) throws -> Listing {
         var parts: [LeaseID: Set<LeasePart>] = [:]
         for object in try repository.store.listAll(prefix: RepositoryLayout.leasePrefix) {
-            guard let name = RepositoryLayout.leaseName(object.key) else { continue }
+            let key = repository.sealing.plainKey(object.key) ?? object.key
+            guard let name = RepositoryLayout.leaseName(key) else { continue }
             parts[name.id, default: []].insert(name.part)
         }
         var listing = Listing()
@@ -155,7 +156,7 @@ struct LeaseWatch {
                 let sighting = LeaseJudgement.sighting(sightings[id], beat: nil, now: now)
                 seen[id] = sighting
                 if sighting.unchanged.seconds(at: now) >= settings.announcedManifestLifetime {
-                    listing.strays += parts.map { RepositoryLayout.lease(id, $0) }
+                    listing.strays += parts.map { repository.storedKey(id, $0) }
                 }
                 continue
             }
@@ -174,7 +175,7 @@ struct LeaseWatch {
                 || condition == .dead
                     && sighting.unchanged.seconds(at: now) >= settings.announcedManifestLifetime
             if isOver {
-                listing.strays += LeasePart.allCases.filter(parts.contains).map { RepositoryLayout.lease(id, $0) }
+                listing.strays += LeasePart.allCases.filter(parts.contains).map { repository.storedKey(id, $0) }
             } else if parts.contains(.pending) {
                 listing.announced.append(RepositoryLayout.lease(id, .pending))
             }
@@ -187,7 +188,7 @@ struct LeaseWatch {
     /// lease counts as live then. An empty object fits on a full disk.
     func breakLease(_ id: LeaseID) throws -> Bool {
         do throws(StorageError) {
-            try repository.store.put(RepositoryLayout.lease(id, .broken), [])
+            try repository.store.put(repository.storedKey(id, .broken), [])
             return true
         } catch {
             if error.kind == .full || error.kind == .denied { return false }
@@ -196,13 +197,13 @@ struct LeaseWatch {
     }
 
     private func exists(_ id: LeaseID, _ part: LeasePart) throws -> Bool {
-        try repository.store.stat(RepositoryLayout.lease(id, part)) != nil
+        try repository.store.stat(repository.storedKey(id, part)) != nil
     }
 
     /// Nil when there is none. The stored bytes, whatever they are wrapped in: only a change of them matters.
     private func read(_ id: LeaseID, _ part: LeasePart) throws -> [UInt8]? {
         do throws(StorageError) {
-            return try repository.store.get(RepositoryLayout.lease(id, part), limit: 1 << 16)
+            return try repository.store.get(repository.storedKey(id, part), limit: 1 << 16)
         } catch {
             if error.kind == .notFound { return nil }
             throw error

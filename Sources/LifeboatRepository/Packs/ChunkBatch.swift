@@ -20,6 +20,8 @@ struct ChunkBatch: Sendable {
     static let groupSize = 1 << 20
 
     var slab: Slab
+    /// Its chunks go to the local copies too.
+    var keepsLocally: Bool
     var segments: [Segment] = []
     var byteCount = 0
 }

@@ -63,6 +63,13 @@ package final class ChunkReader: Sendable {
     package func withChunk<Result>(
         _ id: Digest, _ body: (UnsafeRawBufferPointer) throws -> Result
     ) throws -> Result {
+        if !repository.sealing.canRead {
+            // This host cannot open packs: it has what it wrote itself, or nothing.
+            guard let copy = try repository.local.chunk(id) else {
+                throw Sealing.noKey(try packKey(of: id))
+            }
+            return try copy.withUnsafeBytes(body)
+        }
         let frame: Frame
         let range: Range<Int>
         do {
@@ -76,6 +83,10 @@ package final class ChunkReader: Sendable {
         return try withExtendedLifetime(frame) {
             try body(UnsafeRawBufferPointer(rebasing: frame.bytes[range]))
         }
+    }
+
+    private func packKey(of id: Digest) throws -> ObjectKey {
+        try indexes.locations(of: id).first.map { RepositoryLayout.pack($0.pack) } ?? RepositoryLayout.config
     }
 
     /// The bytes of a chunk, from the first place that has them right. A chunk of `depth` 0 is verified; one that is
@@ -260,11 +271,7 @@ package final class ChunkReader: Sendable {
         let frame = Frame(count: Int(location.framePlainLength))
         try withDecoder { decoder in
             let encoded = decoder.buffer(Int(location.frameLength))
-            do throws(StorageError) {
-                try repository.store.read(key, at: UInt64(location.frameOffset), into: encoded)
-            } catch {
-                throw error.readingRepositoryObject(key)
-            }
+            try repository.read(key, at: UInt64(location.frameOffset), into: encoded)
             do throws(FormatError) {
                 try decoder.decompressor.decompress(UnsafeRawBufferPointer(encoded), into: frame.bytes)
             } catch {

@@ -8,6 +8,7 @@ import LifeboatIO
 final class ChunkWorker {
     private let known: KnownChunks
     private let packs: PackAssembler
+    private let local: LocalCopies
     private let tar: TarMemberWriter
     private let compressor, groupCompressor: ZstdCompressor
     private let decompressor: ZstdDecompressor
@@ -29,9 +30,12 @@ final class ChunkWorker {
         max(TarMemberWriter.memberSize(dataSize: maximumChunk), ContentWriter.maximumGroupPlain)
     }
 
-    init(known: KnownChunks, packs: PackAssembler, maximumChunk: Int, _ settings: WriterSettings) throws {
+    init(
+        known: KnownChunks, packs: PackAssembler, local: LocalCopies, maximumChunk: Int, _ settings: WriterSettings
+    ) throws {
         self.known = known
         self.packs = packs
+        self.local = local
         self.maximumChunk = maximumChunk
         tar = try TarMemberWriter()
         compressor = try ZstdCompressor(level: settings.compressionLevel)
@@ -60,6 +64,7 @@ final class ChunkWorker {
                 rebasing: batch.slab.memory[segment.offset..<segment.offset + segment.length])
             let id = BLAKE3.hash(data)
             ids.append(id)
+            if batch.keepsLocally { try local.keepChunk(data, id) }
             guard known.claim(id) else {
                 segment.content.counterparts?.noteKnown(id, at: segment.start, length: segment.length)
                 continue

@@ -25,11 +25,18 @@ package final class PackAssembler: Sendable {
     /// A pack being filled. Touched by one thread at a time: under the lock while filling, by the uploader after.
     private final class Pack: @unchecked Sendable {
         let buffer: UnsafeMutableRawBufferPointer
+        /// Plain bytes so far: what offsets of frames count.
         var size = 0
+        /// Bytes in `buffer`: the same, or those of the age file the pack becomes.
+        private(set) var storedSize = 0
+        private let recipients: [AgeRecipient]
+        private var sealer: AgeWriter?
         var frames: [PackContents.Frame] = []
         var chunks: [PackContents.Chunk] = []
 
-        init(capacity: Int) throws {
+        /// Nothing is encrypted without recipients.
+        init(capacity: Int, _ recipients: [AgeRecipient]) throws {
+            self.recipients = recipients
             guard
                 let address = mmap(nil, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
                 address != MAP_FAILED
@@ -39,8 +46,46 @@ package final class PackAssembler: Sendable {
 
         deinit { munmap(buffer.baseAddress, buffer.count) }
 
+        /// Adds bytes at the end; there is room for them.
+        func append(_ bytes: UnsafeRawBufferPointer) throws {
+            let target = UnsafeMutableRawBufferPointer(rebasing: buffer[storedSize...])
+            if recipients.isEmpty {
+                target.copyMemory(from: bytes)
+                storedSize += bytes.count
+            } else {
+                do throws(AgeError) {
+                    if sealer == nil {
+                        let fresh = try AgeWriter(recipients: recipients)
+                        target.copyBytes(from: fresh.header)
+                        storedSize = fresh.header.count
+                        sealer = fresh
+                    }
+                    let place = UnsafeMutableRawBufferPointer(rebasing: buffer[storedSize...])
+                    storedSize += try sealer?.update(bytes, into: place) ?? 0
+                } catch {
+                    throw error.lifeboatError
+                }
+            }
+            size += bytes.count
+        }
+
+        /// Ends the pack; gives the bytes to store.
+        func finish() throws -> UnsafeRawBufferPointer {
+            if let sealer {
+                do throws(AgeError) {
+                    storedSize += try sealer.finish(
+                        into: UnsafeMutableRawBufferPointer(rebasing: buffer[storedSize...]))
+                } catch {
+                    throw error.lifeboatError
+                }
+            }
+            return UnsafeRawBufferPointer(rebasing: buffer[..<storedSize])
+        }
+
         func reset() {
             size = 0
+            storedSize = 0
+            sealer = nil
             frames.removeAll(keepingCapacity: true)
             chunks.removeAll(keepingCapacity: true)
         }
@@ -61,10 +106,15 @@ package final class PackAssembler: Sendable {
 
     private let monitor = Monitor(State())
     private let capacity: Int
+    private let sealing: Sealing
 
     /// `maximumFrame` is the longest frame that will ever be appended.
-    init(maximumFrame: Int) {
-        capacity = max(Self.targetSize, maximumFrame) + Self.endFrameSize
+    init(maximumFrame: Int, _ sealing: Sealing) {
+        self.sealing = sealing
+        let plain = max(Self.targetSize, maximumFrame) + Self.endFrameSize
+        // An age header has less than 200 bytes a recipient.
+        capacity =
+            sealing.isEncrypted ? AgeWriter.sealedPayloadSize(plain) + 1024 + 200 * sealing.recipients.count : plain
     }
 
     /// Blocks of the end frame. There are 2^142 ways to cut 1024 zeros into so many.
@@ -98,19 +148,19 @@ package final class PackAssembler: Sendable {
         try monitor.wait { state throws -> Void? in
             if state.failed { throw LifeboatError.interrupted }
             guard let pack = try fillingPack(&state, roomFor: frame.count) else { return nil }
-            UnsafeMutableRawBufferPointer(rebasing: pack.buffer[pack.size...]).copyMemory(from: frame)
+            let start = pack.size
+            try pack.append(frame)
             let number = pack.frames.count
             // All below the pack's capacity, which is far below 2^32.
             pack.frames.append(
                 PackContents.Frame(
-                    offset: UInt32(pack.size), length: UInt32(frame.count), plainLength: UInt32(plainLength)))
+                    offset: UInt32(start), length: UInt32(frame.count), plainLength: UInt32(plainLength)))
             for member in members {
                 pack.chunks.append(
                     PackContents.Chunk(
                         id: member.id, frame: number, offset: UInt32(member.offset), length: UInt32(member.length),
                         bases: member.bases, plainLength: UInt32(member.plainLength)))
             }
-            pack.size += frame.count
             return ()
         }
     }
@@ -125,7 +175,7 @@ package final class PackAssembler: Sendable {
         if let pack = state.free.popLast() {
             state.filling = pack
         } else if state.created < Self.bufferCount {
-            state.filling = try Pack(capacity: capacity)
+            state.filling = try Pack(capacity: capacity, sealing.recipients)
             state.created += 1
         }
         return state.filling
@@ -160,12 +210,10 @@ package final class PackAssembler: Sendable {
     }
 
     private func upload(_ pack: Pack, to store: any ObjectStore) throws -> PackContents {
-        let endFrame = Self.makeEndFrame()
-        let target = UnsafeMutableRawBufferPointer(rebasing: pack.buffer[pack.size...])
-        target.copyBytes(from: endFrame)
-        let bytes = UnsafeRawBufferPointer(rebasing: pack.buffer[..<(pack.size + endFrame.count)])
+        try Self.makeEndFrame().withUnsafeBytes { try pack.append($0) }
+        let bytes = try pack.finish()
         let name = BLAKE3.hash(bytes)
-        try store.putNamed(RepositoryLayout.pack(name), bytes)
+        try store.putNamed(sealing.storedKey(RepositoryLayout.pack(name)), bytes)
         return PackContents(
             name: name, storedSize: UInt64(bytes.count), frames: pack.frames, chunks: pack.chunks)
     }

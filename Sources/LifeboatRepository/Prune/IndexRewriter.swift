@@ -30,7 +30,7 @@ struct IndexRewriter {
             }
         }
         if !pending.isEmpty { _ = try repository.storeIndex(pending) }
-        for name in names { _ = try repository.store.delete(RepositoryLayout.index(name)) }
+        for name in names { _ = try repository.delete(RepositoryLayout.index(name)) }
     }
 
     /// What an index says, pack by pack.

@@ -27,7 +27,7 @@ struct PruneMemory: Codable, Sendable {
 
     static func load(_ repository: Repository) -> PruneMemory {
         // A memory that is not there or cannot be read is an empty one.
-        guard let bytes = try? LocalFile.bytes(path(repository)) else { return PruneMemory() }
+        guard let bytes = try? SmallFile.contents(path(repository), limit: 1 << 30) else { return PruneMemory() }
         return (try? CanonicalJSON.decode(PruneMemory.self, from: bytes)) ?? PruneMemory()
     }
 

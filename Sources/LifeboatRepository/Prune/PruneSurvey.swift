@@ -99,7 +99,7 @@ struct PruneSurveyor {
     }
 
     private func listPacks(_ survey: inout PruneSurvey, _ condemned: Set<Digest>) throws {
-        for object in try repository.store.listAll(prefix: RepositoryLayout.packPrefix) {
+        for object in try repository.objects(RepositoryLayout.packPrefix) {
             guard let name = RepositoryLayout.packName(object.key) else { continue }
             survey.numbers[name] = survey.packs.count
             survey.packs.append(PackUse(name: name, size: object.size))

@@ -144,7 +144,7 @@ package struct Pruner {
         }
         for name in plan.delete {
             try cancellation.check()
-            _ = try repository.store.delete(RepositoryLayout.pack(name))
+            _ = try repository.delete(RepositoryLayout.pack(name))
             outcome.deleted.count += 1
             outcome.deleted.bytes += survey.numbers[name].flatMap { survey.packs[$0].size } ?? 0
         }
@@ -276,7 +276,7 @@ package struct Pruner {
     private func remember(
         _ watch: LeaseWatch, _ memory: inout PruneMemory, snapshots: Int, _ moment: () -> MeasuredMoment
     ) throws {
-        let packs = try repository.store.listAll(prefix: RepositoryLayout.packPrefix).compactMap {
+        let packs = try repository.objects(RepositoryLayout.packPrefix).compactMap {
             RepositoryLayout.packName($0.key)
         }
         var sightings = memory.leaseSightings
@@ -288,7 +288,7 @@ package struct Pruner {
         memory.leasesThen = leases.filter { $0.condition == .live && $0.kind == .backup }.map(\.id)
         repository.forgetIndexes(
             except: Set(
-                try repository.store.listAll(prefix: RepositoryLayout.indexPrefix).compactMap {
+                try repository.objects(RepositoryLayout.indexPrefix).compactMap {
                     RepositoryLayout.indexName($0.key)
                 }))
         try memory.save(repository)

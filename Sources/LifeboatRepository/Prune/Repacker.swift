@@ -53,7 +53,8 @@ struct Repacker {
     private func copy(_ names: Set<Digest>, _ survey: PruneSurvey, _ result: inout Result) throws {
         let frames = try neededFrames(of: names, survey)
         let maximumChunk = repository.config.chunker.maximum
-        let packs = PackAssembler(maximumFrame: ChunkWorker.maximumFrame(maximumChunk: maximumChunk))
+        let packs = PackAssembler(
+            maximumFrame: ChunkWorker.maximumFrame(maximumChunk: maximumChunk), repository.sealing)
         let uploaded = Monitor(Uploaded())
         let store = repository.store
         let uploader = BlockingThread<Void>(name: "uploader") {
@@ -136,11 +137,7 @@ struct Repacker {
             throw RepositoryError.damaged(key.text, "the index gives one of its frames an impossible size")
         }
         var bytes = [UInt8](repeating: 0, count: Int(frame.length))
-        do {
-            try bytes.withUnsafeMutableBytes { try repository.store.read(key, at: UInt64(frame.offset), into: $0) }
-        } catch let error as StorageError {
-            throw error.readingRepositoryObject(key)
-        }
+        try bytes.withUnsafeMutableBytes { try repository.read(key, at: UInt64(frame.offset), into: $0) }
         return bytes
     }
 

@@ -14,7 +14,8 @@ struct ChunkCopier {
     func copy(_ ids: [Digest], from reader: ChunkReader, _ cancellation: Cancellation) throws -> UInt64 {
         guard !ids.isEmpty else { return 0 }
         let maximumChunk = repository.config.chunker.maximum
-        let packs = PackAssembler(maximumFrame: ChunkWorker.maximumFrame(maximumChunk: maximumChunk))
+        let packs = PackAssembler(
+            maximumFrame: ChunkWorker.maximumFrame(maximumChunk: maximumChunk), repository.sealing)
         let contents = Monitor<[PackContents]>([])
         let store = repository.store
         let uploader = BlockingThread<Void>(name: "uploader") {

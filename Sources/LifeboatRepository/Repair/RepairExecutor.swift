@@ -41,9 +41,11 @@ package struct RepairExecutor {
         if plan.rewritesReadme { try rewriteReadme(&outcome) }
         try repairRecords(plan, &outcome)
         try repairObjects(plan, &outcome)
+        try signSnapshots(plan, &outcome)
         try renameSnapshots(plan, &outcome)
         if plan.rewritesSnapshots {
             try rewriteSnapshots(plan, &outcome)
+            try noteGone(plan, &outcome)
             for manifest in plan.unreadableSnapshots {
                 if let key = ObjectKey(manifest.object) { try setAside(key, &outcome) }
             }
@@ -52,7 +54,7 @@ package struct RepairExecutor {
     }
 
     private func rewriteReadme(_ outcome: inout RepairOutcome) throws {
-        if try keep(RepositoryLayout.readme) { outcome.setAside.append(RepositoryLayout.readme.text) }
+        if try keep(stored: RepositoryLayout.readme) { outcome.setAside.append(RepositoryLayout.readme.text) }
         try Array(RepositoryReadme.text.utf8).withUnsafeBytes {
             try repository.store.put(RepositoryLayout.readme, [$0])
         }
@@ -66,7 +68,8 @@ package struct RepairExecutor {
                 try setAside(key, &outcome)
                 continue
             }
-            if try keep(key) { outcome.setAside.append(key.text) }
+            let stored = repository.sealing.storedKey(key)
+            if try keep(stored: stored) { outcome.setAside.append(stored.text) }
             let new = Pin(
                 repositoryID: repository.config.repositoryID, stack: pin.stack, snapshot: pin.snapshot,
                 host: lease.lease.record.host, created: clock.now(), note: "its text was damaged; a repair wrote it anew")
@@ -79,7 +82,7 @@ package struct RepairExecutor {
         guard !(plan.staleIndexes.isEmpty && plan.packsToIndex.isEmpty && plan.damagedPacks.isEmpty) else { return }
         var parts = RepairMaterial.Parts()
         let stale = Dictionary(uniqueKeysWithValues: plan.staleIndexes.map { ($0.name, $0) })
-        for object in try repository.store.listAll(prefix: RepositoryLayout.indexPrefix) {
+        for object in try repository.objects(RepositoryLayout.indexPrefix) {
             guard let name = RepositoryLayout.indexName(object.key) else { continue }
             guard let planned = stale[name] else {
                 parts.staying.append(try repository.openStoredIndex(name))
@@ -102,7 +105,7 @@ package struct RepairExecutor {
         try setPacksAside(plan.damagedPacks.filter(\.isPresent).map(\.name), material, &outcome)
         repository.forgetIndexes(
             except: Set(
-                try repository.store.listAll(prefix: RepositoryLayout.indexPrefix).compactMap {
+                try repository.objects(RepositoryLayout.indexPrefix).compactMap {
                     RepositoryLayout.indexName($0.key)
                 }))
     }
@@ -131,8 +134,8 @@ package struct RepairExecutor {
         }
     }
 
-    /// Keeps a copy of an object as it is stored below `damaged/`. False when there is no such object.
-    private func keep(_ key: ObjectKey) throws -> Bool {
+    /// Keeps a copy of a stored object, as it is, below `damaged/`. False when there is no such object.
+    private func keep(stored key: ObjectKey) throws -> Bool {
         try cancellation.check()
         try lease.lease.checkAlive()
         guard let kept = RepositoryLayout.damaged(key) else {
@@ -147,30 +150,62 @@ package struct RepairExecutor {
         return true
     }
 
-    /// Keeps an object below `damaged/` and takes it out of its place.
+    /// Keeps an object below `damaged/` and takes it out of its place, then its signature.
     private func setAside(_ key: ObjectKey, _ outcome: inout RepairOutcome) throws {
-        guard try keep(key) else { return }
-        _ = try repository.store.delete(key)
-        outcome.setAside.append(key.text)
+        let stored = repository.sealing.storedKey(key)
+        for key in [stored, RepositoryLayout.signature(of: stored)] {
+            guard try keep(stored: key) else { continue }
+            _ = try repository.store.delete(key)
+            outcome.setAside.append(key.text)
+        }
     }
 
     // MARK: - Snapshots
 
+    /// Signs manifests that something signed vouches for.
+    private func signSnapshots(_ plan: RepairPlan, _ outcome: inout RepairOutcome) throws {
+        for object in plan.unsignedSnapshots {
+            guard let key = ObjectKey(object.object), try repository.exists(key) else { continue }
+            let (bytes, id) = try SnapshotCatalog.storedManifest(key, repository)
+            let stored = repository.sealing.storedKey(key)
+            let signature = RepositoryLayout.signature(of: stored)
+            if try keep(stored: signature) { outcome.setAside.append(signature.text) }
+            try Signing.storeSignature(
+                of: bytes, stored, repository, comment: "lifeboat snapshot \(id.shortHex), signed anew by a repair")
+            try Signing.verify(bytes, stored, repository)
+        }
+    }
+
     /// Stores misnamed manifests, byte by byte as they are, under their own names.
     private func renameSnapshots(_ plan: RepairPlan, _ outcome: inout RepairOutcome) throws {
         for object in plan.misnamedSnapshots {
-            guard let key = ObjectKey(object.object), try repository.store.stat(key) != nil,
+            guard let key = ObjectKey(object.object), try repository.exists(key),
                 case .misnamed(let snapshot, _) = try SnapshotCatalog.examine(key, repository)
             else { continue }
             try lease.lease.announce(snapshot.manifest)
             let own = RepositoryLayout.manifest(
                 stack: snapshot.manifest.stack, time: snapshot.manifest.frozen, id: snapshot.id)
-            let bytes = try repository.store.get(key, limit: Repository.documentLimit)
-            _ = try bytes.withUnsafeBytes { try repository.store.putIfAbsent(own, [$0]) }
+            let stored = repository.sealing.storedKey(own)
+            let (bytes, _) = try SnapshotCatalog.storedManifest(key, repository)
+            try Signing.storeSignature(
+                of: bytes, stored, repository,
+                comment: "lifeboat snapshot \(snapshot.id.shortHex) sequence \(snapshot.manifest.sequence)")
+            _ = try bytes.withUnsafeBytes { try repository.store.putIfAbsent(stored, [$0]) }
             guard try SnapshotCatalog.read(own, repository) == snapshot else {
                 throw RepositoryError.damaged(own.text, "it does not read back as written")
             }
             try setAside(key, &outcome)
+        }
+    }
+
+    /// A signed note that snapshots were lost, and that somebody knows it.
+    private func noteGone(_ plan: RepairPlan, _ outcome: inout RepairOutcome) throws {
+        for (stack, lost) in Dictionary(grouping: plan.goneSnapshots, by: \.stack).sorted(by: { $0.key < $1.key }) {
+            try lease.lease.checkAlive()
+            _ = try ForgottenSnapshots.write(
+                Tombstone(
+                    lost: lost, stack: stack, repositoryID: repository.config.repositoryID, time: clock.now(),
+                    host: lease.lease.record.host), to: repository)
         }
     }
 
@@ -217,7 +252,7 @@ package struct RepairExecutor {
         var rewritten: [Rewritten] = []
         for damaged in snapshots {
             // Forgotten since the plan was made: there is nothing to keep.
-            guard let key = ObjectKey(damaged.object), try repository.store.stat(key) != nil else { continue }
+            guard let key = ObjectKey(damaged.object), try repository.exists(key) else { continue }
             let snapshot = try SnapshotCatalog.read(key, repository)
             let rest = try salvage.rest(of: snapshot, into: writer)
             guard rest.loss.count > 0 else { continue }

@@ -36,6 +36,15 @@ package struct RepairPlan: Codable, Sendable, Equatable {
         package var lostCount: UInt64
     }
 
+    /// A snapshot that others name, and that is not there.
+    package struct GoneSnapshot: Codable, Sendable, Equatable {
+        package var id: Digest
+        package var stack: String
+        package var host: String
+        package var sequence: UInt64
+        package var reason: String
+    }
+
     /// An object that is not what it should be, and why.
     package struct BadObject: Codable, Sendable, Equatable {
         package var object: String
@@ -58,11 +67,16 @@ package struct RepairPlan: Codable, Sendable, Equatable {
     package var damagedRecords: [BadObject] = []
     /// Whole manifests under a name that another stack or time would have: each is stored under its own.
     package var misnamedSnapshots: [BadObject] = []
+    /// Whole manifests whose signature is missing or damaged, and that a signed snapshot or this host vouches for: each
+    /// is signed anew.
+    package var unsignedSnapshots: [BadObject] = []
     package var damagedSnapshots: [DamagedSnapshot] = []
     /// Manifests that are damaged: what they held is not known.
     package var unreadableSnapshots: [BadObject] = []
-    /// Whether the damaged snapshots are replaced by what is left of them, and unreadable ones taken out, or left as
-    /// they are.
+    /// Snapshots that are not there, though retention did not remove them.
+    package var goneSnapshots: [GoneSnapshot] = []
+    /// Whether the damaged snapshots are replaced by what is left of them, unreadable ones taken out, and those that
+    /// are gone noted as lost; or left as they are.
     package var rewritesSnapshots: Bool
     /// What a repair cannot mend.
     package var unrepairable: [BadObject] = []
@@ -72,22 +86,23 @@ package struct RepairPlan: Codable, Sendable, Equatable {
         self.rewritesSnapshots = rewritesSnapshots
     }
 
-    /// Nothing is wrong.
-    package var isEmpty: Bool {
-        !hasSteps && damagedSnapshots.isEmpty && unreadableSnapshots.isEmpty && unrepairable.isEmpty
+    /// Some snapshot is not whole.
+    private var hasLosses: Bool {
+        !(damagedSnapshots.isEmpty && unreadableSnapshots.isEmpty && goneSnapshots.isEmpty)
     }
+
+    /// Nothing is wrong.
+    package var isEmpty: Bool { !hasSteps && !hasLosses && unrepairable.isEmpty }
 
     /// There is something to write.
     package var hasSteps: Bool {
         rewritesReadme || !packsToIndex.isEmpty || !staleIndexes.isEmpty || damagedPacks.contains(where: \.isPresent)
-            || !damagedRecords.isEmpty || !misnamedSnapshots.isEmpty
-            || (rewritesSnapshots && !(damagedSnapshots.isEmpty && unreadableSnapshots.isEmpty))
+            || !damagedRecords.isEmpty || !misnamedSnapshots.isEmpty || !unsignedSnapshots.isEmpty
+            || (rewritesSnapshots && hasLosses)
     }
 
     /// Snapshots stay damaged when the plan was carried out.
-    package var leavesDamage: Bool {
-        !unrepairable.isEmpty || (!rewritesSnapshots && !(damagedSnapshots.isEmpty && unreadableSnapshots.isEmpty))
-    }
+    package var leavesDamage: Bool { !unrepairable.isEmpty || (!rewritesSnapshots && hasLosses) }
 }
 
 /// What a repair did.

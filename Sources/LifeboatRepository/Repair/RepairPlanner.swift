@@ -54,7 +54,7 @@ package struct RepairPlanner {
         plan.rewritesReadme = try readmeIsWrong()
         var found = Found()
         found.condemned = try repository.condemnedPacks()
-        for object in try repository.store.listAll(prefix: RepositoryLayout.packPrefix) {
+        for object in try repository.objects(RepositoryLayout.packPrefix) {
             if let name = RepositoryLayout.packName(object.key) { found.packs[name] = object.size }
         }
         found.indexes = try openIndexes(&plan)
@@ -66,7 +66,7 @@ package struct RepairPlanner {
         // The indexes that were made for looking only.
         repository.forgetIndexes(
             except: Set(
-                try repository.store.listAll(prefix: RepositoryLayout.indexPrefix).compactMap {
+                try repository.objects(RepositoryLayout.indexPrefix).compactMap {
                     RepositoryLayout.indexName($0.key)
                 }))
         return plan
@@ -83,7 +83,7 @@ package struct RepairPlanner {
     /// The indexes whose tables can be followed; the others are stale.
     private func openIndexes(_ plan: inout RepairPlan) throws -> [MappedIndex] {
         var indexes: [MappedIndex] = []
-        for object in try repository.store.listAll(prefix: RepositoryLayout.indexPrefix) {
+        for object in try repository.objects(RepositoryLayout.indexPrefix) {
             try cancellation.check()
             guard let name = RepositoryLayout.indexName(object.key) else { continue }
             let problem: String?
@@ -219,51 +219,34 @@ package struct RepairPlanner {
     /// What is lost of which snapshot.
     private struct Losses {
         var damaged: [RepairPlan.DamagedSnapshot] = []
-        var misnamed: [RepairPlan.BadObject] = []
-        var unreadable: [RepairPlan.BadObject] = []
-        var unrepairable: [RepairPlan.BadObject] = []
+        var manifests = ManifestSurvey()
 
         var lostCount: UInt64 { damaged.reduce(0) { $0 + $1.lostCount } }
 
         func record(in plan: inout RepairPlan) {
             plan.damagedSnapshots = damaged
-            plan.misnamedSnapshots = misnamed
-            plan.unreadableSnapshots = unreadable
-            plan.unrepairable = unrepairable
+            plan.misnamedSnapshots = manifests.misnamed
+            plan.unsignedSnapshots = manifests.unsigned
+            plan.unreadableSnapshots = manifests.unreadable
+            plan.goneSnapshots = manifests.gone
+            plan.unrepairable = manifests.unrepairable
         }
     }
 
     private func surveySnapshots(_ availability: ChunkAvailability) throws -> Losses {
         var losses = Losses()
-        for object in try repository.store.listAll(prefix: RepositoryLayout.snapshotPrefix) {
+        losses.manifests = try ManifestSurvey(repository, cancellation)
+        for snapshot in losses.manifests.snapshots {
             try cancellation.check()
-            let snapshot: Snapshot
-            do {
-                switch try SnapshotCatalog.examine(object.key, repository) {
-                case .snapshot(let found): snapshot = found
-                case .misnamed(let found, let error):
-                    snapshot = found
-                    losses.misnamed.append(RepairPlan.BadObject(object: object.key.text, reason: error.summary))
-                case .tooNew(let error):
-                    losses.unrepairable.append(RepairPlan.BadObject(object: object.key.text, reason: error.summary))
-                    continue
-                }
-            } catch let error as LifeboatError where error.exitCode == .damagedRepository {
-                // Forgotten since it was listed: that is no damage.
-                guard try repository.store.stat(object.key) != nil else { continue }
-                losses.unreadable.append(RepairPlan.BadObject(object: object.key.text, reason: error.summary))
-                continue
-            }
             let loss = try SnapshotSalvage(availability, cancellation).loss(of: snapshot)
             guard loss.count > 0 else { continue }
+            let manifest = snapshot.manifest
             losses.damaged.append(
                 RepairPlan.DamagedSnapshot(
                     id: snapshot.id,
-                    object: RepositoryLayout.manifest(
-                        stack: snapshot.manifest.stack, time: snapshot.manifest.frozen, id: snapshot.id
-                    ).text, stack: snapshot.manifest.stack,
-                    time: snapshot.manifest.frozen, lost: Array(loss.names.prefix(CheckReport.pathLimit)),
-                    lostCount: loss.count))
+                    object: RepositoryLayout.manifest(stack: manifest.stack, time: manifest.frozen, id: snapshot.id)
+                        .text, stack: manifest.stack, time: manifest.frozen,
+                    lost: Array(loss.names.prefix(CheckReport.pathLimit)), lostCount: loss.count))
         }
         return losses
     }

@@ -17,7 +17,7 @@ package enum DrillVerified {
     /// verified snapshot might be the one it speaks of.
     package static func ids(_ repository: Repository, stack: String) throws -> Set<Digest> {
         var verified: Set<Digest> = []
-        for object in try repository.store.listAll(prefix: "\(RepositoryLayout.drillPrefix)\(stack)/")
+        for object in try repository.objects("\(RepositoryLayout.drillPrefix)\(stack)/")
         where object.key.text.hasSuffix(".json") {
             let bytes = try repository.load(object.key, limit: limit)
             guard let result = try? CanonicalJSON.decode(Result.self, from: bytes) else {

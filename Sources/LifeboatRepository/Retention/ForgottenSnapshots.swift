@@ -40,6 +40,22 @@ package struct Tombstone: Codable, Sendable, Equatable {
         case timeZone = "time_zone"
     }
 
+    /// For snapshots of one stack that were lost, and are noted as such by a repair.
+    init(lost: [RepairPlan.GoneSnapshot], stack: String, repositoryID: Digest, time: Timestamp, host: String) {
+        format = Self.currentFormat
+        self.repositoryID = repositoryID
+        self.stack = stack
+        self.time = time
+        self.host = host
+        rules = RetentionRules()
+        timeZone = "UTC"
+        snapshots = lost.map {
+            Entry(
+                snapshot: $0.id, host: $0.host, sequence: $0.sequence, previous: nil, time: time, complete: false,
+                reason: "lost")
+        }
+    }
+
     package init(_ plan: RetentionPlan, repositoryID: Digest, time: Timestamp, host: String) {
         format = Self.currentFormat
         self.repositoryID = repositoryID
@@ -64,14 +80,14 @@ package enum ForgottenSnapshots {
     /// name; a damaged one throws.
     package static func read(_ repository: Repository, stack: String? = nil) throws -> [Tombstone] {
         let prefix = RepositoryLayout.forgottenPrefix + (stack.map { "\($0)/" } ?? "")
-        return try repository.store.listAll(prefix: prefix).map { try read($0.key, repository) }
+        return try repository.objects(prefix).map { try read($0.key, repository) }
     }
 
     static func read(_ key: ObjectKey, _ repository: Repository) throws -> Tombstone {
         guard let name = RepositoryLayout.forgottenName(key) else {
             throw RepositoryError.damaged(key.text, "its name is not that of a list of forgotten snapshots")
         }
-        let bytes = try repository.load(key)
+        let bytes = try repository.loadSigned(key)
         guard BLAKE3.hash(bytes).shortHex == name.shortID else {
             throw RepositoryError.damaged(key.text, "its bytes do not have the digest in its name")
         }
@@ -87,7 +103,7 @@ package enum ForgottenSnapshots {
         let bytes = try CanonicalJSON.encode(tombstone, pretty: true) + [UInt8(ascii: "\n")]
         let key = RepositoryLayout.forgotten(
             stack: tombstone.stack, time: tombstone.time, id: BLAKE3.hash(bytes))
-        try repository.save(bytes, as: key)
+        try repository.saveSigned(bytes, as: key)
         guard try read(key, repository) == tombstone else {
             throw RepositoryError.damaged(key.text, "it does not read back as written")
         }

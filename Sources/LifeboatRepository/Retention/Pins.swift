@@ -50,7 +50,7 @@ package enum Pins {
         _ repository: Repository, stack: String? = nil
     ) throws -> [(stack: String, snapshot: Digest)] {
         let prefix = RepositoryLayout.pinPrefix + (stack.map { "\($0)/" } ?? "")
-        return try repository.store.listAll(prefix: prefix).map { object in
+        return try repository.objects(prefix).map { object in
             guard let name = RepositoryLayout.pinName(object.key) else {
                 throw RepositoryError.damaged(object.key.text, "its name is not that of a pin")
             }
@@ -61,7 +61,7 @@ package enum Pins {
     /// Nil when there is no such pin.
     package static func read(_ repository: Repository, stack: String, snapshot: Digest) throws -> Pin? {
         let key = RepositoryLayout.pin(stack: stack, snapshot: snapshot)
-        guard try repository.store.stat(key) != nil else { return nil }
+        guard try repository.exists(key) else { return nil }
         let bytes = try repository.load(key, limit: limit)
         guard let pin = try? CanonicalJSON.decode(Pin.self, from: bytes), pin.snapshot == snapshot,
             pin.stack == stack, pin.repositoryID == repository.config.repositoryID
@@ -73,15 +73,15 @@ package enum Pins {
     /// meanwhile.
     package static func add(_ pin: Pin, for snapshot: Snapshot, to repository: Repository) throws -> Bool {
         let key = RepositoryLayout.pin(stack: pin.stack, snapshot: pin.snapshot)
-        let isNew = try repository.store.stat(key) == nil
+        let isNew = try !repository.exists(key)
         if isNew {
             try repository.save(try CanonicalJSON.encode(pin, pretty: true) + [UInt8(ascii: "\n")], as: key)
         }
         // After the pin is there no retention begins to remove it; one at work may just have done so.
         let manifest = RepositoryLayout.manifest(
             stack: pin.stack, time: snapshot.manifest.frozen, id: snapshot.id)
-        guard try repository.store.stat(manifest) != nil else {
-            if isNew { _ = try repository.store.delete(key) }
+        guard try repository.exists(manifest) else {
+            if isNew { _ = try repository.delete(key) }
             throw LifeboatError("snapshot '\(pin.snapshot.shortHex)' was removed just now, and cannot be pinned")
         }
         return isNew
@@ -89,6 +89,6 @@ package enum Pins {
 
     /// False when it was not pinned.
     package static func remove(_ repository: Repository, stack: String, snapshot: Digest) throws -> Bool {
-        try repository.store.delete(RepositoryLayout.pin(stack: stack, snapshot: snapshot))
+        try repository.delete(RepositoryLayout.pin(stack: stack, snapshot: snapshot))
     }
 }

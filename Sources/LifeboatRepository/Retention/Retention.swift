@@ -56,20 +56,20 @@ package struct Retention: Sendable {
     ) throws -> Int {
         let removed = plan.removed
         guard !removed.isEmpty else { return 0 }
+        try repository.requireTrusted()
         try cancellation.check()
         let tombstone = Tombstone(
             plan, repositoryID: repository.config.repositoryID, time: clock.now(), host: host)
         _ = try ForgottenSnapshots.write(tombstone, to: repository)
         for snapshot in removed {
             try cancellation.check()
-            guard try repository.store.stat(RepositoryLayout.pin(stack: plan.stack, snapshot: snapshot.id)) == nil
-            else {
+            guard try !repository.exists(RepositoryLayout.pin(stack: plan.stack, snapshot: snapshot.id)) else {
                 throw LifeboatError(
                     "snapshot '\(snapshot.id.shortHex)' was pinned just now: it stays, and the rest was not removed",
                     hint: "Run it again.", exitCode: .busy)
             }
-            let key = RepositoryLayout.manifest(stack: plan.stack, time: snapshot.time, id: snapshot.id)
-            _ = try repository.store.delete(key)
+            try SnapshotCatalog.remove(
+                RepositoryLayout.manifest(stack: plan.stack, time: snapshot.time, id: snapshot.id), from: repository)
         }
         return removed.count
     }

@@ -11,9 +11,13 @@ package struct SnapshotCatalog: Sendable {
     /// Manifests that could not be read or are not what their name says; named in every listing, never skipped over
     /// in silence.
     package let damaged: [LifeboatError]
+    /// Manifests this host cannot read; only with `skippingSealed`.
+    package let sealed: Int
 
-    /// Reads every manifest; with `stack` those of that stack only.
-    package init(_ repository: Repository, stack: String? = nil) throws {
+    /// Reads every manifest; with `stack` those of that stack only. On a host without a key, `skippingSealed` leaves
+    /// out what it did not write itself; else that throws.
+    package init(_ repository: Repository, stack: String? = nil, skippingSealed: Bool = false) throws {
+        var sealed = 0
         var snapshots: [Snapshot] = []
         var damaged: [LifeboatError] = []
         let prefix = RepositoryLayout.snapshotPrefix + (stack.map { "\($0)/" } ?? "")
@@ -21,23 +25,26 @@ package struct SnapshotCatalog: Sendable {
         // shows nothing new, so that nobody who deletes finds neither of the two.
         var seen: Set<ObjectKey> = []
         for _ in 0..<Self.listings {
-            let new = try repository.store.listAll(prefix: prefix).filter { seen.insert($0.key).inserted }
+            let new = try repository.objects(prefix).filter { seen.insert($0.key).inserted }
             if new.isEmpty { break }
             for object in new {
                 do {
-                    switch try Self.examine(object.key, repository) {
+                    switch try Self.examine(object.key, repository, orCopy: skippingSealed) {
                     case .snapshot(let snapshot): snapshots.append(snapshot)
                     case .misnamed(_, let error), .tooNew(let error): damaged.append(error)
                     }
+                } catch let error as LifeboatError where error.exitCode == .wrongKey && skippingSealed {
+                    sealed += 1
                 } catch let error as LifeboatError where error.exitCode == .damagedRepository {
                     // Forgotten since it was listed: that is no damage.
-                    if try repository.store.stat(object.key) != nil { damaged.append(error) }
+                    if try repository.exists(object.key) { damaged.append(error) }
                 }
             }
         }
         snapshots.sort { ($0.manifest.frozen, $0.id) < ($1.manifest.frozen, $1.id) }
         self.snapshots = snapshots
         self.damaged = damaged
+        self.sealed = sealed
     }
 
     /// How often manifests are listed while backups go on adding some.
@@ -53,32 +60,50 @@ package struct SnapshotCatalog: Sendable {
     }
 
     /// Reads and verifies one manifest: its bytes against the id in its name before any parser sees them.
-    package static func read(_ key: ObjectKey, _ repository: Repository) throws -> Snapshot {
-        switch try examine(key, repository) {
+    ///
+    /// `orCopy`: on a host without a key the copy that it kept of what it wrote itself will do.
+    package static func read(_ key: ObjectKey, _ repository: Repository, orCopy: Bool = false) throws -> Snapshot {
+        switch try examine(key, repository, orCopy: orCopy) {
         case .snapshot(let snapshot): return snapshot
         case .misnamed(_, let error), .tooNew(let error): throw error
         }
     }
 
-    /// As `read`; throws for what is damaged or cannot be read.
-    static func examine(_ key: ObjectKey, _ repository: Repository) throws -> Examined {
+    /// The stored bytes of a manifest, verified against the id in its name; throws when they are not what it says.
+    static func storedManifest(_ key: ObjectKey, _ repository: Repository) throws -> (bytes: [UInt8], id: Digest) {
         guard let name = RepositoryLayout.manifestName(key) else {
             throw RepositoryError.damaged(key.text, "its name is not that of a manifest")
         }
-        let bytes: [UInt8]
+        let stored: [UInt8]
         do {
-            bytes = try repository.store.get(key, limit: Repository.documentLimit)
+            stored = try repository.store.get(repository.sealing.storedKey(key), limit: Repository.documentLimit)
         } catch {
             throw error.readingRepositoryObject(key)
         }
-        let id = BLAKE3.hash(bytes)
+        let id = BLAKE3.hash(stored)
         guard id.shortHex == name.shortID else {
             throw RepositoryError.damaged(key.text, "its bytes do not have the digest in its name")
+        }
+        return (stored, id)
+    }
+
+    /// As `read`; throws for what is damaged or cannot be read. Ids of which a signed object says that they are good
+    /// are `vouched`: they need no signature of their own.
+    static func examine(
+        _ key: ObjectKey, _ repository: Repository, orCopy: Bool = false, vouched: Set<Digest> = []
+    ) throws -> Examined {
+        let (stored, id) = try storedManifest(key, repository)
+        if !vouched.contains(id) { try Signing.verify(stored, repository.sealing.storedKey(key), repository) }
+        let bytes: [UInt8]
+        if orCopy, !repository.sealing.canRead, let copy = try repository.local.manifest(id) {
+            bytes = copy
+        } else {
+            bytes = try repository.sealing.open(stored, key)
         }
         if let probe = try? CanonicalJSON.decode(FormatProbe.self, from: bytes), probe.format > Manifest.currentFormat {
             return .tooNew(
                 LifeboatError(
-                    "snapshot '\(name.shortID)' has format \(probe.format)",
+                    "snapshot '\(id.shortHex)' has format \(probe.format)",
                     hint: "Use a newer lifeboat for this repository."))
         }
         let manifest: Manifest
@@ -90,13 +115,11 @@ package struct SnapshotCatalog: Sendable {
         guard manifest.format == Manifest.currentFormat, manifest.repositoryID == repository.config.repositoryID else {
             throw RepositoryError.damaged(key.text, "it belongs to another repository")
         }
-        let snapshot = Snapshot(id: id, manifest: manifest)
         guard RepositoryLayout.isStackName(manifest.stack) else {
             throw RepositoryError.damaged(key.text, "it is of a stack that cannot be")
         }
-        guard manifest.stack == name.stack,
-            RepositoryLayout.manifest(stack: manifest.stack, time: manifest.frozen, id: id) == key
-        else {
+        let snapshot = Snapshot(id: id, manifest: manifest)
+        guard RepositoryLayout.manifest(stack: manifest.stack, time: manifest.frozen, id: id) == key else {
             return .misnamed(snapshot, RepositoryError.damaged(key.text, "it belongs to another stack or time"))
         }
         return .snapshot(snapshot)
@@ -160,12 +183,25 @@ package struct SnapshotCatalog: Sendable {
 
     /// Stores a manifest and reads it back: from here on the snapshot exists.
     package static func commit(_ manifest: Manifest, to repository: Repository) throws -> Snapshot {
-        let bytes = try CanonicalJSON.encode(manifest, pretty: true) + [UInt8(ascii: "\n")]
+        let plain = try CanonicalJSON.encode(manifest, pretty: true) + [UInt8(ascii: "\n")]
+        let bytes = try repository.sealing.seal(plain)
         let id = BLAKE3.hash(bytes)
         let key = RepositoryLayout.manifest(stack: manifest.stack, time: manifest.frozen, id: id)
-        _ = try bytes.withUnsafeBytes { try repository.store.putIfAbsent(key, [$0]) }
-        let stored = try read(key, repository)
+        let storedKey = repository.sealing.storedKey(key)
+        if !repository.sealing.canRead { try repository.local.keepManifest(plain, id) }
+        try Signing.storeSignature(
+            of: bytes, storedKey, repository,
+            comment: "lifeboat snapshot \(id.shortHex) sequence \(manifest.sequence)")
+        _ = try bytes.withUnsafeBytes { try repository.store.putIfAbsent(storedKey, [$0]) }
+        let stored = try read(key, repository, orCopy: true)
         guard stored.id == id else { throw RepositoryError.damaged(key.text, "it does not read back as written") }
+        try repository.remember(stored)
         return stored
+    }
+
+    /// Removes a snapshot: its manifest first, which is what makes it exist, then the signature.
+    package static func remove(_ key: ObjectKey, from repository: Repository) throws {
+        try repository.delete(key)
+        _ = try repository.store.delete(RepositoryLayout.signature(of: repository.sealing.storedKey(key)))
     }
 }

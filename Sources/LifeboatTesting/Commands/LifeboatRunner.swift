@@ -122,7 +122,7 @@ package final class GivenLines: LineInput {
         self.lines = Monitor(lines)
     }
 
-    package func readLine() -> String? {
+    package func readLine(echo: Bool, _ cancellation: Cancellation) -> String? {
         lines.withLock { $0.isEmpty ? nil : String($0.removeFirst()) }
     }
 }

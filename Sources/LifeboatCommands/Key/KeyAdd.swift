@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import LifeboatCore
+import LifeboatFormats
+import LifeboatRepository
+
+/// Which keys `key add` and `key remove` are about.
+struct NamedKeys: ParsableArguments {
+    @Option(
+        name: .long, parsing: .singleValue,
+        help: ArgumentHelp("A reader, by age recipient (repeatable).", valueName: "age1…"))
+    var recipient: [String] = []
+
+    @Option(
+        name: .long, parsing: .singleValue,
+        help: ArgumentHelp("A host that backs up, by the key 'key list' prints there (repeatable).", valueName: "RW…"))
+    var signer: [String] = []
+
+    func requireSome() throws {
+        guard recipient.isEmpty, signer.isEmpty else { return }
+        throw LifeboatError("no key was named", hint: "Give --recipient age1… or --signer RW….", exitCode: .usage)
+    }
+}
+
+/// `lifeboat key add`
+struct KeyAdd: LifeboatCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "add", abstract: "Let somebody read what is backed up from now on, or let a host back up.",
+        discussion: "A new reader opens snapshots whose data is written from now on; what is stored already stays "
+            + "readable for the old ones only. Only a host the repository trusts can do this.")
+
+    @OptionGroup var location: RepositoryOptions
+    @OptionGroup var keys: NamedKeys
+
+    @Option(name: .long, help: ArgumentHelp("Name of the host of --signer, for people.", valueName: "name"))
+    var host: String = ""
+
+    @OptionGroup var output: OutputOptions
+
+    func run(_ session: CommandSession) throws -> ExitCode {
+        try keys.requireSome()
+        let repository = try location.open(session)
+        var config = repository.config
+        let recipients = try keys.recipient.map(KeyText.recipient)
+        guard recipients.isEmpty || !config.recipients.isEmpty else {
+            throw LifeboatError(
+                "the repository is not encrypted, and stays so",
+                hint: "Create a new one with 'lifeboat repository init --recipient age1…'.")
+        }
+        for recipient in recipients where !config.recipients.contains(recipient.text) {
+            config.recipients.append(recipient.text)
+        }
+        for signer in try keys.signer.map(KeyText.signer)
+        where !config.signers.contains(where: { $0.key == signer.text }) {
+            config.signers.append(RepositoryConfig.Signer(host: host, key: signer.text))
+        }
+        guard config != repository.config else {
+            session.note("the repository knows these keys already")
+            return .done
+        }
+        try repository.replaceConfig(config)
+        try session.emitReport(KeyChangeReport(recipients: config.recipients, signers: config.signers))
+        return .done
+    }
+}
+
+/// `lifeboat key remove`
+struct KeyRemove: LifeboatCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "remove", abstract: "Encrypt no longer for a reader, or trust a host's signatures no longer.",
+        discussion: "What is stored already stays readable for a removed reader. Snapshots of a removed host no "
+            + "longer count: they cannot be restored with lifeboat until its key is added again.")
+
+    @OptionGroup var location: RepositoryOptions
+    @OptionGroup var keys: NamedKeys
+    @OptionGroup var output: OutputOptions
+
+    func run(_ session: CommandSession) throws -> ExitCode {
+        try keys.requireSome()
+        let repository = try location.open(session)
+        var config = repository.config
+        for text in keys.recipient {
+            guard config.recipients.contains(text) else { throw unknown(text) }
+            config.recipients.removeAll { $0 == text }
+        }
+        guard !config.recipients.isEmpty || repository.config.recipients.isEmpty else {
+            throw LifeboatError(
+                "the last reader cannot be removed", hint: "Add another one first with 'lifeboat key add'.")
+        }
+        for text in keys.signer {
+            guard config.signers.contains(where: { $0.key == text }) else { throw unknown(text) }
+            config.signers.removeAll { $0.key == text }
+        }
+        guard !config.signers.isEmpty else {
+            throw LifeboatError(
+                "the last signer cannot be removed", hint: "Add another one first with 'lifeboat key add'.")
+        }
+        try repository.replaceConfig(config)
+        try session.emitReport(KeyChangeReport(recipients: config.recipients, signers: config.signers))
+        return .done
+    }
+
+    private func unknown(_ text: String) -> LifeboatError {
+        LifeboatError(
+            "the repository does not know the key '\(EscapedName.line(text))'",
+            hint: "See which it knows with 'lifeboat key list'.", exitCode: .usage)
+    }
+}
+
+private struct KeyChangeReport: OutputRendering {
+    static let messageType = "summary"
+    let recipients: [String]
+    let signers: [RepositoryConfig.Signer]
+
+    var text: String {
+        "the repository now has \(recipients.count) reader\(recipients.count == 1 ? "" : "s") and "
+            + "\(signers.count) signer\(signers.count == 1 ? "" : "s")"
+    }
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+package import LifeboatCore
+package import LifeboatFormats
+import LifeboatIO
+
+/// What this host signs with, and what it remembers of each repository so that nobody can change it behind its back.
+///
+/// Files under the state folder: `signing.key` (a minisign secret key without password, mode 0600) and
+/// `trusted/<repository id>.json`. Losing them costs trust on first use, never data. Blocking.
+package struct HostTrust: Sendable {
+    private let folder: String
+
+    /// `state` is lifeboat's state folder on this host; it is made when something is written.
+    package init(state: String) { folder = state }
+
+    private var signingKeyPath: String { "\(folder)/signing.key" }
+
+    /// The key of this host; nil when it never made one.
+    package func signingKey() throws -> MinisignSecretKey? {
+        guard let bytes = try SmallFile.contents(signingKeyPath) else { return nil }
+        do throws(MinisignError) {
+            return try MinisignSecretKey(Secret(String(decoding: bytes, as: UTF8.self)))
+        } catch {
+            throw error.lifeboatError.wrapped("cannot use this host's signing key '\(signingKeyPath)'")
+        }
+    }
+
+    /// The key of this host, made when there is none.
+    package func signingKeyCreating() throws -> MinisignSecretKey {
+        if let key = try signingKey() { return key }
+        let key: MinisignSecretKey
+        do throws(MinisignError) { key = try MinisignSecretKey.generate() } catch { throw error.lifeboatError }
+        try FileTree.createFolders(folder)
+        try key.encoded().reveal { try AtomicFile.write($0, to: signingKeyPath, replacing: false) }
+        // Another process may have been first: its key is the one.
+        return try signingKey() ?? key
+    }
+
+    /// What this host knows of a repository since it last saw it.
+    package struct Pin: Codable, Sendable, Equatable {
+        /// BLAKE3 of the trusted `config.json`.
+        package var config: Digest
+        /// Keys whose signature may change it: minisign public keys in text form.
+        package var signers: [String]
+        /// Recipients of that configuration.
+        package var recipients: [String]
+        /// `<stack>/<host>` → the highest sequence seen, and its snapshot.
+        package var newest: [String: Seen]
+
+        package struct Seen: Codable, Sendable, Equatable {
+            package var sequence: UInt64
+            package var snapshot: Digest
+            package init(sequence: UInt64, snapshot: Digest) {
+                self.sequence = sequence
+                self.snapshot = snapshot
+            }
+        }
+
+        package init(config: Digest, signers: [String], recipients: [String], newest: [String: Seen] = [:]) {
+            self.config = config
+            self.signers = signers
+            self.recipients = recipients
+            self.newest = newest
+        }
+    }
+
+    /// What is remembered of the repository; nil when this host never saw it.
+    package func pin(_ repository: Digest) throws -> Pin? {
+        let path = pinPath(repository)
+        guard let bytes = try SmallFile.contents(path) else { return nil }
+        do {
+            return try CanonicalJSON.decode(Pin.self, from: bytes)
+        } catch {
+            throw LifeboatError(
+                "cannot read what this host remembers of the repository", causes: ["'\(path)' is damaged"],
+                hint: "Compare the repository's recipients with your own notes, then remove that file.")
+        }
+    }
+
+    package func remember(_ pin: Pin, of repository: Digest) throws {
+        try FileTree.createFolders("\(folder)/trusted")
+        let bytes = try CanonicalJSON.encode(pin, pretty: true)
+        try bytes.withUnsafeBytes { bytes -> Void in try AtomicFile.write([bytes], to: pinPath(repository)) }
+    }
+
+    private func pinPath(_ repository: Digest) -> String { "\(folder)/trusted/\(repository.hex).json" }
+
+    // MARK: places
+
+    /// `<location>` → id of the repository this host knows there.
+    private var placesPath: String { "\(folder)/trusted/places.json" }
+
+    /// The repository that was at `location` when this host last used it.
+    package func repository(at location: String) throws -> Digest? { try places()[location] }
+
+    package func remember(_ repository: Digest, at location: String) throws {
+        var known = try places()
+        guard known[location] != repository else { return }
+        known[location] = repository
+        try FileTree.createFolders("\(folder)/trusted")
+        let bytes = try CanonicalJSON.encode(known, pretty: true)
+        try bytes.withUnsafeBytes { bytes -> Void in try AtomicFile.write([bytes], to: placesPath) }
+    }
+
+    private func places() throws -> [String: Digest] {
+        guard let bytes = try SmallFile.contents(placesPath) else { return [:] }
+        do {
+            return try CanonicalJSON.decode([String: Digest].self, from: bytes)
+        } catch {
+            throw LifeboatError(
+                "cannot read which repositories this host knows", causes: ["'\(placesPath)' is damaged"],
+                hint: "Remove that file; repositories are then trusted as they are found.")
+        }
+    }
+}

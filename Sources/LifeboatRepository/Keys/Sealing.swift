@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LifeboatCore
+package import LifeboatFormats
+import LifeboatIO
+package import LifeboatStorage
+
+/// How the objects of a repository are wrapped: as they are, or as age files for its recipients. A value; thread-safe.
+package struct Sealing: Sendable {
+    /// Who can read what is written; empty when the repository is not encrypted.
+    package let recipients: [AgeRecipient]
+    /// What this process can open objects with; empty on a host that only writes.
+    package let keys: [AgeKey]
+
+    package init(recipients: [AgeRecipient], keys: [AgeKey]) {
+        self.recipients = recipients
+        self.keys = keys
+    }
+
+    /// Objects are stored as they are.
+    package static let none = Sealing(recipients: [], keys: [])
+
+    package var isEncrypted: Bool { !recipients.isEmpty }
+    /// False on a host that holds recipients only.
+    package var canRead: Bool { !isEncrypted || !keys.isEmpty }
+
+    static let suffix = ".age"
+
+    /// The name in the store of the object that the rest of lifeboat calls `key`.
+    package func storedKey(_ key: ObjectKey) -> ObjectKey {
+        // Shorter than the limit: every name of the layout is.
+        isEncrypted ? ObjectKey(key.text + Self.suffix) ?? key : key
+    }
+
+    /// The inverse of `storedKey`; nil for an object that this repository cannot have written.
+    func plainKey(_ stored: ObjectKey) -> ObjectKey? {
+        guard isEncrypted else { return stored }
+        guard stored.text.hasSuffix(Self.suffix) else { return nil }
+        return ObjectKey(String(stored.text.dropLast(Self.suffix.utf8.count)))
+    }
+
+    /// The bytes to store for `plain`.
+    func seal(_ plain: [UInt8]) throws -> [UInt8] {
+        guard isEncrypted else { return plain }
+        do throws(AgeError) {
+            return try Age.seal(plain, recipients: recipients)
+        } catch {
+            throw error.lifeboatError
+        }
+    }
+
+    /// The bytes that were sealed as object `key`.
+    func open(_ stored: [UInt8], _ key: ObjectKey) throws -> [UInt8] {
+        guard isEncrypted else { return stored }
+        guard canRead else { throw Self.noKey(key) }
+        do throws(AgeError) {
+            return try Age.open(stored, keys: keys)
+        } catch {
+            throw Self.cannotOpen(key, error)
+        }
+    }
+
+    /// What was sealed, at its place, with zeros for blocks that are damaged: empty when the header is.
+    func openWhatIsWhole(_ stored: [UInt8]) -> [UInt8] {
+        guard isEncrypted else { return stored }
+        return stored.withUnsafeBytes { bytes in
+            let size = UInt64(bytes.count)
+            let start = UnsafeRawBufferPointer(rebasing: bytes[..<min(bytes.count, AgeReader.maximumStart)])
+            // Each failure means the same: these bytes cannot be had.
+            guard let reader = try? AgeReader(start: start, keys: keys),
+                let plainSize = try? reader.plainSize(storedSize: size)
+            else { return [] }
+            var plain = [UInt8](repeating: 0, count: Int(plainSize))
+            plain.withUnsafeMutableBytes { plain in
+                var offset = 0
+                while offset < plain.count {
+                    let end = min(offset + Self.blockSize, plain.count)
+                    let range = UInt64(offset)..<UInt64(end)
+                    if let place = try? reader.storedRange(of: range, storedSize: size) {
+                        try? reader.open(
+                            UnsafeRawBufferPointer(rebasing: bytes[Int(place.lowerBound)..<Int(place.upperBound)]),
+                            plain: range, storedSize: size,
+                            into: UnsafeMutableRawBufferPointer(rebasing: plain[offset..<end]))
+                    }
+                    offset = end
+                }
+            }
+            return plain
+        }
+    }
+
+    /// Plain bytes of a block of an age file.
+    private static let blockSize = 64 << 10
+
+    static func noKey(_ key: ObjectKey? = nil) -> LifeboatError {
+        LifeboatError(
+            key.map { "cannot read object '\($0)'" } ?? "cannot read the repository",
+            causes: ["it is encrypted, and no key was given"],
+            hint: "Give the key with --identity FILE or --passphrase-file FILE.", exitCode: .wrongKey)
+    }
+
+    /// An object of the repository's own recipients that does not open: the wrong key, or damage.
+    static func cannotOpen(_ key: ObjectKey, _ error: AgeError) -> LifeboatError {
+        let told = error.lifeboatError
+        guard told.exitCode != .wrongKey else { return told.wrapped("cannot read object '\(key)'") }
+        return RepositoryError.damaged(key.text, told.summary)
+    }
+}
+
+/// Ranged reads of sealed objects: their headers are opened once and remembered. Thread-safe.
+final class SealedReads: Sendable {
+    private struct Opened: Sendable {
+        var reader: AgeReader
+        var storedSize: UInt64
+    }
+
+    private let opened = Monitor<[ObjectKey: Opened]>([:])
+    /// About 8 MiB of headers; beyond it all are forgotten, which costs one small read each.
+    private static let limit = 32_768
+    /// Room for the header of 20 recipients.
+    private static let headerGuess: UInt64 = 4096
+    /// No header is larger: an age file with more is not one of ours.
+    private static let headerLimit: UInt64 = 1 << 20
+
+    func read(
+        _ key: ObjectKey, at offset: UInt64, into target: UnsafeMutableRawBufferPointer, _ store: any ObjectStore,
+        _ sealing: Sealing
+    ) throws {
+        guard sealing.canRead else { throw Sealing.noKey(key) }
+        let object = try open(key, store, sealing)
+        let plain = offset..<offset + UInt64(target.count)
+        do throws(AgeError) {
+            guard try plain.upperBound <= object.reader.plainSize(storedSize: object.storedSize) else {
+                throw .truncated("the object is shorter than the index says")
+            }
+        } catch {
+            throw Sealing.cannotOpen(key, error)
+        }
+        let range: Range<UInt64>
+        do throws(AgeError) {
+            range = try object.reader.storedRange(of: plain, storedSize: object.storedSize)
+        } catch {
+            throw Sealing.cannotOpen(key, error)
+        }
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: range.count, alignment: 64)
+        defer { buffer.deallocate() }
+        do throws(StorageError) {
+            try store.read(sealing.storedKey(key), at: range.lowerBound, into: buffer)
+        } catch {
+            throw error.readingRepositoryObject(key)
+        }
+        do throws(AgeError) {
+            try object.reader.open(
+                UnsafeRawBufferPointer(buffer), plain: plain, storedSize: object.storedSize, into: target)
+        } catch {
+            throw Sealing.cannotOpen(key, error)
+        }
+    }
+
+    private func open(_ key: ObjectKey, _ store: any ObjectStore, _ sealing: Sealing) throws -> Opened {
+        if let known = opened.withLock({ $0[key] }) { return known }
+        let fresh = try readHeader(key, store, sealing)
+        opened.withLock { opened in
+            if opened.count >= Self.limit { opened.removeAll(keepingCapacity: true) }
+            opened[key] = fresh
+        }
+        return fresh
+    }
+
+    private func readHeader(_ key: ObjectKey, _ store: any ObjectStore, _ sealing: Sealing) throws -> Opened {
+        let stored = sealing.storedKey(key)
+        let size: UInt64
+        do throws(StorageError) {
+            guard let info = try store.stat(stored) else {
+                throw StorageError(.notFound, "get", stored.text)
+            }
+            size = info.size
+        } catch {
+            throw error.readingRepositoryObject(key)
+        }
+        var length = min(size, Self.headerGuess)
+        while true {
+            var start = [UInt8](repeating: 0, count: Int(length))
+            let failure = start.withUnsafeMutableBytes { bytes -> StorageError? in
+                do throws(StorageError) {
+                    try store.read(stored, at: 0, into: bytes)
+                    return nil
+                } catch {
+                    return error
+                }
+            }
+            if let failure { throw failure.readingRepositoryObject(key) }
+            do {
+                let reader = try start.withUnsafeBytes { try AgeReader(start: $0, keys: sealing.keys) }
+                return Opened(reader: reader, storedSize: size)
+            } catch let error as AgeError {
+                guard case .needMore = error, length < size, length < Self.headerLimit else {
+                    throw Sealing.cannotOpen(key, error)
+                }
+                length = min(size, length * 8)
+            }
+        }
+    }
+}
