@@ -5,7 +5,8 @@ import Testing
 
 /// Every way to damage a repository that we know, and what every command has to answer.
 @Suite struct DamagedRepositoryTests {
-    static let cases = DamageCase.packs + DamageCase.indexes + DamageCase.snapshots + DamageCase.records
+    static let cases =
+        DamageCase.packs + DamageCase.indexes + DamageCase.snapshots + DamageCase.records + DamageCase.encrypted
 
     @Test func `there are enough of them, each with a name of its own`() {
         #expect(Self.cases.count >= 60)
@@ -15,7 +16,7 @@ import Testing
     @Test(arguments: cases)
     func `every command answers damage as it should`(_ damage: DamageCase) throws {
         let verdict = damage.verdict
-        let repository = try DamagedRepository(SoundRepository.get())
+        let repository = try DamagedRepository(SoundRepository.get(encrypted: damage.encrypted))
         defer { repository.remove() }
         let named = try damage.damage(repository)
         let before = try repository.contents()

@@ -60,7 +60,8 @@ extension CheckProblem {
         if more > 0 { causes.append("and \(counted(more, "other path"))") }
         return LifeboatError(
             "'\(object)' is damaged", causes: causes,
-            hint: "Run 'lifeboat repair' to see what can be saved; a backup after it stores anew what is still on the host.",
+            hint:
+                "Run 'lifeboat repair' to see what can be saved; a backup after it stores anew what is still on the host.",
             exitCode: .damagedRepository)
     }
 }

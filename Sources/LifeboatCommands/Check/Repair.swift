@@ -89,7 +89,9 @@ struct Repair: LifeboatCommand {
                             + "takes it out.",
                     exitCode: snapshots ? .incomplete : .damagedRepository))
         }
-        for snapshot in plan.goneSnapshots {
+        // One whose manifest is there, but damaged, was told as such.
+        for snapshot in plan.goneSnapshots
+        where !plan.unreadableSnapshots.contains(where: { $0.object.contains(snapshot.id.shortHex) }) {
             try session.problem(
                 LifeboatError(
                     "snapshot \(snapshot.id.shortHex) of stack '\(snapshot.stack)' is gone", causes: [snapshot.reason],
@@ -103,7 +105,7 @@ struct Repair: LifeboatCommand {
             try session.problem(
                 LifeboatError(
                     "'\(object.object)' cannot be repaired", causes: [object.reason],
-                    hint: "Use the lifeboat that wrote it, or a newer one.", exitCode: .damagedRepository))
+                    hint: "See 'When check finds damage' in the operations guide.", exitCode: .damagedRepository))
         }
         try session.emitReport(RepairSummary(plan: plan, outcome: outcome))
     }

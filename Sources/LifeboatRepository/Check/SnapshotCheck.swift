@@ -43,6 +43,7 @@ struct SnapshotCheck {
                 lose(object.key, error, &report)
             }
         }
+        let unusable = Set(report.problems.flatMap(\.snapshots))
         if snapshots.isEmpty, report.problems.isEmpty, report.packs > 0 {
             report.notes.append("there is no snapshot, though there are packs")
         }
@@ -51,6 +52,8 @@ struct SnapshotCheck {
             try check(snapshot, &report)
         }
         for problem in try SnapshotCatalog.chainProblems(snapshots, forgotten: forgotten, repository) {
+            // One that is damaged was told as such.
+            if unusable.contains(problem.snapshot.shortHex) { continue }
             if problem.isNote {
                 report.notes.append("snapshot \(problem.snapshot.shortHex): \(problem.reason)")
             } else {

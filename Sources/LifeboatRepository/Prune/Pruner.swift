@@ -111,6 +111,13 @@ package struct Pruner {
             throw LifeboatError(
                 "the repository holds \(present) packs and no snapshot: prune would delete everything", hint: hint)
         }
+        if !survey.gone.isEmpty {
+            throw LifeboatError(
+                "snapshots are gone that retention did not remove, and prune would delete what only they need",
+                causes: survey.gone,
+                hint: "Bring them back from a copy of the repository. If there is none, 'lifeboat repair --snapshots' "
+                    + "notes that they are lost; or add --force.", exitCode: .damagedRepository)
+        }
         if survey.snapshots * 2 < memory.snapshots {
             throw LifeboatError(
                 "more than half of the snapshots are gone since the last prune on this host",

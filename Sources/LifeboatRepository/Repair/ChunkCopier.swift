@@ -89,7 +89,9 @@ struct ChunkCopier {
                     causes: ["the compressor or the memory of this machine is faulty; nothing was replaced"],
                     hint: "Test the memory of this machine before repairing again.")
             }
-            try packs.append(frame, plainLength: length, members: [FrameMember(id: id, offset: start, length: data.count, plainLength: data.count)])
+            try packs.append(
+                frame, plainLength: length,
+                members: [FrameMember(id: id, offset: start, length: data.count, plainLength: data.count)])
         }
     }
 }

@@ -31,6 +31,9 @@ struct ManifestSurvey {
         unreadable = failed.map { RepairPlan.BadObject(object: $0.key.text, reason: $0.error.summary) }
         let problems = try SnapshotCatalog.chainProblems(
             snapshots, forgotten: RecordCheck(repository).forgotten(), repository)
+        unrepairable += problems.filter { $0.gone == nil && !$0.isNote }.map {
+            RepairPlan.BadObject(object: "snapshot \($0.snapshot.shortHex)", reason: $0.reason)
+        }
         gone = problems.compactMap { problem in
             problem.gone.map {
                 RepairPlan.GoneSnapshot(

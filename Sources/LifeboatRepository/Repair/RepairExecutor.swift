@@ -72,7 +72,8 @@ package struct RepairExecutor {
             if try keep(stored: stored) { outcome.setAside.append(stored.text) }
             let new = Pin(
                 repositoryID: repository.config.repositoryID, stack: pin.stack, snapshot: pin.snapshot,
-                host: lease.lease.record.host, created: clock.now(), note: "its text was damaged; a repair wrote it anew")
+                host: lease.lease.record.host, created: clock.now(),
+                note: "its text was damaged; a repair wrote it anew")
             try repository.save(try CanonicalJSON.encode(new, pretty: true) + [UInt8(ascii: "\n")], as: key)
         }
     }
@@ -187,6 +188,9 @@ package struct RepairExecutor {
                 stack: snapshot.manifest.stack, time: snapshot.manifest.frozen, id: snapshot.id)
             let stored = repository.sealing.storedKey(own)
             let (bytes, _) = try SnapshotCatalog.storedManifest(key, repository)
+            if try keep(stored: RepositoryLayout.signature(of: stored)) {
+                outcome.setAside.append(RepositoryLayout.signature(of: stored).text)
+            }
             try Signing.storeSignature(
                 of: bytes, stored, repository,
                 comment: "lifeboat snapshot \(snapshot.id.shortHex) sequence \(snapshot.manifest.sequence)")

@@ -127,7 +127,9 @@ struct SnapshotSalvage {
                 found.add(name)
                 return
             }
-            if let first = entry.hardLink, lostFiles.contains(first) || (!listIsWhole || hasGap) && !seenFiles.contains(first) {
+            if let first = entry.hardLink,
+                lostFiles.contains(first) || (!listIsWhole || hasGap) && !seenFiles.contains(first)
+            {
                 found.add(name)
                 return
             }

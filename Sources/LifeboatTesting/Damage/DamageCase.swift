@@ -50,19 +50,22 @@ package struct DamageVerdict: Sendable {
     /// Nothing is wrong.
     package static let harmless = DamageVerdict(
         check: 0, data: 0, scrub: 0, prune: 0, restore: (0, 0, 0), plan: 0, repair: 0, after: .whole((0, 0, 0)))
-    package static let unknown = harmless
 }
 
 /// A way to damage a repository, and what has to come of it.
 package struct DamageCase: Sendable, CustomStringConvertible {
     package var name: String
     package var verdict: DamageVerdict
+    /// It is done to an encrypted repository.
+    package var encrypted: Bool
     /// Damages a copy of the sound repository; gives what `check --read-data` has to name.
     package var damage: @Sendable (DamagedRepository) throws -> [String]
 
     package init(
-        _ name: String, _ verdict: DamageVerdict, _ damage: @escaping @Sendable (DamagedRepository) throws -> [String]
+        _ name: String, _ verdict: DamageVerdict, encrypted: Bool = false,
+        _ damage: @escaping @Sendable (DamagedRepository) throws -> [String]
     ) {
+        self.encrypted = encrypted
         self.name = name
         self.verdict = verdict
         self.damage = damage

@@ -21,6 +21,7 @@ package struct DamagedRepository: Sendable {
         temporary = try TemporaryFolder(
             prefix: "lifeboat-damage-", in: access("/dev/shm", W_OK) == 0 ? "/dev/shm" : nil)
         for (key, bytes) in sound.objects { try write(bytes, key.text) }
+        try Self.copyState(from: "\(sound.folder)/state", to: "\(path)/state")
     }
 
     /// A copy of another one as it is now.
@@ -29,6 +30,32 @@ package struct DamagedRepository: Sendable {
         temporary = try TemporaryFolder(
             prefix: "lifeboat-damage-", in: access("/dev/shm", W_OK) == 0 ? "/dev/shm" : nil)
         for (name, bytes) in try other.contents() { try write(bytes, name) }
+        try Self.copyState(from: "\(other.path)/state", to: "\(path)/state")
+        for name in ["identity", "no-identity"] where access("\(other.path)/\(name)", F_OK) == 0 {
+            let bytes = try TextFile.read("\(other.path)/\(name)")
+            _ = try bytes.withUnsafeBytes { try AtomicFile.write([$0], to: "\(path)/\(name)", mode: 0o600) }
+        }
+    }
+
+    /// What the host signs with and remembers.
+    private static func copyState(from source: String, to target: String) throws {
+        try FileTree.createFolders(target)
+        guard let stream = opendir(source) else { throw SystemCallError("open", source) }
+        defer { closedir(stream) }
+        while let entry = readdir(stream) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name == "." || name == ".." { continue }
+            if entry.pointee.d_type == UInt8(DT_DIR) {
+                try copyState(from: "\(source)/\(name)", to: "\(target)/\(name)")
+            } else {
+                let bytes = try TextFile.read("\(source)/\(name)")
+                _ = try bytes.withUnsafeBytes {
+                    try AtomicFile.write([$0], to: "\(target)/\(name)", mode: 0o600, durable: false)
+                }
+            }
+        }
     }
 
     package func remove() { try? temporary.remove() }
@@ -83,6 +110,15 @@ package struct DamagedRepository: Sendable {
         try write(bytes, other)
     }
 
+    /// From now on lifeboat runs with a key that opens nothing here.
+    package func useAnotherIdentity() throws {
+        let other = try AgeIdentity.generate()
+        try AtomicFile.write("\(other.secret().reveal { $0 })\n", to: "\(path)/identity", mode: 0o600)
+    }
+
+    /// From now on lifeboat runs without a key.
+    package func useNoIdentity() throws { try AtomicFile.write("", to: "\(path)/no-identity") }
+
     // MARK: - What is in it
 
     package func pack(_ moment: SoundRepository.Moment) -> String { sound[moment].pack.text }
@@ -113,7 +149,9 @@ package struct DamagedRepository: Sendable {
 
     /// Opens the repository with a cache of its own.
     package func open() throws -> Repository {
-        try Repository.open(LocalFolderStore(opening: root), cacheRoot: "\(path)/kit-cache")
+        try Repository.open(
+            LocalFolderStore(opening: root), cacheRoot: "\(path)/kit-cache",
+            keys: sound.identity.map { [.identity($0)] } ?? [], trust: HostTrust(state: "\(path)/state"))
     }
 
     /// What the pack of a snapshot holds; while it is sound.
@@ -235,9 +273,15 @@ package struct DamagedRepository: Sendable {
         defer { if cache == nil { try? FileTree.remove(own) } }
         return try InProcessRunner(host: HostFacts(name: "testhost", userID: geteuid(), processors: 1)).run(
             arguments + ["-r", root],
-            environment: [
-                "HOME": path, "LIFEBOAT_CACHE": cache.map { "\(path)/\($0)" } ?? own, "LIFEBOAT_STATE": "\(path)/state",
-            ], in: path)
+            environment: environment(cache: cache.map { "\(path)/\($0)" } ?? own), in: path)
+    }
+
+    private func environment(cache: String) -> [String: String] {
+        var environment = SoundRepository.environment(
+            sound.folder, state: "\(path)/state", cache: cache, sound.identity)
+        if access("\(path)/identity", F_OK) == 0 { environment["LIFEBOAT_IDENTITY"] = "\(path)/identity" }
+        if access("\(path)/no-identity", F_OK) == 0 { environment["LIFEBOAT_IDENTITY"] = nil }
+        return environment
     }
 
     /// The snapshot that stands for the one of `moment` now: itself, or what a repair made of it.

@@ -3,6 +3,7 @@
 import Glibc
 import LifeboatCommands
 package import LifeboatCore
+package import LifeboatFormats
 import LifeboatIO
 import LifeboatRepository
 package import LifeboatStorage
@@ -25,6 +26,8 @@ package struct SoundRepository: Sendable {
     }
 
     package let folder: String
+    /// What opens it; nil when it is not encrypted.
+    package let identity: AgeIdentity?
     package let objects: [ObjectKey: [UInt8]]
     package let made: [Made]
 
@@ -33,19 +36,19 @@ package struct SoundRepository: Sendable {
     /// The folder a stack is backed up from; it stays as the last snapshot found it.
     package func source(_ moment: Moment) -> String { "\(folder)/\(moment == .notes ? "notes" : "files")" }
 
-    private static let shared = Monitor<SoundRepository?>(nil)
+    private static let shared = Monitor<[Bool: SoundRepository]>([:])
 
-    /// The one of this process.
-    package static func get() throws -> SoundRepository {
+    /// The one of this process; one of each kind.
+    package static func get(encrypted: Bool = false) throws -> SoundRepository {
         try shared.withLock { known in
-            if let known { return known }
-            let new = try SoundRepository()
-            known = new
+            if let known = known[encrypted] { return known }
+            let new = try SoundRepository(encrypted: encrypted)
+            known[encrypted] = new
             return new
         }
     }
 
-    private init() throws {
+    private init(encrypted: Bool) throws {
         let temporary = try TemporaryFolder(
             prefix: "lifeboat-sound-", in: access("/dev/shm", W_OK) == 0 ? "/dev/shm" : nil)
         atExit { try? temporary.remove() }
@@ -54,9 +57,12 @@ package struct SoundRepository: Sendable {
         let repository = "\(folder)/repository"
         let store = try LocalFolderStore.create(at: repository)
         // Small chunks: a table of a megabyte has some twenty.
+        identity = encrypted ? try AgeIdentity.generate() : nil
+        if let identity { try Self.keep(identity, in: folder) }
         _ = try Repository.create(
             in: store, chunker: ChunkerParameters(minimum: 16 << 10, average: 64 << 10, maximum: 256 << 10),
-            clock: SystemClock())
+            recipients: identity.map { [$0.recipient] } ?? [], trust: HostTrust(state: "\(folder)/state"),
+            host: "testhost", clock: SystemClock())
         var made: [Made] = []
         var objects: [ObjectKey: [UInt8]] = [:]
         for moment in Moment.allCases {
@@ -67,7 +73,7 @@ package struct SoundRepository: Sendable {
             SystemClock().sleep(seconds: 0.1)
             let run = try InProcessRunner(host: HostFacts(name: "testhost", userID: geteuid(), processors: 1)).run(
                 ["backup", "--json", "-r", repository, "--stack", stack, "\(folder)/\(stack)"],
-                environment: ["HOME": folder, "LIFEBOAT_CACHE": "\(folder)/cache", "LIFEBOAT_STATE": "\(folder)/state"],
+                environment: Self.environment(folder, state: "\(folder)/state", cache: "\(folder)/cache", identity),
                 in: folder)
             guard run.exit == 0, let text = ScenarioFolder.field("snapshot", of: run.output),
                 let id = Digest(hex: text)
@@ -78,7 +84,7 @@ package struct SoundRepository: Sendable {
             }
             objects.merge(new) { $1 }
             func one(_ prefix: String) throws -> ObjectKey {
-                let found = new.keys.filter { $0.text.hasPrefix(prefix) }
+                let found = new.keys.filter { $0.text.hasPrefix(prefix) && !$0.text.hasSuffix(".minisig") }
                 guard found.count == 1, let key = found.first else {
                     throw LifeboatError("a backup made \(found.count) objects in '\(prefix)', not one")
                 }
@@ -91,6 +97,19 @@ package struct SoundRepository: Sendable {
         }
         self.objects = objects
         self.made = made
+    }
+
+    private static func keep(_ identity: AgeIdentity, in folder: String) throws {
+        try AtomicFile.write("\(identity.secret().reveal { $0 })\n", to: "\(folder)/identity", mode: 0o600)
+    }
+
+    /// What lifeboat runs with: home, state and cache, and the key when there is one.
+    static func environment(
+        _ sound: String, state: String, cache: String, _ identity: AgeIdentity?
+    ) -> [String: String] {
+        var environment = ["HOME": sound, "LIFEBOAT_CACHE": cache, "LIFEBOAT_STATE": state]
+        if identity != nil { environment["LIFEBOAT_IDENTITY"] = "\(sound)/identity" }
+        return environment
     }
 
     private static func write(_ files: [String: [UInt8]], to folder: String) throws {
