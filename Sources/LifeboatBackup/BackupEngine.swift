@@ -211,6 +211,7 @@ package struct BackupEngine: Sendable {
             let facts = try point.facts()
             capture.component.counts = facts.counts
             capture.component.texts = facts.texts
+            capture.warnings += point.warnings
         } catch {
             try cancellation.check()
             // A stage of the repository's side failed: that ends the backup. A store's failure ends its component.

@@ -12,7 +12,7 @@ import LifeboatStores
 /// The one place where a policy's words become live things: stores, services, health probes.
 struct StackAssembly {
     let policy: Policy
-    private let session: CommandSession
+    let session: CommandSession
 
     init(_ policy: Policy, _ session: CommandSession) {
         self.policy = policy
@@ -41,39 +41,92 @@ struct StackAssembly {
 
     func store(_ component: ComponentPolicy) throws -> any DataStore {
         switch component.store {
-        case .volume(let volume): Self.volume(volume)
+        case .volume(let volume):
+            Self.volume(volume, volume.allowLiveDatabases ? .allow : .refuse, others: others(in: volume))
         case .postgres(let postgres): try self.postgres(postgres, component.name)
+        case .qdrant(let qdrant): try self.qdrant(qdrant, component.name)
+        case .chroma(let chroma): try self.chroma(chroma, component.name)
+        case .sqlite(let sqlite): self.sqlite(sqlite)
+        case .models(let models): self.models(models)
+        case .redis(let redis): try self.redis(redis, component.name)
+        case .command(let command): try self.command(command, component.name)
         }
     }
 
-    static func volume(_ volume: VolumePolicy) -> any DataStore {
+    /// Without a policy nobody can allow a live database: there all of them are told, and none is refused.
+    static func volume(
+        _ volume: VolumePolicy, _ liveDatabases: LiveDatabaseRule = .warn, others: [String] = []
+    ) -> any DataStore {
         VolumeStore(
             path: volume.path, exclude: volume.exclude, excludeCaches: volume.excludeCaches,
-            oneFileSystem: volume.oneFileSystem)
+            oneFileSystem: volume.oneFileSystem, liveDatabases: liveDatabases, others: others)
     }
 
-    private func postgres(_ postgres: PostgresPolicy, _ name: String) throws -> PostgresStore {
+    /// What inside of a volume belongs to other components, by paths below it.
+    private func others(in volume: VolumePolicy) -> [String] {
+        let prefix = volume.path == "/" ? "/" : "\(volume.path)/"
+        return policy.components.compactMap { component in
+            guard let path = component.store.path, path.hasPrefix(prefix) else { return nil }
+            return String(path.dropFirst(prefix.count))
+        }
+    }
+
+    private func sqlite(_ sqlite: SQLitePolicy) -> SQLiteStore {
+        SQLiteStore(path: sqlite.path, temporaryFolder: session.context.variable("TMPDIR") ?? "/tmp")
+    }
+
+    private func models(_ models: ModelsPolicy) -> ModelsStore {
+        let layout: ModelLayout? =
+            switch models.layout {
+            case .ollama: .ollama
+            case .huggingface: .huggingFace
+            case .files: .files
+            case nil: nil
+            }
+        return ModelsStore(
+            path: models.path, layout: layout, keep: models.keep == .bytes ? .bytes : .manifest,
+            cacheFolder: try? Locations.cacheRoot(nil, session.context))
+    }
+
+    private func postgres(_ postgres: PostgresPolicy, _ name: String) throws -> any DataStore {
         let context = session.context
         guard let user = postgres.user ?? context.variable("PGUSER") ?? context.variable("USER") else {
             throw LifeboatError(
                 "component '\(name)' does not say which user it connects as",
                 hint: "Add 'user: NAME' to it in the policy.", exitCode: .usage)
         }
-        let password = try password(postgres, name)
+        let container = postgres.container.map { container -> PostgresContainer in
+            switch container {
+            case .name(let name): PostgresContainer(.name(name))
+            case .service(let service, let project): PostgresContainer(.service(service, project: project))
+            }
+        }
+        let usual = container == nil ? context.variable("PGHOST") ?? "/var/run/postgresql" : ""
         let endpoint = PostgresEndpoint(
-            host: postgres.host ?? context.variable("PGHOST") ?? "/var/run/postgresql",
-            port: UInt16(exactly: postgres.port ?? 5432) ?? 5432, user: user, password: password,
-            sslMode: postgres.sslMode)
-        return PostgresStore(
-            endpoint: endpoint, database: postgres.database, binaries: postgres.binaries, globals: postgres.globals,
-            maintenanceDatabase: postgres.maintenanceDatabase, runner: context.processRunner)
+            host: postgres.host ?? usual, port: UInt16(exactly: postgres.port ?? 5432) ?? 5432, user: user,
+            password: try password(postgres, name), sslMode: postgres.sslMode, container: container)
+        func several(_ selection: PostgresServerStore.Selection) -> PostgresServerStore {
+            PostgresServerStore(
+                endpoint: endpoint, selection: selection, binaries: postgres.binaries, globals: postgres.globals,
+                maintenanceDatabase: postgres.maintenanceDatabase, jobs: postgres.jobs ?? PostgresStore.defaultJobs,
+                runner: context.processRunner)
+        }
+        switch postgres.databases {
+        case .several(let names): return several(.named(names))
+        case .all: return several(.all)
+        case .one(let database):
+            return PostgresStore(
+                endpoint: endpoint, database: database, binaries: postgres.binaries, globals: postgres.globals,
+                maintenanceDatabase: postgres.maintenanceDatabase, jobs: postgres.jobs ?? PostgresStore.defaultJobs,
+                runner: context.processRunner)
+        }
     }
 
     private func password(_ postgres: PostgresPolicy, _ name: String) throws -> Secret? {
         guard let reference = postgres.password else { return nil }
         do {
             return try secrets.resolve(
-                reference, for: "password of database '\(postgres.database)'",
+                reference, for: "password of \(postgres.database.map { "database '\($0)'" } ?? "component '\(name)'")",
                 cancellation: session.context.cancellation)
         } catch {
             throw Self.passwordError(error, name)
@@ -88,7 +141,7 @@ struct StackAssembly {
             exitCode: error.exitCode)
     }
 
-    private var secrets: SecretResolver { Self.secrets(policy, session) }
+    var secrets: SecretResolver { Self.secrets(policy, session) }
 
     /// Fetches secrets from where that policy says they are.
     static func secrets(_ policy: Policy, _ session: CommandSession) -> SecretResolver {
@@ -103,7 +156,18 @@ struct StackAssembly {
     private static func source(_ component: ComponentPolicy) -> String {
         switch component.store {
         case .volume(let volume): volume.path
-        case .postgres(let postgres): postgres.database
+        case .postgres(let postgres):
+            switch postgres.databases {
+            case .one(let name): name
+            case .several(let names): names.joined(separator: ", ")
+            case .all: "*"
+            }
+        case .qdrant(let qdrant): qdrant.url
+        case .chroma(let chroma): chroma.path ?? chroma.server?.url ?? ""
+        case .sqlite(let sqlite): sqlite.path
+        case .models(let models): models.path
+        case .redis(let redis): redis.address
+        case .command(let command): command.capture[0]
         }
     }
 
@@ -151,10 +215,7 @@ struct StackAssembly {
         case .command(let words):
             return CommandHealthProbe(words: words, folder: policy.folder, runner: session.context.processRunner)
         case .postgres(let component, let sql, let equals):
-            guard let store = stores[component] as? PostgresStore else {
-                throw LifeboatError(
-                    "a health probe asks component '\(component)', which is no database", exitCode: .usage)
-            }
+            let store = try database(component, stores)
             return ClosureHealthProbe(subject: "a query on \(store.subject)") { _, cancellation in
                 let answer = try store.scalar(sql, cancellation: cancellation)
                 guard let equals else {
@@ -166,6 +227,21 @@ struct StackAssembly {
                 }
             }
         }
+    }
+}
+
+extension StackAssembly {
+    /// Where a query on a component goes: of several databases to the first one named.
+    private func database(_ component: String, _ stores: [String: any DataStore]) throws -> PostgresStore {
+        if let store = stores[component] as? PostgresStore { return store }
+        if let several = stores[component] as? PostgresServerStore, case .named(let names) = several.selection,
+            let first = names.first
+        {
+            return several.store(first)
+        }
+        throw LifeboatError(
+            "a health probe asks component '\(component)', which is not one database",
+            hint: "Name its databases in the policy: the query goes to the first of them.", exitCode: .usage)
     }
 }
 

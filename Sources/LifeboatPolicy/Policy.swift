@@ -80,12 +80,35 @@ package struct ComponentPolicy: Sendable, Equatable {
 package enum StorePolicy: Sendable, Equatable {
     case volume(VolumePolicy)
     case postgres(PostgresPolicy)
+    case redis(RedisPolicy)
+    case command(CommandPolicy)
+    case qdrant(QdrantPolicy)
+    case chroma(ChromaPolicy)
+    case sqlite(SQLitePolicy)
+    case models(ModelsPolicy)
+
+    /// The folder or file of this host that a restore exchanges; nil for what a server keeps.
+    package var path: String? {
+        switch self {
+        case .volume(let volume): volume.path
+        case .chroma(let chroma): chroma.path
+        case .sqlite(let database): database.path
+        case .models(let models): models.path
+        case .postgres, .qdrant, .redis, .command: nil
+        }
+    }
 
     /// The policy's word for it.
     package var kind: String {
         switch self {
         case .volume: "volume"
         case .postgres: "postgres"
+        case .qdrant: "qdrant"
+        case .chroma: "chroma"
+        case .sqlite: "sqlite"
+        case .models: "models"
+        case .redis: "redis"
+        case .command: "command"
         }
     }
 }
@@ -99,43 +122,17 @@ package struct VolumePolicy: Sendable, Equatable {
     package var excludeCaches: Bool
     /// Stay on the file system of the root.
     package var oneFileSystem: Bool
-    package init(path: String, exclude: [String] = [], excludeCaches: Bool = false, oneFileSystem: Bool = true) {
+    /// Copy the files of databases as they are. Off by default: those of a running one are refused or told.
+    package var allowLiveDatabases: Bool
+    package init(
+        path: String, exclude: [String] = [], excludeCaches: Bool = false, oneFileSystem: Bool = true,
+        allowLiveDatabases: Bool = false
+    ) {
         self.path = path
         self.exclude = exclude
         self.excludeCaches = excludeCaches
         self.oneFileSystem = oneFileSystem
-    }
-}
-
-package struct PostgresPolicy: Sendable, Equatable {
-    /// Host name, address or socket folder; nil: libpq's default.
-    package var host: String?
-    package var port: Int?
-    package var database: String
-    package var user: String?
-    package var password: SecretReference?
-    /// libpq's sslmode.
-    package var sslMode: String?
-    /// Folder of pg_dump, pg_dumpall and pg_restore; nil: found by server version, then PATH.
-    package var binaries: String?
-    /// Also keep roles and tablespaces (pg_dumpall --globals-only). On by default.
-    package var globals: Bool
-    /// Database to connect to for CREATE and RENAME DATABASE.
-    package var maintenanceDatabase: String
-    package init(
-        host: String? = nil, port: Int? = nil, database: String, user: String? = nil,
-        password: SecretReference? = nil, sslMode: String? = nil, binaries: String? = nil, globals: Bool = true,
-        maintenanceDatabase: String = "postgres"
-    ) {
-        self.host = host
-        self.port = port
-        self.database = database
-        self.user = user
-        self.password = password
-        self.sslMode = sslMode
-        self.binaries = binaries
-        self.globals = globals
-        self.maintenanceDatabase = maintenanceDatabase
+        self.allowLiveDatabases = allowLiveDatabases
     }
 }
 

@@ -51,7 +51,7 @@ import Testing
                     name: "database",
                     store: .postgres(
                         PostgresPolicy(
-                            host: "db.local", port: 5433, database: "semantik", user: "sem",
+                            host: "db.local", port: 5433, databases: .one("semantik"), user: "sem",
                             password: .file("/etc/lifeboat/secrets/pg"), sslMode: "verify-full",
                             binaries: "/usr/lib/postgresql/15/bin", globals: false, maintenanceDatabase: "template1"))),
                 ComponentPolicy(
@@ -82,6 +82,35 @@ import Testing
         #expect(policy == expected)
     }
 
+    @Test func `redis and command are read`() throws {
+        let text = """
+            stack: a
+            repository: /r
+            encryption: none
+            components:
+              queue: {redis: {host: h, port: 7000, container: stack-redis-1, user: u, password: {env: P}, data: ./redis,
+                tls: {ca: ca.pem, certificate: c.pem, key: k.pem}, transfer: bgsave}}
+              local: {redis: {socket: /run/redis.sock}}
+              plain: {redis: {tls: true}}
+              etcd: {command: {capture: etcdctl snapshot save /dev/stdout, restore: [./take, --all], minimum: 1.5 KiB,
+                environment: {TOKEN: {file: t}}, keep_old: false}}
+            """
+        let policy = try PolicyParser.parse(text, source: nil, folder: "/p")
+        let expected: [StorePolicy] = [
+            .redis(
+                RedisPolicy(
+                    host: "h", port: 7000, container: "stack-redis-1", user: "u", password: .environment("P"),
+                    tls: RedisPolicy.TLS(authority: "/p/ca.pem", certificate: "/p/c.pem", key: "/p/k.pem"),
+                    data: "/p/redis", transfer: .bgsave)),
+            .redis(RedisPolicy(socket: "/run/redis.sock")), .redis(RedisPolicy(tls: RedisPolicy.TLS())),
+            .command(
+                CommandPolicy(
+                    capture: ["etcdctl", "snapshot", "save", "/dev/stdout"], restore: ["/p/take", "--all"],
+                    minimum: 1536, environment: ["TOKEN": .file("/p/t")], keepsOld: false)),
+        ]
+        #expect(policy.components.map(\.store) == expected)
+    }
+
     @Test(arguments: [
         ("{env: PG_PASS}", SecretReference.environment("PG_PASS")), ("{file: pw}", .file("/p/pw")),
         ("{file: /run/pw}", .file("/run/pw")), ("{command: [pass, show, db]}", .command(["pass", "show", "db"])),
@@ -95,7 +124,7 @@ import Testing
             components: {d: {postgres: {database: x, password: \(written)}}}
             """
         let policy = try PolicyParser.parse(text, source: nil, folder: "/p")
-        #expect(policy.components[0].store == .postgres(PostgresPolicy(database: "x", password: expected)))
+        #expect(policy.components[0].store == .postgres(PostgresPolicy(databases: .one("x"), password: expected)))
     }
 
     @Test func `line ends, a byte order mark and quoting change nothing`() throws {
@@ -218,5 +247,45 @@ import Testing
                 #expect(error.diagnostics.allSatisfy { $0.location.line <= lines }, "seed \(seed)")
             }
         }
+    }
+
+    @Test func `postgres components name one, several or all databases, and the container of the server`() throws {
+        func postgres(_ text: String) throws -> PostgresPolicy? {
+            let policy = try PolicyParser.parse(
+                "stack: demo\nrepository: /r\nencryption: none\ncomponents: {a: {postgres: {\(text)}}}\n",
+                source: nil, folder: "/")
+            guard case .postgres(let found) = policy.components[0].store else { return nil }
+            return found
+        }
+        #expect(try postgres("database: app") == PostgresPolicy(databases: .one("app")))
+        #expect(try postgres("database: \"*\", jobs: 4") == PostgresPolicy(databases: .all, jobs: 4))
+        #expect(try postgres("databases: [b, a, postgres]") == PostgresPolicy(databases: .several(["b", "a", "postgres"])))
+        #expect(
+            try postgres("database: app, container: pg-1")
+                == PostgresPolicy(databases: .one("app"), container: .name("pg-1")))
+        #expect(
+            try postgres("database: app, service: db, project: shop")
+                == PostgresPolicy(databases: .one("app"), container: .service("db", project: "shop")))
+    }
+
+    @Test func `databases and models may lie inside of a volume`() throws {
+        let policy = try PolicyParser.parse(
+            """
+            stack: demo
+            repository: /r
+            encryption: none
+            components:
+              files: {volume: {path: ./data, allow_live_databases: true}}
+              shop: {sqlite: {path: ./data/app.db}}
+              models: {models: {path: ./data/models, layout: huggingface, keep: manifest}}
+              more: {models: {path: /var/models}}
+            """, source: nil, folder: "/srv")
+        #expect(
+            policy.components.map(\.store) == [
+                .volume(VolumePolicy(path: "/srv/data", allowLiveDatabases: true)),
+                .sqlite(SQLitePolicy(path: "/srv/data/app.db")),
+                .models(ModelsPolicy(path: "/srv/data/models", layout: .huggingface, keep: .manifest)),
+                .models(ModelsPolicy(path: "/var/models")),
+            ])
     }
 }

@@ -71,7 +71,7 @@ package struct RepositoryScrubber {
                 try cancellation.check()
                 if let promise = Self.promise(object.key, &report) {
                     work.append(Work(object: object, promise: promise))
-                } else if !object.key.text.hasSuffix(".minisig") {
+                } else if !object.key.text.hasSuffix(".minisig"), prefix != RepositoryLayout.forgottenPrefix {
                     report.notes.append("'\(object.key)' has no name that says what its bytes must be")
                 }
             }
@@ -100,9 +100,8 @@ package struct RepositoryScrubber {
             report.snapshots += 1
             return .shortDigest(name.shortID)
         }
-        if let name = RepositoryLayout.forgottenName(key) ?? RepositoryLayout.forgottenName(plain) {
-            return .shortDigest(name.shortID)
-        }
+        // Named by their plain text, which is the stored one only when nothing is encrypted.
+        if !isEncrypted, let name = RepositoryLayout.forgottenName(key) { return .shortDigest(name.shortID) }
         return nil
     }
 

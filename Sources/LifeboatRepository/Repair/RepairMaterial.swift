@@ -48,7 +48,7 @@ struct RepairMaterial {
         newIndexes = UInt64(new.indexes.count)
         kept = IndexSet(parts.staying + new.indexes)
         var staying = kept
-        staying.restrict { name, _ in !parts.condemned.contains(name) }
+        try staying.restrict { name, _ in !parts.condemned.contains(name) }
         var readable = kept
         for source in parts.stale { readable.add(source.index) }
         var endangered: [Digest: Set<Digest>] = [:]
