@@ -330,20 +330,6 @@ extension DamageCase {
             return [$0.pack(.first)]
         },
         DamageCase(
-            "a pack is flipped, and a condemned one has all it held",
-            DamageVerdict(
-                check: 0, data: 13, scrub: 13, prune: 0, restore: (0, 0, 0), plan: 13, repair: 0,
-                after: .whole((0, 0, 0)))
-        ) {
-            let before = Set(try $0.contents().keys)
-            try $0.duplicatePack(.notes)
-            for name in try $0.contents().keys where name.hasPrefix("packs/") && !before.contains(name) {
-                try $0.write([], "condemned/\(name.dropFirst(9).prefix(64))")
-            }
-            try $0.flip($0.pack(.notes), at: 8)
-            return [$0.pack(.notes)]
-        },
-        DamageCase(
             "a pack with the right digest holds a wrong chunk",
             DamageVerdict(
                 check: 0, data: 13, scrub: 0, prune: 0, restore: (13, 13, 0), plan: 13, repair: 13,

@@ -51,7 +51,7 @@ extension DamageCase {
         DamageCase(
             "only config.json is left",
             DamageVerdict(
-                check: 13, data: 13, scrub: 0, prune: 0, restore: (1, 1, 1), plan: 13, repair: 13,
+                check: 13, data: 13, scrub: 0, prune: 13, restore: (1, 1, 1), plan: 13, repair: 13,
                 after: .damaged(
                     13, restore: (1, 1, 1), backedUp: 13, salvage: 3, salvaged: (1, 1, 1)))
         ) {

@@ -36,6 +36,12 @@ package struct SoundRepository: Sendable {
     /// The folder a stack is backed up from; it stays as the last snapshot found it.
     package func source(_ moment: Moment) -> String { "\(folder)/\(moment == .notes ? "notes" : "files")" }
 
+    /// The id in its config.json.
+    package func repositoryID() throws -> Digest {
+        guard let bytes = objects[RepositoryLayout.config] else { throw LifeboatError("there is no config.json") }
+        return try RepositoryConfig(decoding: bytes).repositoryID
+    }
+
     private static let shared = Monitor<[Bool: SoundRepository]>([:])
 
     /// The one of this process; one of each kind.
