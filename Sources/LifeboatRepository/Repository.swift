@@ -92,15 +92,37 @@ package struct Repository: Sendable {
     package static func open(
         _ store: any ObjectStore, cacheRoot: String, keys: [AgeKey] = [], trust: HostTrust? = nil
     ) throws -> Repository {
-        guard try existing(store) else { throw RepositoryError.absent(store.properties.location) }
-        let bytes = try store.get(RepositoryLayout.config, limit: documentLimit)
-        let config = try RepositoryConfig(decoding: bytes)
+        let bytes = try configBytes(store, cacheRoot: cacheRoot)
+        let config: RepositoryConfig
+        do {
+            config = try RepositoryConfig(decoding: bytes)
+        } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+            throw RepositoryError.damagedConfig(error.summary, cacheRoot: cacheRoot)
+        }
         let sealing = Sealing(recipients: try config.ageRecipients(), keys: keys)
         let distrust = try trust.flatMap { try ConfigTrust.distrust(bytes, config, in: store, $0) }
         let folder = "\(cacheRoot)/\(config.repositoryID.hex.prefix(32))"
+        let cache = try IndexCache(folder: folder, sealing)
+        // Not one that somebody unknown has written.
+        if distrust == nil { try cache.keepConfig(bytes) }
         return Repository(
             store: store, config: config, sealing: sealing, trust: trust, distrust: distrust,
-            local: LocalCopies(folder: folder), cache: try IndexCache(folder: folder, sealing))
+            local: LocalCopies(folder: folder), cache: cache)
+    }
+
+    private static func configBytes(_ store: any ObjectStore, cacheRoot: String) throws -> [UInt8] {
+        if let object = try store.stat(RepositoryLayout.config) {
+            guard object.size <= documentLimit else {
+                throw RepositoryError.damagedConfig("it is larger than any config.json", cacheRoot: cacheRoot)
+            }
+            return try store.get(RepositoryLayout.config, limit: documentLimit)
+        }
+        for prefix in [RepositoryLayout.snapshotPrefix, RepositoryLayout.packPrefix]
+        where try !store.list(prefix: prefix, after: nil, limit: 1).objects.isEmpty {
+            throw RepositoryError.damagedConfig(
+                "it is missing, and '\(prefix)' of a repository is there", cacheRoot: cacheRoot)
+        }
+        throw RepositoryError.absent(store.properties.location)
     }
 
     private init(
@@ -326,17 +348,32 @@ package struct Repository: Sendable {
         return indexes
     }
 
+    /// Maps an index over `packs` without storing it in the repository.
+    func mapIndex(_ packs: [PackContents]) throws -> MappedIndex {
+        try IndexFormat.encode(packs, salt: (0, 0)).withUnsafeBytes { try cache.map($0) }
+    }
+
     /// Stores an index over `packs` and maps it.
     package func storeIndex(_ packs: [PackContents]) throws -> MappedIndex {
         var generator = SystemRandomNumberGenerator()
         let plain = IndexFormat.encode(packs, salt: (generator.next(), generator.next()))
         let stored = try sealing.seal(plain)
         let name = BLAKE3.hash(stored)
-        _ = try stored.withUnsafeBytes {
-            try store.putIfAbsent(sealing.storedKey(RepositoryLayout.index(name)), [$0])
-        }
+        try stored.withUnsafeBytes { try store.putNamed(sealing.storedKey(RepositoryLayout.index(name)), $0) }
         try plain.withUnsafeBytes { try cache.keep($0, as: name) }
         return try cache.open(name, from: store)
+    }
+}
+
+extension ObjectStore {
+    /// Stores an object whose name is the digest of its bytes. One of that name with other bytes is damaged: it is
+    /// replaced, so that what was just written is what will be read.
+    func putNamed(_ key: ObjectKey, _ bytes: UnsafeRawBufferPointer) throws {
+        guard try !putIfAbsent(key, [bytes]) else { return }
+        if try stat(key)?.size == UInt64(bytes.count), try get(key, limit: UInt64(bytes.count)).elementsEqual(bytes) {
+            return
+        }
+        try put(key, [bytes])
     }
 }
 

@@ -15,6 +15,10 @@ package enum RepositoryLayout {
     package static let forgottenPrefix = "forgotten/"
     package static let drillPrefix = "drills/"
     package static let leasePrefix = "leases/"
+
+    /// What a repair took out of use, each object under the name it had.
+    package static let damagedPrefix = "damaged/"
+    /// Lists of packs that will be deleted.
     package static let condemnedPrefix = "condemned/"
 
     private static let packSuffix = ".tar.zst"
@@ -35,6 +39,9 @@ package enum RepositoryLayout {
     package static func manifest(stack: String, time: Timestamp, id: Digest) -> ObjectKey {
         key("\(snapshotPrefix)\(stack)/\(time.compact)-\(id.shortHex)\(manifestSuffix)")
     }
+
+    /// `damaged/packs/ab/ab34….tar.zst`; nil when the name would be too long.
+    package static func damaged(_ object: ObjectKey) -> ObjectKey? { ObjectKey(damagedPrefix + object.text) }
 
     /// `keys/<12 digits of the digest of the recipient>.age`: an identity wrapped with a passphrase.
     package static func wrappedIdentity(_ recipient: Digest) -> ObjectKey {
@@ -140,6 +147,11 @@ package enum RepositoryLayout {
     package static func condemnedName(_ object: ObjectKey) -> Digest? {
         guard object.text.hasPrefix(condemnedPrefix) else { return nil }
         return Digest(hex: object.text.dropFirst(condemnedPrefix.count))
+    }
+
+    /// Whether the text can be the name of a stack in a key.
+    static func isStackName(_ text: String) -> Bool {
+        !text.contains("/") && text.utf8.count <= 255 && ObjectKey("\(snapshotPrefix)\(text)") != nil
     }
 
     /// For texts made of valid components only.

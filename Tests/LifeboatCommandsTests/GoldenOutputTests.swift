@@ -39,6 +39,8 @@ struct GoldenOutputTests {
         try compare("find", fixture, "find", "?.txt")
         try compare("repository-info", fixture, "repository", "info")
         try compare("check", fixture, "check", "--read-data")
+        try compare("scrub", fixture, "scrub")
+        try compare("repair", fixture, "repair")
         let ids = try fixture.inRepository("snapshots", "--json").output.matches(of: #/"id":"([0-9a-f]{64})"/#)
             .map { String($0.output.1) }
         #expect(ids.count == 2)

@@ -82,18 +82,26 @@ struct RepositoryOptions: ParsableArguments {
         return repository
     }
 
-    /// Opens the repository at a known place, and tells what an earlier lifeboat left undone on this host and whether
-    /// the repository is the one it trusts.
-    func open(at location: String, _ session: CommandSession) throws -> Repository {
+    /// Opens the place of the repository, whatever is there.
+    func openStore(_ session: CommandSession) throws -> any ObjectStore {
+        try Self.openStore(location(session.context), session)
+    }
+
+    private static func openStore(_ location: String, _ session: CommandSession) throws -> any ObjectStore {
         try PendingWork.report(session)
-        let store: LocalFolderStore
         do {
-            store = try LocalFolderStore(opening: location)
+            return try LocalFolderStore(opening: location)
         } catch  where error.kind == .notFound {
             throw RepositoryError.absent(location)
         } catch {
             throw error.lifeboatError.wrapped("cannot open the repository '\(location)'")
         }
+    }
+
+    /// Opens the repository at a known place, and tells what an earlier lifeboat left undone on this host and whether
+    /// the repository is the one it trusts.
+    func open(at location: String, _ session: CommandSession) throws -> Repository {
+        let store = try Self.openStore(location, session)
         let repository = try Repository.open(
             store, cacheRoot: Locations.cacheRoot(cache, session.context),
             keys: keys.resolve(for: store, passphrase: passphrase(session), session),

@@ -50,6 +50,9 @@ struct SnapshotReport: OutputRendering {
         ]
         var sections: [String] = []
         for component in manifest.components { sections.append(Self.section(component)) }
+        if let origins = manifest.repairedFrom {
+            fields.append(("repaired from", origins.map(\.shortHex).joined(separator: ", ")))
+        }
         fields.removeAll { $0.value.isEmpty }
         return ([TextTable.fields(fields)] + sections).joined(separator: "\n\n")
     }

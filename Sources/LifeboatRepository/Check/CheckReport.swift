@@ -28,14 +28,21 @@ package struct CheckReport: Sendable, Equatable, Codable {
     package var indexes: UInt64 = 0
     /// Records of all indexes.
     package var chunks: UInt64 = 0
+    /// Packs that were read whole, and their bytes.
+    package var packsRead: UInt64 = 0
     package var bytesRead: UInt64 = 0
-    /// Whether all data was read, or only the structure.
+    /// Whether all data was read, or only the structure and perhaps a sample.
     package var readData: Bool
+    /// Share of the stored bytes that was to be read, in percent; nil when all or none was.
+    package var samplePercent: Double?
     package var problems: [CheckProblem] = []
     /// Harmless things: packs that nothing refers to yet, foreign files.
     package var notes: [String] = []
 
-    package init(readData: Bool) { self.readData = readData }
+    package init(_ coverage: DataCoverage) {
+        readData = coverage == .all
+        if case .sample(let percent) = coverage { samplePercent = percent }
+    }
 
     package var isHealthy: Bool { problems.isEmpty }
 

@@ -7,9 +7,9 @@ import LifeboatStorage
 
 /// Examines a repository from its objects alone, trusting neither the local cache nor any earlier check.
 ///
-/// The structure check reads config, indexes, manifests and trees and asks for every pack by name and size; with
-/// `readData` every pack is read and decoded too. It collects problems and goes on, and throws only when it cannot work
-/// at all.
+/// The structure check reads config, indexes, manifests and trees and asks for every pack by name and size; with data
+/// the packs, or a sample of them, are read and decoded too. It collects problems and goes on, and throws only when it
+/// cannot work at all.
 package struct RepositoryChecker {
     private let repository: Repository
     private let progress: any ProgressSink
@@ -26,16 +26,30 @@ package struct RepositoryChecker {
         self.cancellation = cancellation
     }
 
-    package func run(readData: Bool) throws -> CheckReport {
-        var report = CheckReport(readData: readData)
+    package func run(readData: Bool) throws -> CheckReport { try run(readData ? .all : .none) }
+
+    package func run(_ coverage: DataCoverage) throws -> CheckReport {
+        var report = CheckReport(coverage)
         try checkReadme(&report)
         let packs = try listPacks(&report)
         var (indexes, suspects) = try checkIndexes(packs, &report)
         try noteForeignObjects(&report)
-        if readData { suspects.formUnion(try readPacks(packs, indexes, &report)) }
+        switch coverage {
+        case .none: break
+        case .all: suspects.formUnion(try readPacks(packs.keys.sorted(), packs, indexes, &report))
+        case .sample(let percent):
+            let rotation = SampleRotation(folder: repository.localFolder)
+            let names = rotation.selection(packs, percent: percent)
+            suspects.formUnion(try readPacks(names, packs, indexes, &report))
+            if let last = names.last { try rotation.remember(last) }
+        }
         var snapshots = SnapshotCheck(
-            repository, indexes: indexes, suspects: suspects, progress: progress, cancellation: cancellation)
+            repository, indexes: IndexSet(indexes), suspects: suspects, progress: progress,
+            cancellation: cancellation)
         try snapshots.run(&report)
+        for problem in try RecordCheck(repository).problems() {
+            report.addProblem(problem.key.text, problem.reason)
+        }
         return report
     }
 
@@ -67,7 +81,7 @@ package struct RepositoryChecker {
     /// that are not as they say.
     private func checkIndexes(
         _ packs: [Digest: UInt64], _ report: inout CheckReport
-    ) throws -> (IndexSet, suspects: Set<Digest>) {
+    ) throws -> ([MappedIndex], suspects: Set<Digest>) {
         var sound: [MappedIndex] = []
         var indexed: Set<Digest> = []
         var suspects: Set<Digest> = []
@@ -81,10 +95,14 @@ package struct RepositoryChecker {
             report.indexes += 1
             do {
                 let index = try repository.openStoredIndex(name)
-                for position in 0..<index.chunkCount { _ = try index.location(at: position) }
+                if let problem = try index.structuralProblem() {
+                    report.addProblem(object.key.text, problem)
+                    continue
+                }
                 sound.append(index)
                 report.chunks += UInt64(index.chunkCount)
-                for pack in (0..<index.packCount).map(index.pack) where indexed.insert(pack.name).inserted {
+                for pack in (0..<index.packCount).map(index.pack) {
+                    indexed.insert(pack.name)
                     let key = RepositoryLayout.pack(pack.name).text
                     let size = packs[pack.name]
                     guard size != pack.storedSize else { continue }
@@ -93,7 +111,7 @@ package struct RepositoryChecker {
                     if size == nil, condemned.contains(pack.name) { continue }
                     report.addProblem(
                         key,
-                        size.map { "it has \($0) bytes, not the \(pack.storedSize) the index says" } ?? "it is missing")
+                        size.map { "it has \($0) bytes, not the \(pack.storedSize) an index says" } ?? "it is missing")
                 }
             } catch {
                 report.addProblem(object.key.text, LifeboatError.converting(error).summary)
@@ -102,9 +120,12 @@ package struct RepositoryChecker {
         let orphans = packs.keys.count { !indexed.contains($0) }
         if orphans > 0 {
             report.notes.append(
-                "\(orphans) packs are in no index: a backup that did not finish left them, or their index is damaged")
+                orphans == 1
+                    ? "1 pack is in no index: a backup that did not finish left it, or its index is damaged"
+                    : "\(orphans) packs are in no index: a backup that did not finish left them, or their index is "
+                        + "damaged")
         }
-        return (IndexSet(sound), suspects)
+        return (sound, suspects)
     }
 
     private func noteForeignObjects(_ report: inout CheckReport) throws {
@@ -114,65 +135,78 @@ package struct RepositoryChecker {
             RepositoryLayout.pinPrefix, RepositoryLayout.forgottenPrefix,
         ]
         var foreign: [ObjectKey] = []
+        var setAside: [UInt64] = []
         var token: ObjectPageToken?
         repeat {
             let page = try repository.store.list(prefix: "", after: token, limit: 1000)
-            foreign += page.objects.map(\.key).filter { key in
-                key != RepositoryLayout.config && key != RepositoryLayout.readme
-                    && !folders.contains { key.text.hasPrefix($0) }
+            for object in page.objects {
+                if object.key.text.hasPrefix(RepositoryLayout.damagedPrefix) {
+                    setAside.append(object.size)
+                } else if object.key != RepositoryLayout.config, object.key != RepositoryLayout.readme,
+                    !folders.contains(where: { object.key.text.hasPrefix($0) })
+                {
+                    foreign.append(object.key)
+                }
             }
             token = page.next
         } while token != nil && foreign.count < 1000
         report.notes += foreign.prefix(10).map { "'\($0)' is not part of the repository" }
         if foreign.count > 10 { report.notes.append("\(foreign.count - 10) or more other objects are not part of it") }
+        if !setAside.isEmpty {
+            report.notes.append(
+                "\(setAside.count) objects with \(ByteCount(setAside.reduce(0, +))) that a repair took out of use are "
+                    + "kept in '\(RepositoryLayout.damagedPrefix)'")
+        }
     }
 
-    /// Reads every pack on several threads; gives those that are damaged.
+    /// Reads packs on several threads and holds the indexes against them; gives those that are damaged or wrongly
+    /// indexed.
     private func readPacks(
-        _ packs: [Digest: UInt64], _ indexes: IndexSet, _ report: inout CheckReport
+        _ names: [Digest], _ packs: [Digest: UInt64], _ indexes: [MappedIndex], _ report: inout CheckReport
     ) throws -> Set<Digest> {
-        let names = packs.keys.sorted()
-        let bytesTotal = packs.values.reduce(0, +)
-        struct Progressing: Sendable {
-            var next = 0
-            var bytesRead: UInt64 = 0
-            var problems: [Digest: String] = [:]
+        struct Found: Sendable {
+            var damaged: [Digest: String] = [:]
+            var wrongIndexes: [Digest: Digest] = [:]
+            var suspects: Set<Digest> = []
         }
-        let state = Monitor(Progressing())
-        let reader = ChunkReader(repository, indexes)
-        let bodies = (0..<threads).map { number in
-            (
-                name: "check-\(number)",
-                body: { @Sendable [repository, cancellation, progress] () throws -> Void in
-                    let examiner = try PackExaminer(repository)
-                    while true {
-                        try cancellation.check()
-                        let position = state.withLock { state -> Int in
-                            defer { state.next += 1 }
-                            return state.next
-                        }
-                        guard position < names.count else { return }
-                        let name = names[position]
-                        let problem = try examiner.problem(of: name, indexes, reader)
-                        var counters = ProgressCounters()
-                        counters.bytesTotal = bytesTotal
-                        counters.bytesDone = state.withLock { state in
-                            state.problems[name] = problem
-                            state.bytesRead += packs[name] ?? 0
-                            return state.bytesRead
-                        }
-                        progress.report(.counters(counters))
+        let audit = IndexAudit(indexes)
+        let reader = ChunkReader(repository, IndexSet(indexes))
+        let found = Monitor(Found())
+        let reading = PackReading(
+            repository: repository, threads: threads, progress: progress, cancellation: cancellation)
+        report.bytesRead = try reading.run(names, packs) { name, verdict in
+            switch verdict {
+            case .damaged(let reason):
+                found.withLock { found in
+                    found.damaged[name] = reason
+                    found.suspects.insert(name)
+                }
+            case .sound(let contents):
+                if let reason = PackExaminer.deltaProblem(in: contents, reader) {
+                    found.withLock { found in
+                        found.damaged[name] = reason
+                        found.suspects.insert(name)
                     }
                 }
-            )
+                for finding in try audit.findings(on: contents) where finding.isWrong {
+                    found.withLock { found in
+                        found.wrongIndexes[finding.index] = name
+                        found.suspects.insert(name)
+                    }
+                }
+            }
         }
-        try runConcurrently(bodies) { cancellation.cancel() }
-        let done = state.withLock { $0 }
-        report.bytesRead = done.bytesRead
-        for (name, reason) in done.problems.sorted(by: { $0.key < $1.key }) {
+        report.packsRead = UInt64(names.count)
+        let done = found.withLock { $0 }
+        for (name, reason) in done.damaged.sorted(by: { $0.key < $1.key }) {
             report.addProblem(RepositoryLayout.pack(name).text, reason)
         }
-        return Set(done.problems.keys)
+        for (index, pack) in done.wrongIndexes.sorted(by: { $0.key < $1.key }) {
+            report.addProblem(
+                RepositoryLayout.index(index).text,
+                "it says of pack '\(pack.shortHex)' what that pack does not have")
+        }
+        return done.suspects
     }
 }
 

@@ -9,16 +9,14 @@ import LifeboatStorage
 struct SnapshotCheck {
     private let repository: Repository
     private let indexes: IndexSet
-    /// Packs that are missing or damaged: a chunk in one counts only when it reads back right.
     private let suspects: Set<Digest>
-    private let reader: ChunkReader
+    private let availability: ChunkAvailability
     private let progress: any ProgressSink
     private let cancellation: Cancellation
-    /// Chunks of suspect packs, tried once.
-    private var tried: [Digest: Bool] = [:]
-    /// Lists and trees without a missing chunk.
-    private var soundLists: Set<Digest> = []
+    /// Trees all of whose files can be had.
+    private var soundTrees: Set<ContentReference> = []
 
+    /// `suspects`: packs that are missing, damaged or wrongly indexed.
     init(
         _ repository: Repository, indexes: IndexSet, suspects: Set<Digest>, progress: any ProgressSink,
         cancellation: Cancellation
@@ -28,30 +26,34 @@ struct SnapshotCheck {
         self.suspects = suspects
         self.progress = progress
         self.cancellation = cancellation
-        reader = ChunkReader(repository, indexes)
+        availability = ChunkAvailability(ChunkReader(repository, indexes), suspects: suspects)
     }
 
     mutating func run(_ report: inout CheckReport) throws {
         var snapshots: [Snapshot] = []
         for object in try repository.objects(RepositoryLayout.snapshotPrefix) {
             try cancellation.check()
-            guard RepositoryLayout.manifestName(object.key) != nil else {
-                report.notes.append("'\(object.key)' is not the name of a manifest")
-                continue
-            }
             report.snapshots += 1
             do {
-                let snapshot = try SnapshotCatalog.read(object.key, repository)
-                snapshots.append(snapshot)
+                switch try SnapshotCatalog.examine(object.key, repository) {
+                case .snapshot(let snapshot): snapshots.append(snapshot)
+                case .misnamed(_, let error), .tooNew(let error): lose(object.key, error, &report)
+                }
             } catch let error as LifeboatError where error.exitCode == .damagedRepository {
-                report.addProblem(object.key.text, error.summary)
+                lose(object.key, error, &report)
             }
         }
-        let forgotten = try forgottenSnapshots(&report)
+        let unusable = Set(report.problems.flatMap(\.snapshots))
+        if snapshots.isEmpty, report.problems.isEmpty, report.packs > 0 {
+            report.notes.append("there is no snapshot, though there are packs")
+        }
+        let forgotten = try RecordCheck(repository).forgotten()
         for snapshot in snapshots {
             try check(snapshot, &report)
         }
         for problem in try SnapshotCatalog.chainProblems(snapshots, forgotten: forgotten, repository) {
+            // One that is damaged was told as such.
+            if unusable.contains(problem.snapshot.shortHex) { continue }
             if problem.isNote {
                 report.notes.append("snapshot \(problem.snapshot.shortHex): \(problem.reason)")
             } else {
@@ -60,14 +62,10 @@ struct SnapshotCheck {
         }
     }
 
-    /// What retention removed. A damaged list of it is a problem, and says nothing.
-    private func forgottenSnapshots(_ report: inout CheckReport) throws -> Set<Digest> {
-        do {
-            return Set(try ForgottenSnapshots.read(repository).flatMap(\.snapshots).map(\.snapshot))
-        } catch let error as LifeboatError where error.exitCode == .damagedRepository {
-            report.addProblem(RepositoryLayout.forgottenPrefix, error.summary)
-            return []
-        }
+    /// A manifest that cannot be used takes all of its snapshot with it.
+    private func lose(_ key: ObjectKey, _ error: LifeboatError, _ report: inout CheckReport) {
+        let name = RepositoryLayout.manifestName(key)?.shortID ?? "unknown"
+        report.addAffected(key.text, error.summary, snapshot: name, path: "all of it")
     }
 
     private mutating func check(_ snapshot: Snapshot, _ report: inout CheckReport) throws {
@@ -78,28 +76,19 @@ struct SnapshotCheck {
             for part in component.parts {
                 let place = "\(component.name):\(part.name)"
                 let isSound = try check(part.content, snapshot, place, &report)
-                // A tree that is sound was walked for another snapshot already, unless it is new.
-                guard part.kind == .tree, isSound, soundLists.insert(Self.treeKey(part.content)).inserted else {
-                    continue
-                }
-                if try !checkTree(part.content, snapshot, component.name, &report) {
-                    soundLists.remove(Self.treeKey(part.content))
-                }
+                // A tree that is sound and was walked for another snapshot needs no second look.
+                guard part.kind == .tree, isSound, !soundTrees.contains(part.content) else { continue }
+                if try checkTree(part.content, snapshot, component.name, &report) { soundTrees.insert(part.content) }
             }
         }
     }
 
-    /// Trees share a set with lists, whose ids they can never have: the key is the id with its words turned.
-    private static func treeKey(_ content: ContentReference) -> Digest {
-        Digest(bigEndianWords: ~content.id.prefix, UInt64(content.depth), content.size, content.id.prefix)
-    }
-
-    private mutating func checkTree(
+    private func checkTree(
         _ content: ContentReference, _ snapshot: Snapshot, _ component: String, _ report: inout CheckReport
     ) throws -> Bool {
         var isSound = true
         do {
-            let entries = MtreeReader(try ContentSource(reader, content))
+            let entries = MtreeReader(try ContentSource(availability.reader, content))
             while let entry = try entries.next() {
                 guard let file = entry.content else { continue }
                 try cancellation.check()
@@ -107,83 +96,55 @@ struct SnapshotCheck {
                 if try !check(file, snapshot, place, &report) { isSound = false }
             }
         } catch let error as MtreeError {
-            report.addProblem(
-                "snapshot \(snapshot.id.shortHex)", "the tree of '\(component)': \(error.lifeboatError.message)")
+            blameTree(snapshot, component, error.lifeboatError.summary, &report)
             isSound = false
         } catch let error as LifeboatError where error.exitCode == .damagedRepository {
-            report.addProblem("snapshot \(snapshot.id.shortHex)", "the tree of '\(component)': \(error.summary)")
+            blameTree(snapshot, component, error.summary, &report)
             isSound = false
         }
         return isSound
+    }
+
+    private func blameTree(
+        _ snapshot: Snapshot, _ component: String, _ reason: String, _ report: inout CheckReport
+    ) {
+        report.addAffected(
+            "snapshot \(snapshot.id.shortHex)", "the tree of '\(component)': \(reason)",
+            snapshot: snapshot.id.shortHex, path: "\(component):")
     }
 
     /// Whether all chunks of a content can be had; blames what is missing.
-    private mutating func check(
+    private func check(
         _ content: ContentReference, _ snapshot: Snapshot, _ place: String, _ report: inout CheckReport
     ) throws -> Bool {
-        guard content.size > 0 else { return true }
-        guard content.depth > 0 else {
-            return try isAvailable(content.id) || blame(content.id, snapshot, place, &report)
-        }
-        if soundLists.contains(content.id) { return true }
-        var isSound = true
-        do {
-            let chunks = try ChunkSequence(reader, content)
-            while let chunk = try chunks.next() {
-                if try !isAvailable(chunk.id) { isSound = try blame(chunk.id, snapshot, place, &report) }
+        let missing = try availability.missing(of: content)
+        for lost in missing {
+            // Packs nothing is wrong with are not to blame for a list that does not add up.
+            let packs = try blamedPacks(for: lost.id)
+            for pack in packs.sorted() {
+                report.addAffected(
+                    RepositoryLayout.pack(pack).text, lost.reason ?? "it cannot be read",
+                    snapshot: snapshot.id.shortHex, path: place)
             }
-        } catch let error as LifeboatError where error.exitCode == .damagedRepository {
-            isSound = try blame(content.id, snapshot, place, &report, reason: error.summary)
-        }
-        if isSound { soundLists.insert(content.id) }
-        return isSound
-    }
-
-    private mutating func isAvailable(_ id: Digest, depthLeft: Int = IndexSet.depthLimit) throws -> Bool {
-        let locations = try indexes.locations(of: id)
-        if locations.contains(where: { !$0.isDelta && !suspects.contains($0.pack) }) { return true }
-        guard !locations.isEmpty else { return false }
-        if let known = tried[id] { return known }
-        // A delta that is in place is as good as its bases.
-        for location in locations where location.isDelta && !suspects.contains(location.pack) && depthLeft > 0 {
-            if try location.bases.allSatisfy({ try isAvailable($0, depthLeft: depthLeft - 1) }) {
-                tried[id] = true
-                return true
-            }
-        }
-        do {
-            try reader.withChunk(id) { _ in }
-            tried[id] = true
-        } catch let error as LifeboatError where error.exitCode == .damagedRepository {
-            tried[id] = false
-        }
-        return tried[id] ?? false
-    }
-
-    /// Adds the path to the problems of the packs the chunk was in. Always false: for the caller to return.
-    private func blame(
-        _ id: Digest, _ snapshot: Snapshot, _ place: String, _ report: inout CheckReport, reason: String? = nil
-    ) throws -> Bool {
-        let packs = try lostPacks(of: id, depthLeft: IndexSet.depthLimit)
-        for object in packs.isEmpty ? ["chunk \(id.shortHex)"] : packs.sorted() {
+            guard packs.isEmpty else { continue }
+            let isKnown = indexes.contains(lost.id)
             report.addAffected(
-                object, reason ?? (packs.isEmpty ? "it is in no index" : "it cannot be read"),
+                isKnown ? "content \(lost.id.shortHex)" : "chunk \(lost.id.shortHex)",
+                lost.reason ?? (isKnown ? "it does not have the length it is said to have" : "it is in no index"),
                 snapshot: snapshot.id.shortHex, path: place)
         }
-        return false
+        return missing.isEmpty
     }
 
-    /// Names of the packs that a chunk which cannot be had was in; with a delta in a sound pack, those of its bases.
-    private func lostPacks(of id: Digest, depthLeft: Int) throws -> Set<String> {
-        var packs: Set<String> = []
+    /// The packs to blame for a chunk that cannot be had: those it is in, or, of a delta in a sound one, those of its
+    /// bases.
+    private func blamedPacks(for id: Digest, depthLeft: Int = IndexSet.depthLimit) throws -> Set<Digest> {
+        var packs: Set<Digest> = []
         for location in try indexes.locations(of: id) {
-            guard location.isDelta, !suspects.contains(location.pack), depthLeft > 0 else {
-                packs.insert(RepositoryLayout.pack(location.pack).text)
-                continue
-            }
-            for base in location.bases where !indexes.contains(base) || tried[base] == false {
-                let found = try lostPacks(of: base, depthLeft: depthLeft - 1)
-                packs.formUnion(found.isEmpty ? ["chunk \(base.shortHex)"] : found)
+            if suspects.contains(location.pack) {
+                packs.insert(location.pack)
+            } else if depthLeft > 0 {
+                for base in location.bases { packs.formUnion(try blamedPacks(for: base, depthLeft: depthLeft - 1)) }
             }
         }
         return packs

@@ -38,6 +38,19 @@ struct IndexCache: Sendable {
         }
     }
 
+    /// Keeps a copy of config.json: the way out when the repository's own is damaged.
+    func keepConfig(_ bytes: [UInt8]) throws {
+        let path = "\(localFolder)/config.json"
+        // One that cannot be read is written again.
+        if let kept = try? SmallFile.contents(path), kept == bytes { return }
+        do {
+            _ = try bytes.withUnsafeBytes { try AtomicFile.write([$0], to: path, durable: false) }
+        } catch let error as SystemCallError where [ENOSPC, EDQUOT, EROFS].contains(error.errorNumber) {
+            // The cache is on a full disk: the next run keeps one.
+            return
+        }
+    }
+
     private func path(_ name: Digest) -> String { "\(folder)/\(name.hex)\(Self.indexSuffix)" }
 
     /// The digest of the copy, where its name is that of the stored, encrypted bytes.
@@ -89,6 +102,13 @@ struct IndexCache: Sendable {
         // Any failure of the local copy is answered by a fresh one: the store has the original.
         if let mapped = try? mapped(name, always: always) { return mapped }
         return try reopen(name, from: store)
+    }
+
+    /// Keeps the bytes of an index that the store does not have, and maps it: for looking at what a repair would give.
+    func map(_ bytes: UnsafeRawBufferPointer) throws -> MappedIndex {
+        let name = BLAKE3.hash(bytes)
+        try keep(bytes, as: name)
+        return try MappedIndex(path: path(name), name: name, digest: name, always: true)
     }
 
     /// Fetches the index of that name anew, and maps it.

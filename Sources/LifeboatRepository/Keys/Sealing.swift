@@ -60,6 +60,38 @@ package struct Sealing: Sendable {
         }
     }
 
+    /// What was sealed, at its place, with zeros for blocks that are damaged: empty when the header is.
+    func openWhatIsWhole(_ stored: [UInt8]) -> [UInt8] {
+        guard isEncrypted else { return stored }
+        return stored.withUnsafeBytes { bytes in
+            let size = UInt64(bytes.count)
+            let start = UnsafeRawBufferPointer(rebasing: bytes[..<min(bytes.count, AgeReader.maximumStart)])
+            // Each failure means the same: these bytes cannot be had.
+            guard let reader = try? AgeReader(start: start, keys: keys),
+                let plainSize = try? reader.plainSize(storedSize: size)
+            else { return [] }
+            var plain = [UInt8](repeating: 0, count: Int(plainSize))
+            plain.withUnsafeMutableBytes { plain in
+                var offset = 0
+                while offset < plain.count {
+                    let end = min(offset + Self.blockSize, plain.count)
+                    let range = UInt64(offset)..<UInt64(end)
+                    if let place = try? reader.storedRange(of: range, storedSize: size) {
+                        try? reader.open(
+                            UnsafeRawBufferPointer(rebasing: bytes[Int(place.lowerBound)..<Int(place.upperBound)]),
+                            plain: range, storedSize: size,
+                            into: UnsafeMutableRawBufferPointer(rebasing: plain[offset..<end]))
+                    }
+                    offset = end
+                }
+            }
+            return plain
+        }
+    }
+
+    /// Plain bytes of a block of an age file.
+    private static let blockSize = 64 << 10
+
     static func noKey(_ key: ObjectKey? = nil) -> LifeboatError {
         LifeboatError(
             key.map { "cannot read object '\($0)'" } ?? "cannot read the repository",

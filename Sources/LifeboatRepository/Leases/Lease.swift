@@ -114,6 +114,15 @@ package final class Lease: Sendable {
         }
     }
 
+    /// Throws `busy` when somebody counted the lease as dead.
+    package func checkAlive() throws {
+        guard try repository.store.stat(repository.storedKey(record.id, .broken)) == nil else {
+            throw LifeboatError(
+                "this process was stopped for so long that another one counted it as dead",
+                hint: "Run the command again.", exitCode: .busy)
+        }
+    }
+
     /// Ends the lease. Gives what went wrong, which matters little: a lease nobody renews dies by itself. Idempotent.
     @discardableResult
     package func release() -> LifeboatError? {

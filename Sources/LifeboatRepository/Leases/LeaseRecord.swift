@@ -64,6 +64,8 @@ package enum LeaseKind: String, Sendable, Codable {
     case read
     /// Condemns and deletes. Two at once are safe, and waste each other's work.
     case prune
+    /// Replaces what is damaged. Refuses to start beside a prune or another repair, and they beside it.
+    case repair
 }
 
 /// Who holds a lease.

@@ -2,6 +2,7 @@
 
 package import LifeboatCore
 import LifeboatFormats
+import LifeboatIO
 import LifeboatStorage
 
 /// What this host saw of a lease: its beat, and since when it did not change. Kept from one prune to the next.
@@ -81,6 +82,25 @@ package struct ObservedLease: Sendable, Equatable {
     }
 
     package var kind: LeaseKind { record?.kind ?? .backup }
+
+    /// Its holder deletes or replaces what is there: one at a time.
+    var excludesPrune: Bool { kind == .prune || kind == .repair }
+
+    /// `backup on host 'a', process 12`.
+    var described: String {
+        guard let record else { return "a lease that cannot be read" }
+        let process = record.process.map { ", process \($0.processID)" } ?? ""
+        return "\(record.kind.rawValue) on host '\(record.host)'\(process)"
+    }
+
+    /// What a second prune or repair says.
+    func busy(_ settings: LeaseSettings) -> LifeboatError {
+        LifeboatError(
+            "another \(kind.rawValue) works on this repository", causes: [described],
+            hint: "Try again later. If that process is gone, its lease is counted as dead once it was seen unchanged "
+                + "for \(Int(settings.deadAfter / 60)) minutes between two runs of prune or repair.",
+            exitCode: .busy)
+    }
 }
 
 /// Judges leases. Pure.

@@ -11,9 +11,10 @@ package import LifeboatStorage
 /// Decoded frames and undone deltas are kept up to a byte limit, so that the small files of one frame cost one fetch;
 /// two threads that want the same frame wait for one fetch.
 package final class ChunkReader: Sendable {
-    /// What is kept: a frame, by its pack and where it starts, or a chunk that was undone from a delta.
+    /// What is kept: a frame, by its place and size as one index tells them (another may say otherwise), or a chunk
+    /// that was undone from a delta.
     private enum FrameKey: Hashable {
-        case frame(pack: Digest, offset: UInt32)
+        case frame(pack: Digest, offset: UInt32, length: UInt32, plainLength: UInt32)
         case chunk(Digest)
     }
 
@@ -257,7 +258,9 @@ package final class ChunkReader: Sendable {
     }
 
     private func frame(at location: ChunkLocation) throws -> Frame {
-        let key = FrameKey.frame(pack: location.pack, offset: location.frameOffset)
+        let key = FrameKey.frame(
+            pack: location.pack, offset: location.frameOffset, length: location.frameLength,
+            plainLength: location.framePlainLength)
         let found: Frame? = state.wait { state -> Frame?? in
             switch state.slots[key] {
             case .loaded(let frame, _):

@@ -21,7 +21,7 @@ struct FrameMember: Sendable {
 /// Joins frames into packs and stores full packs in the background: two buffers, one filling, one on its way out.
 ///
 /// `append` is called by the workers; the upload thread runs `uploadPacks`. A frame never spans packs.
-final class PackAssembler: Sendable {
+package final class PackAssembler: Sendable {
     /// A pack being filled. Touched by one thread at a time: under the lock while filling, by the uploader after.
     private final class Pack: @unchecked Sendable {
         let buffer: UnsafeMutableRawBufferPointer
@@ -127,7 +127,7 @@ final class PackAssembler: Sendable {
     ///
     /// Its 1024 zeros are cut into run-length blocks at random places, so that no pack ever has the name of another:
     /// a deletion that was decided about a pack can then never strike one that was written later with the same chunks.
-    static func makeEndFrame() -> [UInt8] {
+    package static func makeEndFrame() -> [UInt8] {
         let count = TarMemberWriter.endMarkerSize
         var cuts: Set<Int> = []
         while cuts.count < endBlocks - 1 { cuts.insert(Int.random(in: 1..<count)) }
@@ -213,7 +213,7 @@ final class PackAssembler: Sendable {
         try Self.makeEndFrame().withUnsafeBytes { try pack.append($0) }
         let bytes = try pack.finish()
         let name = BLAKE3.hash(bytes)
-        _ = try store.putIfAbsent(sealing.storedKey(RepositoryLayout.pack(name)), [bytes])
+        try store.putNamed(sealing.storedKey(RepositoryLayout.pack(name)), bytes)
         return PackContents(
             name: name, storedSize: UInt64(bytes.count), frames: pack.frames, chunks: pack.chunks)
     }

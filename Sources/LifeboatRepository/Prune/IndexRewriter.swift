@@ -34,7 +34,7 @@ struct IndexRewriter {
     }
 
     /// What an index says, pack by pack.
-    private func contents(of index: MappedIndex, dropping dropped: Set<Digest>) throws -> [PackContents] {
+    func contents(of index: MappedIndex, dropping dropped: Set<Digest>) throws -> [PackContents] {
         var packs: [PackContents?] = (0..<index.packCount).map { number in
             let pack = index.pack(number)
             guard !dropped.contains(pack.name) else { return nil }

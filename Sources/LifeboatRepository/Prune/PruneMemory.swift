@@ -27,20 +27,8 @@ struct PruneMemory: Codable, Sendable {
 
     static func load(_ repository: Repository) -> PruneMemory {
         // A memory that is not there or cannot be read is an empty one.
-        guard let bytes = try? contents(path(repository)) else { return PruneMemory() }
+        guard let bytes = try? SmallFile.contents(path(repository), limit: 1 << 30) else { return PruneMemory() }
         return (try? CanonicalJSON.decode(PruneMemory.self, from: bytes)) ?? PruneMemory()
-    }
-
-    private static func contents(_ path: String) throws(SystemCallError) -> [UInt8] {
-        let file = try OwnedDescriptor.open(path, O_RDONLY | O_NOFOLLOW)
-        var bytes: [UInt8] = []
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 1)
-        defer { buffer.deallocate() }
-        while true {
-            let count = try DescriptorIO.read(file.raw, into: buffer, path)
-            if count == 0 { return bytes }
-            bytes.append(contentsOf: buffer[..<count])
-        }
     }
 
     func save(_ repository: Repository) throws {

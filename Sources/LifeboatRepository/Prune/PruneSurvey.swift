@@ -46,6 +46,8 @@ struct PruneSurvey {
     var readers: [ObservedLease] = []
     var strays: [ObjectKey] = []
     var snapshots = 0
+    /// Snapshots that are not there, though retention did not remove them, and why that is known.
+    var gone: [String] = []
     var marks: Set<Digest> = []
 }
 
@@ -90,7 +92,12 @@ struct PruneSurveyor {
             }
         }
         let marks = ChunkMarks(survey.indexes)
-        survey.snapshots = try markReferences(marks, announced: leases.announced)
+        let catalog = try markReferences(marks, announced: leases.announced)
+        survey.snapshots = catalog.snapshots.count
+        // The lists of what was forgotten after the manifests: each is written before a manifest goes.
+        survey.gone = try SnapshotCatalog.chainProblems(
+            catalog.snapshots, forgotten: RecordCheck(repository).forgotten(), repository
+        ).filter { $0.gone != nil }.map { "snapshot \($0.snapshot.shortHex): \($0.reason)" }
         let after = try watch.observe(&sightings, now: moment())
         survey.readers = after.leases.filter { $0.kind == .read && $0.condition == .live }
         memory.leaseSightings = sightings
@@ -146,8 +153,8 @@ struct PruneSurveyor {
         }
     }
 
-    /// Marks what manifests, committed and announced, refer to; gives the number of committed ones.
-    private func markReferences(_ marks: ChunkMarks, announced: [ObjectKey]) throws -> Int {
+    /// Marks what manifests, committed and announced, refer to; gives the committed ones.
+    private func markReferences(_ marks: ChunkMarks, announced: [ObjectKey]) throws -> SnapshotCatalog {
         let marker = ReferenceMarker(marks, repository, cancellation: cancellation)
         // Announced ones first: one that is committed meanwhile is found either here or there.
         for key in announced {
@@ -183,7 +190,7 @@ struct PruneSurveyor {
                     hint: "Run 'lifeboat check'; prune deletes nothing until the repository is sound.")
             }
         }
-        return catalog.snapshots.count
+        return catalog
     }
 
     /// Decides for every needed chunk in which pack it is kept.

@@ -97,17 +97,8 @@ package struct Pruner {
 
     /// Two at once are safe; the second only repeats what the first does.
     private func refuseSecondPrune(_ survey: PruneSurvey) throws {
-        guard let other = survey.liveLeases.first(where: { $0.kind == .prune }) else { return }
-        throw LifeboatError(
-            "another prune works on this repository", causes: [Self.describe(other)],
-            hint: "Try again later. If that process is gone, its lease is counted as dead once it was seen unchanged "
-                + "for \(Int(options.leases.deadAfter / 60)) minutes between two runs of prune.", exitCode: .busy)
-    }
-
-    private static func describe(_ lease: ObservedLease) -> String {
-        guard let record = lease.record else { return "a lease that cannot be read" }
-        let process = record.process.map { ", process \($0.processID)" } ?? ""
-        return "\(record.kind.rawValue) on host '\(record.host)'\(process)"
+        guard let other = survey.liveLeases.first(where: \.excludesPrune) else { return }
+        throw other.busy(options.leases)
     }
 
     /// A listing that shows too little, a folder that was not mounted, somebody's rm: none of them may look like a
@@ -119,6 +110,13 @@ package struct Pruner {
         if survey.snapshots == 0, present > 0 {
             throw LifeboatError(
                 "the repository holds \(present) packs and no snapshot: prune would delete everything", hint: hint)
+        }
+        if !survey.gone.isEmpty {
+            throw LifeboatError(
+                "snapshots are gone that retention did not remove, and prune would delete what only they need",
+                causes: survey.gone,
+                hint: "Bring them back from a copy of the repository. If there is none, 'lifeboat repair --snapshots' "
+                    + "notes that they are lost; or add --force.", exitCode: .damagedRepository)
         }
         if survey.snapshots * 2 < memory.snapshots {
             throw LifeboatError(
@@ -241,7 +239,7 @@ package struct Pruner {
             try delete(plan, survey, &outcome)
             outcome.waiting = plan.waiting
             let blockers = survey.liveLeases.filter { $0.kind != .prune }
-            outcome.waitsFor = plan.waiting.count > 0 ? Set(blockers.map(Self.describe)).sorted() : []
+            outcome.waitsFor = plan.waiting.count > 0 ? Set(blockers.map(\.described)).sorted() : []
             guard plan.waiting.count > 0, !blockers.isEmpty, clock.monotonicSeconds() - begin < options.wait else {
                 return last
             }

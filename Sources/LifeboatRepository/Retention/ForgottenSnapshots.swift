@@ -40,6 +40,22 @@ package struct Tombstone: Codable, Sendable, Equatable {
         case timeZone = "time_zone"
     }
 
+    /// For snapshots of one stack that were lost, and are noted as such by a repair.
+    init(lost: [RepairPlan.GoneSnapshot], stack: String, repositoryID: Digest, time: Timestamp, host: String) {
+        format = Self.currentFormat
+        self.repositoryID = repositoryID
+        self.stack = stack
+        self.time = time
+        self.host = host
+        rules = RetentionRules()
+        timeZone = "UTC"
+        snapshots = lost.map {
+            Entry(
+                snapshot: $0.id, host: $0.host, sequence: $0.sequence, previous: nil, time: time, complete: false,
+                reason: "lost")
+        }
+    }
+
     package init(_ plan: RetentionPlan, repositoryID: Digest, time: Timestamp, host: String) {
         format = Self.currentFormat
         self.repositoryID = repositoryID
@@ -67,7 +83,7 @@ package enum ForgottenSnapshots {
         return try repository.objects(prefix).map { try read($0.key, repository) }
     }
 
-    private static func read(_ key: ObjectKey, _ repository: Repository) throws -> Tombstone {
+    static func read(_ key: ObjectKey, _ repository: Repository) throws -> Tombstone {
         guard let name = RepositoryLayout.forgottenName(key) else {
             throw RepositoryError.damaged(key.text, "its name is not that of a list of forgotten snapshots")
         }

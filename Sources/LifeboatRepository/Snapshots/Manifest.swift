@@ -80,6 +80,9 @@ package struct Manifest: Codable, Sendable, Equatable {
     package var ended: Timestamp
     /// Every component is complete.
     package var complete: Bool
+    /// Ids of the snapshots this one stands for since a repair kept what was left of them, oldest first; nil for what
+    /// a backup wrote. Such a snapshot is never complete.
+    package var repairedFrom: [Digest]?
     package var components: [Component]
     /// Bytes read, plain bytes that were new, and bytes added to the repository.
     package var bytesRead: UInt64
@@ -96,6 +99,7 @@ package struct Manifest: Codable, Sendable, Equatable {
         case bytesRead = "bytes_read"
         case bytesNew = "bytes_new"
         case bytesStored = "bytes_stored"
+        case repairedFrom = "repaired_from"
     }
 
     package init(

@@ -21,14 +21,24 @@ package struct SnapshotCatalog: Sendable {
         var snapshots: [Snapshot] = []
         var damaged: [LifeboatError] = []
         let prefix = RepositoryLayout.snapshotPrefix + (stack.map { "\($0)/" } ?? "")
-        for object in try repository.objects(prefix) {
-            do {
-                snapshots.append(try Self.read(object.key, repository, orCopy: skippingSealed))
-            } catch let error as LifeboatError where error.exitCode == .wrongKey && skippingSealed {
-                sealed += 1
-            } catch let error as LifeboatError where error.exitCode == .damagedRepository {
-                // Forgotten since it was listed: that is no damage.
-                if try repository.exists(object.key) { damaged.append(error) }
+        // A repair puts one manifest in the place of another, and a listing is no snapshot: it is repeated until it
+        // shows nothing new, so that nobody who deletes finds neither of the two.
+        var seen: Set<ObjectKey> = []
+        for _ in 0..<Self.listings {
+            let new = try repository.objects(prefix).filter { seen.insert($0.key).inserted }
+            if new.isEmpty { break }
+            for object in new {
+                do {
+                    switch try Self.examine(object.key, repository, orCopy: skippingSealed) {
+                    case .snapshot(let snapshot): snapshots.append(snapshot)
+                    case .misnamed(_, let error), .tooNew(let error): damaged.append(error)
+                    }
+                } catch let error as LifeboatError where error.exitCode == .wrongKey && skippingSealed {
+                    sealed += 1
+                } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+                    // Forgotten since it was listed: that is no damage.
+                    if try repository.exists(object.key) { damaged.append(error) }
+                }
             }
         }
         snapshots.sort { ($0.manifest.frozen, $0.id) < ($1.manifest.frozen, $1.id) }
@@ -37,10 +47,30 @@ package struct SnapshotCatalog: Sendable {
         self.sealed = sealed
     }
 
+    /// How often manifests are listed while backups go on adding some.
+    private static let listings = 10
+
+    /// What a manifest turned out to be.
+    enum Examined {
+        case snapshot(Snapshot)
+        /// A whole manifest of this repository under a name that another stack or time would have.
+        case misnamed(Snapshot, LifeboatError)
+        /// Written by a newer lifeboat.
+        case tooNew(LifeboatError)
+    }
+
     /// Reads and verifies one manifest: its bytes against the id in its name before any parser sees them.
     ///
     /// `orCopy`: on a host without a key the copy that it kept of what it wrote itself will do.
     package static func read(_ key: ObjectKey, _ repository: Repository, orCopy: Bool = false) throws -> Snapshot {
+        switch try examine(key, repository, orCopy: orCopy) {
+        case .snapshot(let snapshot): return snapshot
+        case .misnamed(_, let error), .tooNew(let error): throw error
+        }
+    }
+
+    /// The stored bytes of a manifest, verified against the id in its name; throws when they are not what it says.
+    static func storedManifest(_ key: ObjectKey, _ repository: Repository) throws -> (bytes: [UInt8], id: Digest) {
         guard let name = RepositoryLayout.manifestName(key) else {
             throw RepositoryError.damaged(key.text, "its name is not that of a manifest")
         }
@@ -54,12 +84,27 @@ package struct SnapshotCatalog: Sendable {
         guard id.shortHex == name.shortID else {
             throw RepositoryError.damaged(key.text, "its bytes do not have the digest in its name")
         }
-        try Signing.verify(stored, repository.sealing.storedKey(key), repository)
+        return (stored, id)
+    }
+
+    /// As `read`; throws for what is damaged or cannot be read. Ids of which a signed object says that they are good
+    /// are `vouched`: they need no signature of their own.
+    static func examine(
+        _ key: ObjectKey, _ repository: Repository, orCopy: Bool = false, vouched: Set<Digest> = []
+    ) throws -> Examined {
+        let (stored, id) = try storedManifest(key, repository)
+        if !vouched.contains(id) { try Signing.verify(stored, repository.sealing.storedKey(key), repository) }
         let bytes: [UInt8]
         if orCopy, !repository.sealing.canRead, let copy = try repository.local.manifest(id) {
             bytes = copy
         } else {
             bytes = try repository.sealing.open(stored, key)
+        }
+        if let probe = try? CanonicalJSON.decode(FormatProbe.self, from: bytes), probe.format > Manifest.currentFormat {
+            return .tooNew(
+                LifeboatError(
+                    "snapshot '\(id.shortHex)' has format \(probe.format)",
+                    hint: "Use a newer lifeboat for this repository."))
         }
         let manifest: Manifest
         do {
@@ -67,18 +112,20 @@ package struct SnapshotCatalog: Sendable {
         } catch {
             throw RepositoryError.damaged(key.text, "it is not the JSON of a manifest")
         }
-        guard manifest.format == Manifest.currentFormat else {
-            throw LifeboatError(
-                "snapshot '\(name.shortID)' has format \(manifest.format)",
-                hint: "Use a newer lifeboat for this repository.")
+        guard manifest.format == Manifest.currentFormat, manifest.repositoryID == repository.config.repositoryID else {
+            throw RepositoryError.damaged(key.text, "it belongs to another repository")
         }
-        guard manifest.repositoryID == repository.config.repositoryID, manifest.stack == name.stack,
-            RepositoryLayout.manifest(stack: manifest.stack, time: manifest.frozen, id: id) == key
-        else {
-            throw RepositoryError.damaged(key.text, "it belongs to another repository, stack or time")
+        guard RepositoryLayout.isStackName(manifest.stack) else {
+            throw RepositoryError.damaged(key.text, "it is of a stack that cannot be")
         }
-        return Snapshot(id: id, manifest: manifest)
+        let snapshot = Snapshot(id: id, manifest: manifest)
+        guard RepositoryLayout.manifest(stack: manifest.stack, time: manifest.frozen, id: id) == key else {
+            return .misnamed(snapshot, RepositoryError.damaged(key.text, "it belongs to another stack or time"))
+        }
+        return .snapshot(snapshot)
     }
+
+    private struct FormatProbe: Decodable { var format: Int }
 
     /// The last snapshot of that stack and host, complete or not: the parent of the next one. By number, since a clock
     /// may have been wrong.

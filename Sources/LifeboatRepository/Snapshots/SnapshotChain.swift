@@ -11,6 +11,14 @@ package enum SnapshotChain {
         package var reason: String
         /// A wrong clock explains it as well: told, but no damage.
         package var isNote = false
+        /// Whose it was, when it is a snapshot that is not there.
+        package var gone: Gone?
+    }
+
+    package struct Gone: Sendable, Equatable {
+        package var stack: String
+        package var host: String
+        package var sequence: UInt64
     }
 
     /// What is wrong; empty when nothing is. Pure.
@@ -21,12 +29,15 @@ package enum SnapshotChain {
         _ snapshots: [Snapshot], forgotten removed: Set<Digest>, seen: [String: HostTrust.Pin.Seen]
     ) -> [Problem] {
         var problems: [Problem] = []
-        let present = Set(snapshots.map(\.id))
+        // One that stands for another since a repair is as good as that one.
+        let present = Set(snapshots.flatMap { [$0.id] + ($0.manifest.repairedFrom ?? []) })
         let chains = Dictionary(grouping: snapshots) { "\($0.manifest.stack)/\($0.manifest.host)" }
         for (chain, members) in chains.sorted(by: { $0.key < $1.key }) {
             let ordered = members.sorted { ($0.manifest.sequence, $0.id) < ($1.manifest.sequence, $1.id) }
             for (older, newer) in zip(ordered, ordered.dropFirst()) {
                 if older.manifest.sequence == newer.manifest.sequence {
+                    // A repair that has just put one in the place of the other.
+                    if stands(older, for: newer) || stands(newer, for: older) { continue }
                     problems.append(
                         Problem(
                             snapshot: newer.id,
@@ -47,9 +58,11 @@ package enum SnapshotChain {
                 problems.append(
                     Problem(
                         snapshot: previous,
-                        reason:
-                            "it came before snapshot \(snapshot.id.shortHex) of \(chain) and is gone; retention did "
-                            + "not remove it"))
+                        reason: "it came before snapshot \(snapshot.id.shortHex) of \(chain) and is gone; retention "
+                            + "did not remove it",
+                        gone: Gone(
+                            stack: snapshot.manifest.stack, host: snapshot.manifest.host,
+                            sequence: max(1, snapshot.manifest.sequence) - 1)))
             }
         }
         for (chain, newest) in seen.sorted(by: { $0.key < $1.key })
@@ -61,9 +74,19 @@ package enum SnapshotChain {
                 Problem(
                     snapshot: newest.snapshot,
                     reason: "this host has seen it as number \(newest.sequence) of \(chain), and it is gone; retention "
-                        + "did not remove it"))
+                        + "did not remove it",
+                    gone: Gone(
+                        stack: String(chain.prefix { $0 != "/" }),
+                        host: String(chain.drop { $0 != "/" }.dropFirst()), sequence: newest.sequence)))
         }
         return problems
+    }
+}
+
+extension SnapshotChain {
+    /// Whether a repair made one of the other.
+    private static func stands(_ snapshot: Snapshot, for other: Snapshot) -> Bool {
+        snapshot.manifest.repairedFrom?.contains(other.id) ?? false
     }
 }
 

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LifeboatCore
+import LifeboatStorage
+
+/// Reads the small objects that are no part of a snapshot: pins and lists of forgotten snapshots.
+struct RecordCheck {
+    struct Problem {
+        var key: ObjectKey
+        var reason: String
+    }
+
+    private let repository: Repository
+
+    init(_ repository: Repository) { self.repository = repository }
+
+    /// Those that cannot be read or are not what their name says. Throws when the store cannot be read.
+    func problems() throws -> [Problem] {
+        var problems: [Problem] = []
+        for prefix in [RepositoryLayout.pinPrefix, RepositoryLayout.forgottenPrefix] {
+            for object in try repository.objects(prefix) {
+                do {
+                    if prefix == RepositoryLayout.forgottenPrefix {
+                        _ = try ForgottenSnapshots.read(object.key, repository)
+                    } else {
+                        try readPin(object.key)
+                    }
+                } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+                    problems.append(Problem(key: object.key, reason: error.summary))
+                }
+            }
+        }
+        return problems
+    }
+
+    /// What retention removed, by the lists that can be read.
+    func forgotten() throws -> Set<Digest> {
+        var forgotten: Set<Digest> = []
+        for object in try repository.objects(RepositoryLayout.forgottenPrefix) {
+            do {
+                forgotten.formUnion(try ForgottenSnapshots.read(object.key, repository).snapshots.map(\.snapshot))
+            } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+                // Told by `problems`.
+                continue
+            }
+        }
+        return forgotten
+    }
+
+    private func readPin(_ key: ObjectKey) throws {
+        guard let name = RepositoryLayout.pinName(key) else {
+            throw RepositoryError.damaged(key.text, "its name is not that of a pin")
+        }
+        _ = try Pins.read(repository, stack: name.stack, snapshot: name.snapshot)
+    }
+}
