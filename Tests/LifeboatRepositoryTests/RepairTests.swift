@@ -39,7 +39,9 @@ import Testing
 
     @Test(arguments: [LeaseKind.backup, .read])
     func `a damaged pack stays in place while somebody may read from it`(_ kind: LeaseKind) throws {
-        try withDamage { try $0.flip($0.pack(.first), at: -3) } _: { damaged in
+        try withDamage {
+            try $0.flip($0.pack(.first), at: -3)
+        } _: { damaged in
             let lease = try Lease.take(kind, damaged.open(), host: "elsewhere")
             defer { lease.release() }
             let run = try damaged.run(["repair", "--yes"])
@@ -57,7 +59,9 @@ import Testing
     }
 
     @Test func `repairs and prunes keep out of each other's way`() throws {
-        try withDamage { try $0.flip($0.pack(.first), at: -3) } _: { damaged in
+        try withDamage {
+            try $0.flip($0.pack(.first), at: -3)
+        } _: { damaged in
             let before = try damaged.contents()
             for kind in [LeaseKind.prune, .repair] {
                 let lease = try Lease.take(kind, damaged.open(), host: "elsewhere")
@@ -72,7 +76,9 @@ import Testing
     }
 
     @Test func `a repair that others counted as dead takes nothing away`() throws {
-        try withDamage { try $0.flip($0.pack(.first), at: -3) } _: { damaged in
+        try withDamage {
+            try $0.flip($0.pack(.first), at: -3)
+        } _: { damaged in
             let before = try damaged.contents()
             let repository = try damaged.open()
             let lease = try take(repository)
@@ -125,7 +131,9 @@ import Testing
     }
 
     @Test func `a pack that somebody brought back whole stays`() throws {
-        try withDamage { try $0.flip($0.pack(.notes), at: -3) } _: { damaged in
+        try withDamage {
+            try $0.flip($0.pack(.notes), at: -3)
+        } _: { damaged in
             let repository = try damaged.open()
             let lease = try take(repository)
             defer { lease.lease.release() }
@@ -140,7 +148,8 @@ import Testing
     }
 
     @Test func `the way out of a lost config json is the copy in a cache`() throws {
-        try withDamage { _ in } _: { damaged in
+        try withDamage { _ in
+        } _: { damaged in
             #expect(try damaged.run(["snapshots"], cache: "host").exit == 0)
             try damaged.remove("config.json")
             let run = try damaged.run(["repair", "--yes"], cache: "host")

@@ -156,7 +156,8 @@ extension DamageCase {
                     13, restore: (1, 0, 0), backedUp: 13, salvage: 3, salvaged: (1, 0, 0)))
         ) {
             let run = try $0.run(["forget", "--stack", "files", "--keep-last", "2", "--yes"])
-            guard run.exit == 0, let name = try $0.contents().keys.first(where: { $0.hasPrefix("forgotten/") && $0.hasSuffix(".json") }) else {
+            let lists = try $0.contents().keys.filter { $0.hasPrefix("forgotten/") && $0.hasSuffix(".json") }
+            guard run.exit == 0, let name = lists.first else {
                 throw LifeboatError("nothing was forgotten", causes: [run.description])
             }
             try $0.flip(name)
