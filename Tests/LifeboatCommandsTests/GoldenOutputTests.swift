@@ -61,6 +61,7 @@ struct GoldenOutputTests {
                 .replacing(#/(packs|indexes):( +)(\d+), [0-9.]+ (B|KiB)/#) {
                     "\($0.output.1):\($0.output.2)\($0.output.3), N"
                 }
+                .replacing(#/manifests \([^)]*\)/#, with: "manifests (N)")
                 .replacing(#/all data was read \([^)]*\)/#, with: "all data was read (N)")
                 .replacing(#/\d+(\.\d)? (B|KiB)  (yes|NO)/#) { "N  \($0.output.3)" }
                 .replacing(

@@ -93,16 +93,16 @@ import Testing
             (SoundRepository.Moment.first, codes.first), (.third, codes.third), (.notes, codes.notes),
         ] {
             let restored = try repository.restore(moment)
-            #expect(restored.run.exit == code, "restore of \(moment) \(when): \(restored.run)")
+            #expect(restored.exit == code, "restore of \(moment) \(when): \(restored)")
             #expect(restored.wrong == [], "restore of \(moment) \(when)")
-            if restored.run.exit == 0 { #expect(restored.missing == [], "restore of \(moment) \(when)") }
-            if restored.run.exit == 3 {
+            if restored.exit == 0 { #expect(restored.missing == [], "restore of \(moment) \(when)") }
+            if restored.exit == 3 {
                 for name in restored.missing {
                     #expect(
-                        restored.run.error.contains(name) || restored.run.error.contains("unknown files"),
-                        "restore of \(moment) \(when) does not name \(name): \(restored.run)")
+                        restored.messages.contains(name) || restored.messages.contains("unknown files"),
+                        "restore of \(moment) \(when) does not name \(name): \(restored)")
                 }
-                named += restored.run.error
+                named += restored.messages
             }
         }
         for name in lost { #expect(named.contains(name), "no restore \(when) names \(name): \(named)") }

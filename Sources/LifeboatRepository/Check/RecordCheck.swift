@@ -25,7 +25,9 @@ struct RecordCheck {
                     } else {
                         try readPin(object.key)
                     }
-                } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+                } catch let error as LifeboatError
+                    where error.exitCode == .damagedRepository || error.exitCode == .wrongKey
+                {
                     problems.append(Problem(key: object.key, reason: error.summary))
                 }
             }
@@ -39,7 +41,9 @@ struct RecordCheck {
         for object in try repository.objects(RepositoryLayout.forgottenPrefix) {
             do {
                 forgotten.formUnion(try ForgottenSnapshots.read(object.key, repository).snapshots.map(\.snapshot))
-            } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+            } catch let error as LifeboatError
+                where error.exitCode == .damagedRepository || error.exitCode == .wrongKey
+            {
                 // Told by `problems`.
                 continue
             }

@@ -151,12 +151,13 @@ extension DamageCase {
         DamageCase(
             "a list of forgotten snapshots is flipped",
             DamageVerdict(
-                check: 13, data: 13, scrub: 13, prune: 0, restore: (1, 0, 0), plan: 13, repair: 13,
+                check: 13, data: 13, scrub: 13, prune: 13, restore: (1, 0, 0), plan: 13, repair: 13,
                 after: .damaged(
                     13, restore: (1, 0, 0), backedUp: 13, salvage: 3, salvaged: (1, 0, 0)))
         ) {
             let run = try $0.run(["forget", "--stack", "files", "--keep-last", "2", "--yes"])
-            guard run.exit == 0, let name = try $0.contents().keys.first(where: { $0.hasPrefix("forgotten/") }) else {
+            let lists = try $0.contents().keys.filter { $0.hasPrefix("forgotten/") && $0.hasSuffix(".json") }
+            guard run.exit == 0, let name = lists.first else {
                 throw LifeboatError("nothing was forgotten", causes: [run.description])
             }
             try $0.flip(name)

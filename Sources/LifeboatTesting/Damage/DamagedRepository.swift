@@ -6,7 +6,9 @@ package import LifeboatCore
 package import LifeboatFormats
 import LifeboatIO
 package import LifeboatRepository
+import LifeboatRestore
 import LifeboatStorage
+import LifeboatStores
 
 /// A copy of the sound repository in a folder of its own: damaged by the methods here, then looked at and repaired by
 /// lifeboat in this process.
@@ -148,9 +150,11 @@ package struct DamagedRepository: Sendable {
     }
 
     /// Opens the repository with a cache of its own.
-    package func open() throws -> Repository {
+    package func open() throws -> Repository { try open(cache: "\(path)/kit-cache") }
+
+    private func open(cache: String) throws -> Repository {
         try Repository.open(
-            LocalFolderStore(opening: root), cacheRoot: "\(path)/kit-cache",
+            LocalFolderStore(opening: root), cacheRoot: cache,
             keys: sound.identity.map { [.identity($0)] } ?? [], trust: HostTrust(state: "\(path)/state"))
     }
 
@@ -276,6 +280,11 @@ package struct DamagedRepository: Sendable {
             environment: environment(cache: cache.map { "\(path)/\($0)" } ?? own), in: path)
     }
 
+    /// Another key than the repository's, or none.
+    private var hasOwnKey: Bool {
+        access("\(path)/identity", F_OK) == 0 || access("\(path)/no-identity", F_OK) == 0
+    }
+
     private func environment(cache: String) -> [String: String] {
         var environment = SoundRepository.environment(
             sound.folder, state: "\(path)/state", cache: cache, sound.identity)
@@ -285,42 +294,69 @@ package struct DamagedRepository: Sendable {
     }
 
     /// The snapshot that stands for the one of `moment` now: itself, or what a repair made of it.
-    package func current(_ moment: SoundRepository.Moment) throws -> Digest {
+    private func current(_ moment: SoundRepository.Moment, _ repository: Repository) throws -> Digest {
         let id = sound[moment].id
-        let successor = try SnapshotCatalog(open()).snapshots.first { $0.manifest.repairedFrom?.contains(id) == true }
-        return successor?.id ?? id
+        return try SnapshotCatalog(repository).snapshots.first { $0.manifest.repairedFrom?.contains(id) == true }?.id
+            ?? id
     }
 
-    /// What a restore gave: its exit code, and the files that came back, all of which must be right.
-    package struct Restored {
-        package var run: LifeboatRun
-        /// Paths of files that came back.
-        package var files: Set<String>
-        /// Those that came back with other bytes than they had.
+    /// What a restore gave.
+    package struct Restored: Sendable {
+        package var exit: Int32
+        /// What it said on standard error.
+        package var messages: String
+        /// Files that came back with other bytes than they had.
         package var wrong: [String]
         /// Files of the snapshot that did not come back.
         package var missing: [String]
     }
 
+    /// Restores the snapshot, or what a repair made of it, into a new folder, and compares.
     package func restore(_ moment: SoundRepository.Moment) throws -> Restored {
         let target = "\(path)/restored"
         try FileTree.remove(target)
         defer { try? FileTree.remove(target) }
-        let id = (try? current(moment)) ?? sound[moment].id
-        let run = try run(["restore", id.hex, "--to", target])
-        var restored = Restored(run: run, files: [], wrong: [], missing: [])
+        var restored = Restored(exit: 0, messages: "", wrong: [], missing: [])
+        if hasOwnKey {
+            let run = try run(["restore", sound[moment].id.hex, "--to", target])
+            (restored.exit, restored.messages) = (run.exit, run.error)
+        } else {
+            (restored.exit, restored.messages) = extract(moment, to: target)
+        }
         for (name, expected) in sound[moment].files {
             let file = "\(target)\(sound.source(moment))/\(name)"
             guard access(file, F_OK) == 0 else {
                 restored.missing.append(name)
                 continue
             }
-            restored.files.insert(name)
             if try !Self.isEqual(TextFile.read(file), expected) { restored.wrong.append(name) }
         }
         restored.wrong.sort()
         restored.missing.sort()
         return restored
+    }
+
+    /// What `restore --to` does, without its command line: a debug build takes longer to parse one than to restore.
+    private func extract(_ moment: SoundRepository.Moment, to target: String) -> (exit: Int32, messages: String) {
+        do {
+            let cache = try TemporaryFolder(prefix: "cache-", in: path)
+            defer { try? cache.remove() }
+            let repository = try open(cache: cache.path)
+            let id = (try? current(moment, repository)) ?? sound[moment].id
+            let snapshot = try SnapshotCatalog(repository).find(id.hex)
+            let outcome = try LooseRestore(
+                ChunkReader(repository, repository.openIndexes()), clock: SystemClock(), progress: SilentProgress(),
+                cancellation: Cancellation()
+            ) { place in
+                try FileTree.createFolders(String(place[..<(place.lastIndex(of: "/") ?? place.startIndex)]))
+                return try FolderTarget(place, allowsExisting: true)
+            }.run(snapshot, to: target, options: LooseRestore.Options(threads: 1))
+            let problems = outcome.report.problems.map { "\($0)" } + outcome.incomplete
+            return (outcome.exitCode.rawValue, problems.joined(separator: "\n"))
+        } catch {
+            let told = LifeboatError.converting(error)
+            return (told.exitCode.rawValue, told.description)
+        }
     }
 
     /// Without a loop over bytes, which a debug build takes long for.
