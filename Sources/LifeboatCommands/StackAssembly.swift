@@ -52,28 +52,45 @@ struct StackAssembly {
             oneFileSystem: volume.oneFileSystem)
     }
 
-    private func postgres(_ postgres: PostgresPolicy, _ name: String) throws -> PostgresStore {
+    private func postgres(_ postgres: PostgresPolicy, _ name: String) throws -> any DataStore {
         let context = session.context
         guard let user = postgres.user ?? context.variable("PGUSER") ?? context.variable("USER") else {
             throw LifeboatError(
                 "component '\(name)' does not say which user it connects as",
                 hint: "Add 'user: NAME' to it in the policy.", exitCode: .usage)
         }
-        let password = try password(postgres, name)
+        let container = postgres.container.map { container -> PostgresContainer in
+            switch container {
+            case .name(let name): PostgresContainer(.name(name))
+            case .service(let service, let project): PostgresContainer(.service(service, project: project))
+            }
+        }
+        let usual = container == nil ? context.variable("PGHOST") ?? "/var/run/postgresql" : ""
         let endpoint = PostgresEndpoint(
-            host: postgres.host ?? context.variable("PGHOST") ?? "/var/run/postgresql",
-            port: UInt16(exactly: postgres.port ?? 5432) ?? 5432, user: user, password: password,
-            sslMode: postgres.sslMode)
-        return PostgresStore(
-            endpoint: endpoint, database: postgres.database, binaries: postgres.binaries, globals: postgres.globals,
-            maintenanceDatabase: postgres.maintenanceDatabase, runner: context.processRunner)
+            host: postgres.host ?? usual, port: UInt16(exactly: postgres.port ?? 5432) ?? 5432, user: user,
+            password: try password(postgres, name), sslMode: postgres.sslMode, container: container)
+        func several(_ selection: PostgresServerStore.Selection) -> PostgresServerStore {
+            PostgresServerStore(
+                endpoint: endpoint, selection: selection, binaries: postgres.binaries, globals: postgres.globals,
+                maintenanceDatabase: postgres.maintenanceDatabase, jobs: postgres.jobs ?? PostgresStore.defaultJobs,
+                runner: context.processRunner)
+        }
+        switch postgres.databases {
+        case .several(let names): return several(.named(names))
+        case .all: return several(.all)
+        case .one(let database):
+            return PostgresStore(
+                endpoint: endpoint, database: database, binaries: postgres.binaries, globals: postgres.globals,
+                maintenanceDatabase: postgres.maintenanceDatabase, jobs: postgres.jobs ?? PostgresStore.defaultJobs,
+                runner: context.processRunner)
+        }
     }
 
     private func password(_ postgres: PostgresPolicy, _ name: String) throws -> Secret? {
         guard let reference = postgres.password else { return nil }
         do {
             return try secrets.resolve(
-                reference, for: "password of database '\(postgres.database)'",
+                reference, for: "password of \(postgres.database.map { "database '\($0)'" } ?? "component '\(name)'")",
                 cancellation: session.context.cancellation)
         } catch {
             throw Self.passwordError(error, name)
@@ -103,7 +120,12 @@ struct StackAssembly {
     private static func source(_ component: ComponentPolicy) -> String {
         switch component.store {
         case .volume(let volume): volume.path
-        case .postgres(let postgres): postgres.database
+        case .postgres(let postgres):
+            switch postgres.databases {
+            case .one(let name): name
+            case .several(let names): names.joined(separator: ", ")
+            case .all: "*"
+            }
         }
     }
 
@@ -151,10 +173,7 @@ struct StackAssembly {
         case .command(let words):
             return CommandHealthProbe(words: words, folder: policy.folder, runner: session.context.processRunner)
         case .postgres(let component, let sql, let equals):
-            guard let store = stores[component] as? PostgresStore else {
-                throw LifeboatError(
-                    "a health probe asks component '\(component)', which is no database", exitCode: .usage)
-            }
+            let store = try database(component, stores)
             return ClosureHealthProbe(subject: "a query on \(store.subject)") { _, cancellation in
                 let answer = try store.scalar(sql, cancellation: cancellation)
                 guard let equals else {
@@ -166,6 +185,21 @@ struct StackAssembly {
                 }
             }
         }
+    }
+}
+
+extension StackAssembly {
+    /// Where a query on a component goes: of several databases to the first one named.
+    private func database(_ component: String, _ stores: [String: any DataStore]) throws -> PostgresStore {
+        if let store = stores[component] as? PostgresStore { return store }
+        if let several = stores[component] as? PostgresServerStore, case .named(let names) = several.selection,
+            let first = names.first
+        {
+            return several.store(first)
+        }
+        throw LifeboatError(
+            "a health probe asks component '\(component)', which is not one database",
+            hint: "Name its databases in the policy: the query goes to the first of them.", exitCode: .usage)
     }
 }
 

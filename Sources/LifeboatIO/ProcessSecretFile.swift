@@ -10,15 +10,23 @@ package final class ProcessSecretFile: Sendable {
     package let path: String
     private let raw: Int32
 
-    package init(_ content: String) throws(SystemCallError) {
+    package convenience init(_ content: String) throws(SystemCallError) { try self.init(bytes: Array(content.utf8)) }
+
+    package init(bytes: [UInt8]) throws(SystemCallError) {
         raw = lifeboat_memory_file("lifeboat-secret")
         path = "/proc/\(getpid())/fd/\(raw)"
         guard raw >= 0 else { throw SystemCallError("make", "a file in memory") }
         // Programs refuse password files that others may read.
         guard fchmod(raw, 0o600) == 0 else { throw SystemCallError("protect", "a file in memory") }
-        let bytes = Array(content.utf8)
-        let written = bytes.withUnsafeBytes { pwrite(raw, $0.baseAddress, $0.count, 0) }
-        guard written == bytes.count else { throw SystemCallError("write to", "a file in memory") }
+        var done = 0
+        while done < bytes.count {
+            let written = bytes.withUnsafeBytes { bytes in
+                let rest = UnsafeRawBufferPointer(rebasing: bytes[done...])
+                return pwrite(raw, rest.baseAddress, rest.count, off_t(done))
+            }
+            guard written > 0 else { throw SystemCallError("write to", "a file in memory") }
+            done += written
+        }
     }
 
     deinit { if raw >= 0 { close(raw) } }

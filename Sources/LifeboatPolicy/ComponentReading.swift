@@ -73,46 +73,6 @@ extension PolicyReader {
         (list(node, path) ?? []).compactMap { text($0, path, "a list of patterns such as \"*.tmp\"") }
     }
 
-    private mutating func postgres(_ node: LocatedNode, _ path: String) -> PostgresPolicy? {
-        let known = [
-            "host", "port", "database", "user", "password", "sslmode", "binaries", "globals", "maintenance_database",
-        ]
-        let planned = ["service": "Name the server instead: host and port as they are reached from this host."]
-        guard let fields = fields(node, path, known: known, planned: planned) else { return nil }
-        let database = required("database", in: fields).flatMap { databaseName($0, fields.path("database")) }
-        let host = text("host", in: fields)
-        let port = integer("port", in: fields, 1...65_535)
-        let user = text("user", in: fields)
-        let password = secret("password", in: fields)
-        let sslMode = choice(
-            "sslmode", in: fields, among: ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"])
-        let binaries = self.path("binaries", in: fields)
-        let globals = bool("globals", in: fields, default: true)
-        let maintenance =
-            fields["maintenance_database"].map { databaseName($0, fields.path("maintenance_database")) } ?? "postgres"
-        guard let database, let maintenance else { return nil }
-        if database == maintenance {
-            report(
-                "'\(fields.path("maintenance_database"))' must be another database than '\(Self.shortened(database))'",
-                at: fields["maintenance_database"] == nil
-                    ? fields.keyLocation("database") : fields.keyLocation("maintenance_database"),
-                hint: "A restore renames the database, and cannot be connected to it: name another, such as template1.")
-        }
-        return PostgresPolicy(
-            host: host, port: port, database: database, user: user, password: password, sslMode: sslMode,
-            binaries: binaries, globals: globals, maintenanceDatabase: maintenance)
-    }
-
-    /// PostgreSQL cuts names at 63 bytes (NAMEDATALEN).
-    private mutating func databaseName(_ node: LocatedNode, _ path: String) -> String? {
-        guard let name = text(node, path, "the name of a database") else { return nil }
-        guard name.utf8.count <= 63 else {
-            report("'\(path)' is longer than the 63 bytes PostgreSQL allows", at: node.location)
-            return nil
-        }
-        return name
-    }
-
     // MARK: Between components
 
     /// A restore swaps each component by itself: two that hold the same thing would undo each other.
@@ -138,11 +98,11 @@ extension PolicyReader {
                 "the volumes '\(otherName)' and '\(name)' overlap", at: component.location,
                 hint: "'\(right.path)' and '\(left.path)' would be swapped one inside the other: keep one of them.")
         case (.postgres(let left), .postgres(let right)):
-            guard (left.host, left.port ?? 5432, left.database) == (right.host, right.port ?? 5432, right.database)
-            else { return }
+            guard left.overlaps(right) else { return }
+            let areSame = left.database != nil && right.database != nil
             report(
-                "the components '\(otherName)' and '\(name)' are the same database", at: component.location,
-                hint: "Keep one of them.")
+                "the components '\(otherName)' and '\(name)' \(areSame ? "are the same" : "have a common") database",
+                at: component.location, hint: areSame ? "Keep one of them." : "Keep it in one of them.")
         default: return
         }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import LifeboatCore
+import LifeboatCore
 
 /// A validated policy: what one stack is, where its snapshots go, how it is stopped, started and proven healthy.
 ///
@@ -104,38 +104,6 @@ package struct VolumePolicy: Sendable, Equatable {
         self.exclude = exclude
         self.excludeCaches = excludeCaches
         self.oneFileSystem = oneFileSystem
-    }
-}
-
-package struct PostgresPolicy: Sendable, Equatable {
-    /// Host name, address or socket folder; nil: libpq's default.
-    package var host: String?
-    package var port: Int?
-    package var database: String
-    package var user: String?
-    package var password: SecretReference?
-    /// libpq's sslmode.
-    package var sslMode: String?
-    /// Folder of pg_dump, pg_dumpall and pg_restore; nil: found by server version, then PATH.
-    package var binaries: String?
-    /// Also keep roles and tablespaces (pg_dumpall --globals-only). On by default.
-    package var globals: Bool
-    /// Database to connect to for CREATE and RENAME DATABASE.
-    package var maintenanceDatabase: String
-    package init(
-        host: String? = nil, port: Int? = nil, database: String, user: String? = nil,
-        password: SecretReference? = nil, sslMode: String? = nil, binaries: String? = nil, globals: Bool = true,
-        maintenanceDatabase: String = "postgres"
-    ) {
-        self.host = host
-        self.port = port
-        self.database = database
-        self.user = user
-        self.password = password
-        self.sslMode = sslMode
-        self.binaries = binaries
-        self.globals = globals
-        self.maintenanceDatabase = maintenanceDatabase
     }
 }
 

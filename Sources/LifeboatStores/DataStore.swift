@@ -111,6 +111,9 @@ package protocol DataStore: Sendable {
     /// Names, before any work, where `stage` will put its data: journalled first, so that a crash leaves nothing
     /// unknown behind.
     func planStaging(_ restoreID: String) throws -> StagedState
+    /// The same for a store whose places depend on what the snapshot holds (one for each captured database). Restores
+    /// call this one; by default it is the other.
+    func planStaging(_ restoreID: String, of facts: StoreFacts) throws -> StagedState
     /// Puts the content beside the live data, which stays untouched and in use.
     func stage(
         _ content: any RestoreContent, _ state: StagedState, progress: any ProgressSink, cancellation: Cancellation
@@ -124,4 +127,10 @@ package protocol DataStore: Sendable {
     func verify(_ content: any RestoreContent) throws -> [FactDifference]
     /// Drops what the swap put aside; for `swapBack`-ed or never swapped restores drops the staged data. Idempotent.
     func discard(_ state: StagedState) throws
+}
+
+extension DataStore {
+    package func planStaging(_ restoreID: String, of facts: StoreFacts) throws -> StagedState {
+        try planStaging(restoreID)
+    }
 }

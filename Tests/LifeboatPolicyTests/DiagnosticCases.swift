@@ -479,7 +479,7 @@ let diagnosticCases = ##"""
     --- expected
     lifeboat.yaml:8:30: 'components.database.postgres.password.credential' must be a name, not a path
       hint: It is the name given to LoadCredential= in the systemd unit.
-    === postgres service
+    === postgres container words
     stack: demo
     repository: /r
     encryption: none
@@ -487,10 +487,38 @@ let diagnosticCases = ##"""
       database:
         postgres:
           database: app
-          service: postgres
+          container: -v
+          service: db
+      other: {postgres: {database: app2, project: shop}}
     --- expected
-    lifeboat.yaml:8:7: 'components.database.postgres.service' is not supported in this version of lifeboat
-      hint: Name the server instead: host and port as they are reached from this host.
+    lifeboat.yaml:8:18: 'components.database.postgres.container' is no name of a container
+    lifeboat.yaml:9:7: 'components.database.postgres.container' and 'components.database.postgres.service' exclude each other
+      hint: Keep one of them.
+    lifeboat.yaml:10:38: 'components.other.postgres.project' means nothing without 'service'
+      hint: Name the service of that project which runs the server.
+    === postgres databases
+    stack: demo
+    repository: /r
+    encryption: none
+    components:
+      a: {postgres: {database: x, databases: [y]}}
+      b: {postgres: {databases: []}}
+      c: {postgres: {databases: [z, z, "*"]}}
+      d: {postgres: {user: x}}
+      e: {postgres: {databases: [z], jobs: 0}}
+    --- expected
+    lifeboat.yaml:5:31: 'components.a.postgres.database' and 'components.a.postgres.databases' exclude each other
+      hint: Keep one of them.
+    lifeboat.yaml:6:29: 'components.b.postgres.databases' is empty
+      hint: Name at least one database.
+    lifeboat.yaml:7:33: 'components.c.postgres.databases' names 'z' twice
+    lifeboat.yaml:7:36: 'components.c.postgres.databases[2]' is no name of a database
+      hint: Write database: "*" for all.
+    lifeboat.yaml:8:17: 'components.d.postgres' needs the key 'database'
+      hint: Or 'databases' with a list of names.
+    lifeboat.yaml:9:3: the components 'c' and 'e' have a common database
+      hint: Keep it in one of them.
+    lifeboat.yaml:9:40: 'components.e.postgres.jobs' must be a whole number from 1 to 64, not '0'
     === bad port
     stack: demo
     repository: /r

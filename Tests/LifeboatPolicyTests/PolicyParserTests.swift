@@ -51,7 +51,7 @@ import Testing
                     name: "database",
                     store: .postgres(
                         PostgresPolicy(
-                            host: "db.local", port: 5433, database: "semantik", user: "sem",
+                            host: "db.local", port: 5433, databases: .one("semantik"), user: "sem",
                             password: .file("/etc/lifeboat/secrets/pg"), sslMode: "verify-full",
                             binaries: "/usr/lib/postgresql/15/bin", globals: false, maintenanceDatabase: "template1"))),
                 ComponentPolicy(
@@ -95,7 +95,7 @@ import Testing
             components: {d: {postgres: {database: x, password: \(written)}}}
             """
         let policy = try PolicyParser.parse(text, source: nil, folder: "/p")
-        #expect(policy.components[0].store == .postgres(PostgresPolicy(database: "x", password: expected)))
+        #expect(policy.components[0].store == .postgres(PostgresPolicy(databases: .one("x"), password: expected)))
     }
 
     @Test func `line ends, a byte order mark and quoting change nothing`() throws {
@@ -218,5 +218,24 @@ import Testing
                 #expect(error.diagnostics.allSatisfy { $0.location.line <= lines }, "seed \(seed)")
             }
         }
+    }
+
+    @Test func `postgres components name one, several or all databases, and the container of the server`() throws {
+        func postgres(_ text: String) throws -> PostgresPolicy? {
+            let policy = try PolicyParser.parse(
+                "stack: demo\nrepository: /r\nencryption: none\ncomponents: {a: {postgres: {\(text)}}}\n",
+                source: nil, folder: "/")
+            guard case .postgres(let found) = policy.components[0].store else { return nil }
+            return found
+        }
+        #expect(try postgres("database: app") == PostgresPolicy(databases: .one("app")))
+        #expect(try postgres("database: \"*\", jobs: 4") == PostgresPolicy(databases: .all, jobs: 4))
+        #expect(try postgres("databases: [b, a, postgres]") == PostgresPolicy(databases: .several(["b", "a", "postgres"])))
+        #expect(
+            try postgres("database: app, container: pg-1")
+                == PostgresPolicy(databases: .one("app"), container: .name("pg-1")))
+        #expect(
+            try postgres("database: app, service: db, project: shop")
+                == PostgresPolicy(databases: .one("app"), container: .service("db", project: "shop")))
     }
 }

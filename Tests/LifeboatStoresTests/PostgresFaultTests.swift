@@ -88,7 +88,7 @@ struct PostgresFaultTests {
         let printed = try SystemProcessRunner().run(ProcessCommand("cat", ["\(folder.path)/pid"]))
         let line = String(decoding: printed.standardOutput, as: UTF8.self).split(separator: "\n").first ?? ""
         #expect(kill(try #require(pid_t(line)), SIGKILL) == 0)
-        let error = failure { _ = try readAll(source) }
+        let error = failure { _ = try CapturedContent.readAll(source) }
         #expect(error?.message == "cannot dump database 'killed' on 127.0.0.1:\(cluster.port)")
         #expect(error?.causes.first == "pg_dump: killed by signal 9")
     }
@@ -146,7 +146,9 @@ struct PostgresFaultTests {
         defer { try? folder.remove() }
         let cancellation = Cancellation()
         let point = try cluster.store("cancelled", binaries: folder.path).fixPoint(cancellation)
-        let reading = BlockingThread<Int>(name: "dump") { try readAll(try openPart(point, "dump")).count }
+        let reading = BlockingThread<Int>(name: "dump") {
+            try CapturedContent.readAll(try openPart(point, "dump")).count
+        }
         usleep(100_000)
         cancellation.cancel()
         #expect(throws: LifeboatError.interrupted) { try reading.join() }

@@ -7,70 +7,11 @@ import LifeboatStores
 import LifeboatTesting
 import Testing
 
-/// A captured database in memory.
-final class CapturedPostgres: RestoreContent {
-    let engineVersion: String?
-    let facts: StoreFacts
-    let streams: [String: [UInt8]]
-
-    init(engineVersion: String?, facts: StoreFacts, streams: [String: [UInt8]]) {
-        self.engineVersion = engineVersion
-        self.facts = facts
-        self.streams = streams
-    }
-
-    func openStream(_ name: String) throws -> any ByteSource {
-        guard let bytes = streams[name] else { throw LifeboatError("no stream '\(name)'") }
-        return ArraySource(bytes)
-    }
-
-    func streamSize(_ name: String) -> UInt64? { streams[name].map { UInt64($0.count) } }
-
-    func extractTree(_ name: String, into target: any FileTreeTarget, cancellation: Cancellation) throws {
-        throw LifeboatError("no tree '\(name)'")
-    }
-
-    func changing(
-        engineVersion: String? = nil, facts change: (inout StoreFacts) -> Void = { _ in },
-        streams edit: (inout [String: [UInt8]]) -> Void = { _ in }
-    ) -> CapturedPostgres {
-        var facts = facts
-        var streams = streams
-        change(&facts)
-        edit(&streams)
-        return CapturedPostgres(engineVersion: engineVersion ?? self.engineVersion, facts: facts, streams: streams)
-    }
-}
-
-final class ArraySource: ByteSource {
-    private let bytes: [UInt8]
-    private var position = 0
-    init(_ bytes: [UInt8]) { self.bytes = bytes }
-    func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
-        let count = min(buffer.count, bytes.count - position)
-        buffer.copyBytes(from: bytes[position..<position + count])
-        position += count
-        return count
-    }
-    func close() {}
-}
-
 /// Keeps what is reported.
 final class RecordedProgress: ProgressSink {
     private let recorded = Monitor<[ProgressEvent]>([])
     func report(_ event: ProgressEvent) { recorded.withLock { $0.append(event) } }
     var events: [ProgressEvent] { recorded.withLock { $0 } }
-}
-
-func readAll(_ source: any ByteSource) throws -> [UInt8] {
-    defer { source.close() }
-    var all: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: 50_000)
-    while true {
-        let count = try buffer.withUnsafeMutableBytes { try source.read(into: $0) }
-        if count == 0 { return all }
-        all.append(contentsOf: buffer[..<count])
-    }
 }
 
 func openPart(_ point: any CapturePoint, _ name: String) throws -> any ByteSource {
@@ -82,22 +23,12 @@ func openPart(_ point: any CapturePoint, _ name: String) throws -> any ByteSourc
 
 extension PostgresStore {
     /// Captures everything; `during` runs after the point in time was fixed.
-    func captureAll(
-        _ cancellation: Cancellation = Cancellation(), during: () throws -> Void = {}
-    ) throws -> CapturedPostgres {
-        let version = try probe().engineVersion
-        let point = try fixPoint(cancellation)
-        defer { point.release() }
-        try during()
-        var streams: [String: [UInt8]] = [:]
-        for part in point.parts {
-            if case .stream(let name, let open) = part { streams[name] = try readAll(try open()) }
-        }
-        return CapturedPostgres(engineVersion: version, facts: try point.facts(), streams: streams)
+    func captureAll(during: () throws -> Void = {}) throws -> CapturedContent {
+        try CapturedContent(self, during: during)
     }
 
     /// Everything up to the swap.
-    func stageAll(_ content: CapturedPostgres, _ restoreID: String) throws -> StagedState {
+    func stageAll(_ content: CapturedContent, _ restoreID: String) throws -> StagedState {
         let state = try planStaging(restoreID)
         try stage(content, state, progress: SilentProgress(), cancellation: Cancellation())
         return state

@@ -182,7 +182,7 @@ struct PostgresRoundTripTests {
         point.release()
         #expect(throws: LifeboatError.self) { try point.facts() }
         // The snapshot went with its transaction: a dump that starts now fails instead of taking another moment.
-        #expect(throws: LifeboatError.self) { try readAll(try openPart(point, "dump")) }
+        #expect(throws: LifeboatError.self) { try CapturedContent.readAll(try openPart(point, "dump")) }
     }
 
     @Test func aReadOnlyUserCanCaptureAndIsToldWhatItCannotRead() throws {

@@ -10,7 +10,7 @@ import Testing
 @Suite(.enabled(if: PostgresCluster.shouldRun, .init(rawValue: PostgresCluster.skipReason)))
 struct PostgresSwapTests {
     /// A database of 10 rows captured, and 3 rows more in it since.
-    private func changed(_ name: String) throws -> (PostgresCluster, PostgresStore, CapturedPostgres) {
+    private func changed(_ name: String) throws -> (PostgresCluster, PostgresStore, CapturedContent) {
         let cluster = try PostgresCluster.shared()
         try cluster.makeDatabase(name, rows: 10)
         let store = cluster.store(name, globals: false)
@@ -158,7 +158,7 @@ struct PostgresSwapTests {
 
     @Test func preflightRefusesWhatTheServerCannotHold() throws {
         let (cluster, store, captured) = try changed("sw_preflight")
-        func refusal(_ content: CapturedPostgres, _ store: PostgresStore) -> LifeboatError? {
+        func refusal(_ content: CapturedContent, _ store: PostgresStore) -> LifeboatError? {
             do {
                 _ = try store.preflightRestore(content)
                 return nil
@@ -174,9 +174,9 @@ struct PostgresSwapTests {
                 == ["the server has no extension 'no_such_one' (version 0.8.0 was captured)"])
         let newer = captured.changing(facts: { $0.texts["extension:plpgsql"] = "99.0" })
         #expect(refusal(newer, store)?.causes.first?.contains("was captured at version 99.0") == true)
-        let locale = captured.changing(facts: {
-            $0.texts["collation"] = "xx_YY.UTF-8"
-            $0.texts["ctype"] = "xx_YY.UTF-8"
+        let locale = captured.changing(streams: { streams in
+            let settings = String(decoding: streams["settings"] ?? [], as: UTF8.self)
+            streams["settings"] = Array(settings.replacing("\"C.UTF-8\"", with: "\"xx_YY.UTF-8\"").utf8)
         })
         #expect(refusal(locale, store)?.causes.first == "the server's host has no locale 'xx_YY.UTF-8'")
         #expect(

@@ -55,9 +55,9 @@ import Testing
         #expect(PostgresVersion("pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n") == .init(major: 15, minor: 18))
         #expect(PostgresVersion("pg_dump (PostgreSQL) 19beta1") == .init(major: 19))
         #expect(PostgresVersion("no number here") == nil)
-        #expect(PostgresStore.isOlder("0.6.2", than: "0.10"))
-        #expect(!PostgresStore.isOlder("1.3", than: "1.3.0"))
-        #expect(!PostgresStore.isOlder("unpackaged", than: "1.0"))
+        #expect(PostgresExtensions.isOlder("0.6.2", than: "0.10"))
+        #expect(!PostgresExtensions.isOlder("1.3", than: "1.3.0"))
+        #expect(!PostgresExtensions.isOlder("unpackaged", than: "1.0"))
     }
 
     @Test func refusalsAreReadFromTheVerboseForm() {

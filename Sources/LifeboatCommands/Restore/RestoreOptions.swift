@@ -57,8 +57,11 @@ struct PlannedRestore {
         let id = RestoreRequest.newID(now)
         let targets = try assembly.policy.components.compactMap { component -> RestoreRequest.Target? in
             guard let store = stack.stores[component.name] else { return nil }
+            let captured = snapshot.manifest.component(component.name)
+            let facts = StoreFacts(counts: captured?.counts ?? [:], texts: captured?.texts ?? [:])
             return RestoreRequest.Target(
-                name: component.name, store: store.kind, subject: store.subject, staged: try store.planStaging(id))
+                name: component.name, store: store.kind, subject: store.subject,
+                staged: try store.planStaging(id, of: facts))
         }
         var request = RestoreRequest(
             id: id, stack: assembly.policy.stack, snapshot: snapshot, targets: targets, created: now)

@@ -59,6 +59,8 @@ package struct LooseLayout: Sendable, Equatable {
         switch (component.store, stream.name) {
         case ("postgres", "dump"): "dump.pgdump"
         case ("postgres", "globals"): "globals.sql"
+        // One of several databases.
+        case ("postgres", let part) where part.hasSuffix(".dump"): try name("\(part.dropLast(5)).pgdump")
         default: try name(stream.name)
         }
     }

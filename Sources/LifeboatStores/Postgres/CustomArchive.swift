@@ -68,14 +68,21 @@ package struct CustomArchiveScanner {
     private var skip: UInt64 = 0
     private var pending: [UInt8] = []
 
+    /// Bytes taken before the piece at hand.
+    private var consumedBefore = 0
+
     /// Entries of the table of contents with data.
     package private(set) var blocks = 0
+    /// Bytes of header and table of contents: by themselves an archive of everything but data. Nil until they have come
+    /// by, and for newer formats.
+    package private(set) var headSize: Int?
 
     package init() {}
 
     /// Takes the next bytes of the stream.
     package mutating func consume(_ input: UnsafeRawBufferPointer) throws(CustomArchiveError) {
         var position = 0
+        defer { consumedBefore += input.count }
         while position < input.count {
             if case .unknown = state { return }
             if skip > 0 {
@@ -89,6 +96,7 @@ package struct CustomArchiveScanner {
                 let slice = UnsafeRawBufferPointer(rebasing: input[position..<position + need])
                 position += need
                 try advance(slice)
+                noteHead(position)
                 continue
             }
             let step = min(need - pending.count, input.count - position)
@@ -104,7 +112,13 @@ package struct CustomArchiveScanner {
             } catch {
                 throw .damaged("\(error)")  // advance throws nothing else; rethrows loses the type
             }
+            noteHead(position)
         }
+    }
+
+    /// The first block type is looked for where the table of contents has ended.
+    private mutating func noteHead(_ position: Int) {
+        if headSize == nil, case .blockType = state { headSize = consumedBefore + position }
     }
 
     /// The stream has ended: throws unless that is where the archive ends.

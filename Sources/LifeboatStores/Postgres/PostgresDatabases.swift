@@ -52,6 +52,16 @@ struct PostgresDatabases {
         ).scalar != nil
     }
 
+    /// Ids of the restores whose mark is on a database of the server.
+    static func marks(_ connection: PostgresConnection) throws -> [String] {
+        let result = try connection.execute(
+            """
+            SELECT DISTINCT substr(item, length($1) + 2) FROM pg_catalog.pg_db_role_setting, unnest(setconfig) item
+            WHERE setrole = 0 AND item LIKE $1 || '=%'
+            """, [markName], subject: "cannot read the marks of restores")
+        return result.rows.compactMap { $0[0] }
+    }
+
     func mark(_ name: String) throws {
         try connection.execute(
             "ALTER DATABASE \(connection.identifier(name)) SET \(Self.markName) TO \(try connection.literal(restoreID))",

@@ -6,9 +6,8 @@ import LifeboatIO
 /// The output of pg_dump, checked as it streams by: the read that would give 0 throws unless pg_dump ended with 0 and
 /// the archive was whole.
 final class PostgresDumpSource: ByteSource {
-    private let process: any RunningProcess
-    /// Must outlive the process, which may read it again for another connection.
-    private let passwordFile: ProcessSecretFile?
+    private let running: PostgresClient.Running
+    private var process: any RunningProcess { running.process }
     private let subject: String
     private var scanner = CustomArchiveScanner()
     private var isDone = false
@@ -17,13 +16,9 @@ final class PostgresDumpSource: ByteSource {
     init(_ client: PostgresClient, database: String, snapshot: String, cancellation: Cancellation) throws {
         subject = "cannot dump database '\(database)' on \(client.endpoint.address)"
         // Without a limit the dump would wait for ever behind a forgotten ALTER TABLE.
-        let prepared = try client.prepare(
-            "pg_dump",
-            ["--format=custom", "--compress=0", "--lock-wait-timeout=60000", "--snapshot=\(snapshot)"],
-            database: database)
-        passwordFile = prepared.passwordFile
-        process = try client.runner.start(
-            prepared.command, pipesInput: false, pipesOutput: true, cancellation: cancellation)
+        running = try client.start(
+            "pg_dump", ["--format=custom", "--compress=0", "--lock-wait-timeout=60000", "--snapshot=\(snapshot)"],
+            database: database, readsInput: false, cancellation)
     }
 
     func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {

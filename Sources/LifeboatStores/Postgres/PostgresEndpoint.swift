@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LifeboatCore
+import LifeboatIO
 
 /// Where a server is and who we are there.
 package struct PostgresEndpoint: Sendable {
-    /// A name, an address, or the folder of a unix socket (starts with a slash).
+    /// A name, an address, or the folder of a unix socket (starts with a slash). Empty: the container's address, asked
+    /// for anew with each session, since it may change when the container starts again.
     package var host: String
     package var port: UInt16
     package var user: String
@@ -14,10 +16,12 @@ package struct PostgresEndpoint: Sendable {
     package var sslMode: String?
     /// Seconds until an attempt to connect is given up.
     package var connectTimeout: Double = 10
+    /// The container the server runs in, whose client programs are used; nil: those of this host.
+    package var container: PostgresContainer?
 
     package init(
         host: String, port: UInt16 = 5432, user: String, password: Secret? = nil, sslMode: String? = nil,
-        connectTimeout: Double = 10
+        connectTimeout: Double = 10, container: PostgresContainer? = nil
     ) {
         self.host = host
         self.port = port
@@ -25,10 +29,22 @@ package struct PostgresEndpoint: Sendable {
         self.password = password
         self.sslMode = sslMode
         self.connectTimeout = connectTimeout
+        self.container = container
     }
 
     /// `127.0.0.1:5432`, for people.
-    package var address: String { "\(host):\(port)" }
+    package var address: String {
+        if host.isEmpty, let container { return "\(container)" }
+        return "\(host):\(port)"
+    }
+
+    /// The same with a host that a session can be opened to. Blocking: may ask the container engine.
+    func reachable(_ runner: any ProcessRunner) throws -> PostgresEndpoint {
+        guard host.isEmpty, let container else { return self }
+        var endpoint = self
+        (endpoint.host, endpoint.port) = try container.address(serverPort: port, runner)
+        return endpoint
+    }
 
     /// The libpq keywords for one database, without the password.
     func keywords(_ database: String) -> [(name: String, value: String)] {
@@ -42,8 +58,11 @@ package struct PostgresEndpoint: Sendable {
 
     /// The same as a connection string for the client programs: a bare database name with an equals sign in it would
     /// be taken for one. Safe to show; holds no password.
+    ///
+    /// Inside a container the programs find the server as they do when they are called there by hand: by its socket.
     package func connectionString(_ database: String) -> String {
-        keywords(database).filter { $0.name != "client_encoding" }
+        let outside: Set<String> = container == nil ? [] : ["host", "port", "sslmode"]
+        return keywords(database).filter { $0.name != "client_encoding" && !outside.contains($0.name) }
             .map { keyword in
                 let value = keyword.value.replacing("\\", with: "\\\\").replacing("'", with: "\\'")
                 return "\(keyword.name)='\(value)'"

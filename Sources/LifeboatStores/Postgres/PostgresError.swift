@@ -107,4 +107,5 @@ enum SQLState {
     static let objectInUse = "55006"
     static let invalidParameterValue = "22023"
     static let cannotConnectNow = "57P03"
+    static let featureNotSupported = "0A000"
 }

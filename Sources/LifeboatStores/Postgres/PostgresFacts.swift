@@ -11,6 +11,7 @@ package enum PostgresFacts {
     static let collation = "collation"
     static let characterType = "ctype"
     static let localeProvider = "locale-provider"
+    static let collationVersion = "collation-version"
     static let size = "size"
     static let extensionPrefix = "extension:"
     static let sequencePrefix = "sequence:"
@@ -107,6 +108,7 @@ package enum PostgresFacts {
         for (key, value) in zip([encoding, collation, characterType, localeProvider, size], database.rows.first ?? []) {
             texts[key] = value
         }
+        texts[collationVersion] = try PostgresCollation.actualVersion(connection)
         return texts
     }
 }

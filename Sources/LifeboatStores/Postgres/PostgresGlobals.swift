@@ -20,10 +20,8 @@ package enum PostgresGlobals {
         if !withPasswords { arguments.append("--no-role-passwords") }
         // Fixed: else two dumps of the same roles would differ by a random word.
         if client.tools.knowsRestrictKey { arguments.append("--restrict-key=lifeboat") }
-        let prepared = try client.prepare("pg_dumpall", arguments, database: maintenanceDatabase)
-        let result = try client.runner.run(
-            prepared.command, input: [], outputLimit: limit, deadline: 600, cancellation: cancellation)
-        withExtendedLifetime(prepared.passwordFile) {}
+        let result = try client.run(
+            "pg_dumpall", arguments, database: maintenanceDatabase, outputLimit: limit, deadline: 600, cancellation)
         guard result.termination.succeeded else {
             throw LifeboatError(
                 subject,

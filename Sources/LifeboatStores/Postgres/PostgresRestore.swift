@@ -8,6 +8,7 @@ extension PostgresStore {
     private static let settingsLimit = 16 << 20
 
     package func preflightRestore(_ content: any RestoreContent) throws -> [LifeboatError] {
+        let content = PostgresContent(content, database)
         let connection = try connectMaintenance()
         let subject = "cannot restore \(subject)"
         var warnings: [LifeboatError] = []
@@ -45,83 +46,20 @@ extension PostgresStore {
         guard database.utf8.count <= PostgresNames.maximumBytes else {
             throw LifeboatError(subject, causes: ["its name is longer than \(PostgresNames.maximumBytes) bytes"])
         }
-        warnings += try checkExtensions(content.facts, connection)
-        try checkLocale(content.facts, connection)
-        return warnings + (try checkRoles(content, connection))
-    }
-
-    private func checkExtensions(
-        _ facts: StoreFacts, _ connection: PostgresConnection
-    ) throws -> [LifeboatError] {
-        let available = try connection.execute(
-            "SELECT name, default_version FROM pg_catalog.pg_available_extensions",
-            subject: "cannot list the extensions of PostgreSQL at \(endpoint.address)")
-        var versions: [String: String] = [:]
-        for row in available.rows { if let name = row[0], let version = row[1] { versions[name] = version } }
-        let wanted = facts.texts.filter { $0.key.hasPrefix(PostgresFacts.extensionPrefix) }
-            .map { (name: String($0.key.dropFirst(PostgresFacts.extensionPrefix.count)), version: $0.value) }
-            .sorted { $0.name < $1.name }
-        let missing = wanted.filter { versions[$0.name] == nil }
-        guard missing.isEmpty else {
-            throw LifeboatError(
-                "cannot restore \(subject)",
-                causes: missing.map { "the server has no extension '\($0.name)' (version \($0.version) was captured)" },
-                hint: "Install the packages of these extensions on the server.")
-        }
-        return try wanted.compactMap { name, version in
-            guard let offered = versions[name], offered != version else { return nil }
-            if Self.isOlder(offered, than: version) {
-                throw LifeboatError(
-                    "cannot restore \(subject)",
-                    causes: ["extension '\(name)' was captured at version \(version), the server offers \(offered)"],
-                    hint: "Install version \(version) or newer of this extension on the server.")
-            }
-            return LifeboatError(
-                "extension '\(name)' will be version \(offered), it was captured at version \(version)")
-        }
-    }
-
-    /// Compares dotted numbers; false when either has something else in it.
-    package static func isOlder(_ version: String, than other: String) -> Bool {
-        let left = version.split(separator: ".").map { Int($0) }
-        let right = other.split(separator: ".").map { Int($0) }
-        for index in 0..<max(left.count, right.count) {
-            guard let one = index < left.count ? left[index] : 0, let two = index < right.count ? right[index] : 0
-            else { return false }
-            if one != two { return one < two }
-        }
-        return false
-    }
-
-    /// A libc locale that the server's host does not have makes CREATE DATABASE fail: found out by making a collation
-    /// of it in a transaction that is rolled back.
-    private func checkLocale(_ facts: StoreFacts, _ connection: PostgresConnection) throws {
-        guard facts.texts[PostgresFacts.localeProvider] ?? "c" == "c",
-            let collate = facts.texts[PostgresFacts.collation], let ctype = facts.texts[PostgresFacts.characterType]
-        else { return }
-        try connection.execute("BEGIN")
-        defer { _ = try? connection.execute("ROLLBACK") }
-        do {
-            try connection.execute(
-                """
-                CREATE COLLATION pg_temp.lifeboat_check (LC_COLLATE = \(try connection.literal(collate)),
-                LC_CTYPE = \(try connection.literal(ctype)))
-                """)
-        } catch let error as PostgresError where error.sqlState == SQLState.invalidParameterValue {
-            throw LifeboatError(
-                "cannot restore \(subject)",
-                causes: ["the server's host has no locale '\(collate)'"]
-                    + (error.lifeboatError.causes.first.map { [$0] } ?? []),
-                hint: "Generate that locale on the server's host (locale-gen) and restart the server.")
-        } catch is PostgresError {
-            // Not allowed to make one, or not in this database's encoding: CREATE DATABASE will tell.
-        }
+        warnings += try PostgresExtensions.check(
+            content.facts, connection, isSuperuser: try isSuperuser(connection), user: endpoint.user, self.subject)
+        let settings = try settings(content)
+        let collation = PostgresCollation.difference(
+            captured: content.facts.texts[PostgresFacts.collationVersion],
+            here: try PostgresCollation.check(settings, connection, self.subject), self.subject)
+        if let collation { warnings.append(collation) }
+        return warnings + (try checkRoles(content, settings, connection))
     }
 
     private func checkRoles(
-        _ content: any RestoreContent, _ connection: PostgresConnection
+        _ content: any RestoreContent, _ settings: PostgresSettings, _ connection: PostgresConnection
     ) throws -> [LifeboatError] {
-        let missing = try missingRoles(try settings(content), connection)
+        let missing = try missingRoles(settings, connection)
         if missing.isEmpty { return [] }
         let names = missing.sorted().map { "'\($0)'" }.joined(separator: ", ")
         guard content.streamSize(PostgresParts.globals) != nil else {
@@ -152,7 +90,7 @@ extension PostgresStore {
         _ connection: PostgresConnection, _ content: any RestoreContent
     ) throws -> PostgresTools {
         try PostgresTools.find(
-            ["pg_restore"], server: connection.version, folder: binaries,
+            ["pg_restore"], server: connection.version, folder: binaries, container: endpoint.container,
             atLeast: content.facts.texts[PostgresFacts.clientVersion].flatMap { PostgresVersion($0) }, runner: runner)
     }
 
@@ -173,6 +111,7 @@ extension PostgresStore {
     package func stage(
         _ content: any RestoreContent, _ state: StagedState, progress: any ProgressSink, cancellation: Cancellation
     ) throws {
+        let content = PostgresContent(content, database)
         let maintenance = try connectMaintenance(cancellation)
         let databases = try PostgresDatabases(maintenance, state)
         let tools = try restoreTools(maintenance, content)
@@ -193,11 +132,18 @@ extension PostgresStore {
             try settings.createStatement(databases.staged, on: maintenance),
             subject: "cannot create database '\(databases.staged)'", cancellation: cancellation)
         try databases.mark(databases.staged)
-        try load(content, databases.staged, tools, progress, cancellation)
+        let load = PostgresLoad(
+            store: self, client: PostgresClient(endpoint: endpoint, tools: tools, runner: runner),
+            target: databases.staged, progress: progress, cancellation: cancellation)
+        try load.run(content)
         let session = try session(databases.staged, cancellation)
         // Dumps carry no planner statistics; without them the first queries of the application would crawl.
         try session.execute(
             "ANALYZE", subject: "cannot analyse database '\(databases.staged)'", cancellation: cancellation)
+        let collation = PostgresCollation.difference(
+            captured: content.facts.texts[PostgresFacts.collationVersion],
+            here: try PostgresCollation.actualVersion(session), subject)
+        if let collation { progress.report(.warning(collation)) }
         for remark in try settings.apply(to: databases.staged, on: maintenance) {
             progress.report(.note("left out: \(remark)"))
         }
@@ -208,58 +154,6 @@ extension PostgresStore {
                 causes: differences.prefix(10).map {
                     "\($0.name): \($0.expected) in the snapshot, \($0.found ?? "nothing") restored"
                 })
-        }
-    }
-
-    /// Streams the dump into pg_restore.
-    private func load(
-        _ content: any RestoreContent, _ target: String, _ tools: PostgresTools, _ progress: any ProgressSink,
-        _ cancellation: Cancellation
-    ) throws {
-        let subject = "cannot restore the dump into database '\(target)'"
-        let client = PostgresClient(endpoint: endpoint, tools: tools, runner: runner)
-        let prepared = try client.prepare("pg_restore", ["--exit-on-error"], database: target)
-        let source = try content.openStream(PostgresParts.dump)
-        defer { source.close() }
-        let process = try runner.start(
-            prepared.command, pipesInput: true, pipesOutput: false, cancellation: cancellation)
-        var counters = ProgressCounters()
-        counters.bytesTotal = content.streamSize(PostgresParts.dump)
-        counters.current = self.subject
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 64)
-        defer { buffer.deallocate() }
-        do {
-            while true {
-                try cancellation.check()
-                let count = try source.read(into: buffer)
-                if count == 0 { break }
-                try process.write(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
-                counters.bytesDone += UInt64(count)
-                progress.report(.counters(counters))
-            }
-            try process.closeInput()
-        } catch ProcessError.inputClosed {
-            // It ended early; how and why is told by its end, below.
-        } catch {
-            process.terminate(grace: 2)
-            throw error
-        }
-        let result: ProcessResult
-        do {
-            result = try process.finish()
-        } catch {
-            process.terminate(grace: 2)
-            throw error
-        }
-        withExtendedLifetime(prepared.passwordFile) {}
-        guard result.termination.succeeded, counters.bytesDone == counters.bytesTotal ?? counters.bytesDone else {
-            throw LifeboatError(
-                subject,
-                causes: ["pg_restore: \(result.termination)"] + ProcessResult.lastLines(of: result.standardError),
-                hint: "The live database was not touched.")
-        }
-        for line in ProcessResult.lastLines(of: result.standardError) {
-            progress.report(.warning(LifeboatError("pg_restore says: \(line)")))
         }
     }
 }

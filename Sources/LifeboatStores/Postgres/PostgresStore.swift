@@ -8,25 +8,46 @@ package import LifeboatIO
 package struct PostgresStore: DataStore {
     package let endpoint: PostgresEndpoint
     package let database: String
-    /// Folder of pg_dump, pg_dumpall and pg_restore; nil: the server's major version in Debian's place, then PATH.
+    /// Folder of pg_dump, pg_dumpall and pg_restore, where they run; nil: the server's major version in Debian's place,
+    /// then PATH.
     package let binaries: String?
     /// Whether the server's roles are captured too.
     package let globals: Bool
     /// Where to connect while the database itself is renamed, created or dropped.
     package let maintenanceDatabase: String
+    /// How many indexes and constraints a restore builds at once.
+    package let jobs: Int
     let runner: any ProcessRunner
+    let lookups: PostgresLookups
 
     package init(
         endpoint: PostgresEndpoint, database: String, binaries: String? = nil, globals: Bool = true,
-        maintenanceDatabase: String? = nil, runner: any ProcessRunner
+        maintenanceDatabase: String? = nil, jobs: Int = PostgresStore.defaultJobs, runner: any ProcessRunner
+    ) {
+        self.init(
+            endpoint: endpoint, database: database, binaries: binaries, globals: globals,
+            maintenanceDatabase: maintenanceDatabase, jobs: jobs, runner: runner, lookups: PostgresLookups())
+    }
+
+    init(
+        endpoint: PostgresEndpoint, database: String, binaries: String?, globals: Bool, maintenanceDatabase: String?,
+        jobs: Int, runner: any ProcessRunner, lookups: PostgresLookups
     ) {
         self.endpoint = endpoint
         self.database = database
         self.binaries = binaries
         self.globals = globals
-        self.maintenanceDatabase = maintenanceDatabase ?? (database == "postgres" ? "template1" : "postgres")
+        // A database cannot be renamed from inside itself.
+        let maintenance = maintenanceDatabase ?? "postgres"
+        self.maintenanceDatabase = maintenance == database ? "template1" : maintenance
+        self.jobs = jobs
         self.runner = runner
+        self.lookups = lookups
     }
+
+    /// One index is already built by several workers of the server (max_parallel_maintenance_workers): two at once keep
+    /// it busy while one of them reads.
+    package static let defaultJobs = 2
 
     package var kind: String { "postgres" }
     package var subject: String { "database '\(database)' on \(endpoint.address)" }
@@ -72,6 +93,7 @@ package struct PostgresStore: DataStore {
                     causes: ["user '\(endpoint.user)' is not a superuser of PostgreSQL at \(endpoint.address)"],
                     hint: "Use a superuser, or set 'globals: false' if roles are managed elsewhere."))
         }
+        warnings += try PostgresCollation.warnings(connection, self.subject)
         let size = try connection.execute(
             "SELECT pg_catalog.pg_database_size(pg_catalog.current_database())", subject: subject
         ).scalar
@@ -81,21 +103,15 @@ package struct PostgresStore: DataStore {
     }
 
     package func fixPoint(_ cancellation: Cancellation) throws -> any CapturePoint {
+        let opening = try openPoint(cancellation)
+        return try opening.describe(try opening.export())
+    }
+
+    /// The first step of fixing the point in time: all that may take a moment.
+    func openPoint(_ cancellation: Cancellation) throws -> PostgresPointOpening {
         let connection = try connect(cancellation)
         let tools = try captureTools(connection)
-        let subject = "cannot fix the point in time of \(subject)"
-        try connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", subject: subject)
-        // The first statement of the transaction: everything after it sees what the dump sees.
-        guard
-            let snapshot = try connection.execute("SELECT pg_catalog.pg_export_snapshot()", subject: subject).scalar
-        else { throw LifeboatError(subject, causes: ["the server exported no snapshot"]) }
-        let settings = try PostgresSettings.read(connection)
-        var texts = try PostgresFacts.texts(connection)
-        texts[PostgresFacts.clientVersion] = "\(tools.version)"
-        texts.merge(try PostgresFacts.sequences(connection).mapValues { $0.lastValue }) { _, new in new }
-        return PostgresCapturePoint(
-            store: self, tools: tools, snapshot: snapshot, settings: try settings.encoded(), texts: texts,
-            isSuperuser: try isSuperuser(connection), connection: connection, cancellation: cancellation)
+        return PostgresPointOpening(store: self, connection: connection, tools: tools, cancellation: cancellation)
     }
 
     /// A session in the database itself.
@@ -109,7 +125,7 @@ package struct PostgresStore: DataStore {
     }
 
     func session(_ database: String, _ cancellation: Cancellation? = nil) throws -> PostgresConnection {
-        let connection = try PostgresConnection(endpoint, database: database, cancellation: cancellation)
+        let connection = try lookups.connect(endpoint, database, runner, cancellation)
         // Limits set for the application's sessions are not meant for a backup.
         // Locks are waited for as long as pg_dump is told to.
         for setting in [
@@ -121,9 +137,11 @@ package struct PostgresStore: DataStore {
     }
 
     private func captureTools(_ connection: PostgresConnection) throws -> PostgresTools {
-        try PostgresTools.find(
-            globals ? ["pg_dump", "pg_dumpall"] : ["pg_dump"], server: connection.version, folder: binaries,
-            runner: runner)
+        try lookups.tools("capture \(connection.version)") {
+            try PostgresTools.find(
+                globals ? ["pg_dump", "pg_dumpall"] : ["pg_dump"], server: connection.version, folder: binaries,
+                container: endpoint.container, runner: runner)
+        }
     }
 
     func isSuperuser(_ connection: PostgresConnection) throws -> Bool {
@@ -136,64 +154,4 @@ package struct PostgresStore: DataStore {
 
 extension PostgresConnection {
     var version: PostgresVersion { PostgresVersion(major: serverVersion / 10_000, minor: serverVersion % 10_000) }
-}
-
-/// The open transaction that exports the snapshot.
-private final class PostgresCapturePoint: CapturePoint {
-    private let store: PostgresStore
-    private let texts: [String: String]
-    private let cancellation: Cancellation
-    /// Nil once released.
-    private let connection: Monitor<PostgresConnection?>
-    let parts: [CapturePart]
-
-    init(
-        store: PostgresStore, tools: PostgresTools, snapshot: String, settings: [UInt8], texts: [String: String],
-        isSuperuser: Bool, connection: PostgresConnection, cancellation: Cancellation
-    ) {
-        self.store = store
-        self.texts = texts
-        self.cancellation = cancellation
-        self.connection = Monitor(connection)
-        let client = PostgresClient(endpoint: store.endpoint, tools: tools, runner: store.runner)
-        var parts = [CapturePart.stream(name: PostgresParts.settings) { MemorySource(settings) }]
-        if store.globals {
-            parts.append(
-                .stream(name: PostgresParts.globals) {
-                    MemorySource(
-                        try PostgresGlobals.capture(
-                            client, maintenanceDatabase: store.maintenanceDatabase, withPasswords: isSuperuser,
-                            cancellation))
-                })
-        }
-        parts.append(
-            .stream(name: PostgresParts.dump) {
-                try PostgresDumpSource(
-                    client, database: store.database, snapshot: snapshot, cancellation: cancellation)
-            })
-        self.parts = parts
-    }
-
-    var method: String { "pg_dump custom format" }
-
-    func facts() throws -> StoreFacts {
-        try connection.withLock { connection in
-            guard let connection else {
-                throw LifeboatError("the point in time of \(store.subject) was released already")
-            }
-            return StoreFacts(counts: try PostgresFacts.rows(connection, cancellation), texts: texts)
-        }
-    }
-
-    func release() {
-        // Ending the session ends its transaction.
-        connection.withLock { $0 = nil }
-    }
-}
-
-/// Names of a captured database's parts.
-enum PostgresParts {
-    static let settings = "settings"
-    static let globals = "globals"
-    static let dump = "dump"
 }

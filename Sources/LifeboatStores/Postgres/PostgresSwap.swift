@@ -65,7 +65,7 @@ extension PostgresStore {
     }
 
     package func verify(_ content: any RestoreContent) throws -> [FactDifference] {
-        try differences(try connect(), content.facts, nil)
+        try differences(try connect(), PostgresContent(content, database).facts, nil)
     }
 
     package func discard(_ state: StagedState) throws {

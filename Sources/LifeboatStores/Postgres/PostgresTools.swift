@@ -33,11 +33,13 @@ package struct PostgresVersion: Equatable, Comparable, CustomStringConvertible {
 
 /// The client programs that fit a server.
 struct PostgresTools {
+    /// The container they run in; nil: this host.
+    var container: (engine: String, id: String)?
     /// Nil: they are looked up in PATH.
     var folder: String?
     var version: PostgresVersion
 
-    func path(_ name: String) -> String { folder.map { "\($0)/\(name)" } ?? name }
+    private func path(_ name: String) -> String { folder.map { "\($0)/\(name)" } ?? name }
 
     /// pg_dumpall before these minor versions does not know `--restrict-key` (CVE-2025-8714, August 2025).
     var knowsRestrictKey: Bool {
@@ -51,31 +53,85 @@ struct PostgresTools {
         }
     }
 
-    /// Finds `programs` for a server: in `folder` when one is given, else where Debian's packages put them, else in
-    /// PATH. pg_dump refuses servers newer than itself; that is checked here, before anything starts.
+    /// How a program gets its standard input; decides what a shell in a container does with it.
+    enum Input {
+        /// The first line is the password; the program itself reads nothing. Inside a container it is ended when the
+        /// rest of the input ends: nobody else would end it there when lifeboat dies.
+        case untilClosed
+        /// The first line is the password, the rest is for the program.
+        case stream
+        /// The first line is the password, the rest becomes a file whose path is the program's last argument.
+        case file
+    }
+
+    /// The shell of a container takes the password from its input, so that it is in no argument on the way there.
+    ///
+    /// In an image of PostgreSQL the server is process 1, and so the parent of whatever loses its own; a child that dies
+    /// of a signal is a crashed session to it, for which it throws everybody out. So the shell outlives what it starts,
+    /// waits for each of them, and ends none that is not its child.
+    private static let scripts: [Input: String] = [
+        .untilClosed: """
+        IFS= read -r PGPASSWORD; [ -z "$PGPASSWORD" ] && unset PGPASSWORD || export PGPASSWORD
+        exec 3<&0; "$@" 3<&- </dev/null & program=$!
+        { while read -r line <&3; do :; done; kill "$program" 2>/dev/null; } >/dev/null & watch=$!
+        exec 3<&-; wait "$program"; status=$?; kill "$watch" 2>/dev/null; wait "$watch"; exit "$status"
+        """,
+        .stream: """
+        IFS= read -r PGPASSWORD; [ -z "$PGPASSWORD" ] && unset PGPASSWORD || export PGPASSWORD; exec "$@"
+        """,
+        .file: """
+        IFS= read -r PGPASSWORD; [ -z "$PGPASSWORD" ] && unset PGPASSWORD || export PGPASSWORD
+        file=$(mktemp) || exit 1; trap 'rm -f "$file"' EXIT; cat >"$file" && "$@" "$file"
+        """,
+    ]
+
+    /// The command line of a program where it runs.
+    func command(
+        _ program: String, _ arguments: [String], environment: [String: String?] = [:], input: Input? = nil
+    ) -> ProcessCommand {
+        guard let container else { return ProcessCommand(path(program), arguments, environment: environment) }
+        guard let input, let script = Self.scripts[input] else {
+            return ProcessCommand(container.engine, ["exec", container.id, path(program)] + arguments)
+        }
+        return ProcessCommand(
+            container.engine, ["exec", "-i", container.id, "sh", "-c", script, "sh", path(program)] + arguments)
+    }
+
+    /// Finds `programs` for a server: in its container when it has one; else in `folder` when one is given, else where
+    /// Debian's packages put them, else in PATH. pg_dump refuses servers newer than itself; that is checked here,
+    /// before anything starts.
     static func find(
-        _ programs: [String], server: PostgresVersion, folder: String?, atLeast: PostgresVersion? = nil,
-        runner: any ProcessRunner
+        _ programs: [String], server: PostgresVersion, folder: String?, container: PostgresContainer? = nil,
+        atLeast: PostgresVersion? = nil, runner: any ProcessRunner
     ) throws -> PostgresTools {
-        let places = folder.map { [$0] } ?? ["/usr/lib/postgresql/\(server.major)/bin", nil]
+        var places = folder.map { [$0] } ?? ["/usr/lib/postgresql/\(server.major)/bin", nil]
+        if container != nil { places = [folder] }
+        let inside = try container.map { (engine: $0.engine, id: try $0.identifier(runner)) }
         let needed = max(server.major, atLeast?.major ?? 0)
         var tooOld: PostgresVersion?
         var failure: (any Error)?
         for place in places {
             if folder == nil, let place, access("\(place)/\(programs[0])", X_OK) != 0 { continue }
-            let tools = PostgresTools(folder: place, version: server)
+            let tools = PostgresTools(container: inside, folder: place, version: server)
             do {
-                let versions = try programs.map { try version(of: tools.path($0), runner) }
+                let versions = try programs.map { try tools.version(of: $0, runner) }
                 guard let lowest = versions.min() else { continue }
-                if lowest.major >= needed { return PostgresTools(folder: place, version: lowest) }
+                if lowest.major >= needed {
+                    return PostgresTools(container: inside, folder: place, version: lowest)
+                }
                 tooOld = lowest
             } catch {
                 failure = error
             }
         }
         let hint =
-            "Install the package postgresql-client-\(needed), or name the folder of its programs with 'binaries' of the"
-            + " component in the policy."
+            if let container {
+                "Use an image of \(container) with the programs of version \(needed), or leave the container out of the"
+                    + " policy and install the package postgresql-client-\(needed)."
+            } else {
+                "Install the package postgresql-client-\(needed), or name the folder of its programs with 'binaries'"
+                    + " of the component in the policy."
+            }
         if let tooOld {
             throw LifeboatError(
                 "\(programs[0]) is too old: it is version \(tooOld)",
@@ -85,12 +141,12 @@ struct PostgresTools {
         throw LifeboatError("cannot find \(programs[0])", hint: hint)
     }
 
-    private static func version(of program: String, _ runner: any ProcessRunner) throws -> PostgresVersion {
-        let result = try runner.run(ProcessCommand(program, ["--version"]), deadline: 30)
+    private func version(of program: String, _ runner: any ProcessRunner) throws -> PostgresVersion {
+        let result = try runner.run(command(program, ["--version"]), deadline: 60)
         let text = String(decoding: result.standardOutput, as: UTF8.self)
         guard result.termination.succeeded, let version = PostgresVersion(text) else {
             throw LifeboatError(
-                "'\(program) --version' does not tell a version",
+                "'\(path(program)) --version' does not tell a version",
                 causes: ["\(result.termination)"] + ProcessResult.lastLines(of: result.standardError))
         }
         return version
@@ -102,49 +158,5 @@ extension LifeboatError {
         var copy = self
         copy.hint = hint
         return copy
-    }
-}
-
-/// Runs client programs against one endpoint. The password reaches them through a file in memory, never through
-/// arguments or environment.
-struct PostgresClient {
-    let endpoint: PostgresEndpoint
-    let tools: PostgresTools
-    let runner: any ProcessRunner
-
-    /// A command and the file that must live as long as its process.
-    struct Prepared {
-        var command: ProcessCommand
-        var passwordFile: ProcessSecretFile?
-    }
-
-    func prepare(_ program: String, _ arguments: [String], database: String) throws -> Prepared {
-        // What of libpq's environment would send the program elsewhere than our own session. Certificates stay.
-        var environment: [String: String?] = [:]
-        for name in ["PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE", "PGOPTIONS"] {
-            environment.updateValue(nil, forKey: name)
-        }
-        environment["PGCONNECT_TIMEOUT"] = "\(max(2, Int(endpoint.connectTimeout.rounded(.up))))"
-        var file: ProcessSecretFile?
-        if let password = endpoint.password {
-            let line = try password.reveal { plain in
-                guard !plain.utf8.contains(0x0A) else {
-                    throw LifeboatError(
-                        "the password of user '\(endpoint.user)' holds a line break",
-                        hint: "PostgreSQL's programs take no such password from a file; choose another one.")
-                }
-                return "*:*:*:*:" + plain.replacing("\\", with: "\\\\").replacing(":", with: "\\:") + "\n"
-            }
-            let made = try ProcessSecretFile(line)
-            environment["PGPASSFILE"] = made.path
-            environment.updateValue(nil, forKey: "PGPASSWORD")
-            file = made
-        }
-        return Prepared(
-            command: ProcessCommand(
-                tools.path(program),
-                ["--no-password", "--dbname=\(endpoint.connectionString(database))"] + arguments,
-                environment: environment),
-            passwordFile: file)
     }
 }

@@ -40,9 +40,11 @@ package final class PostgresCluster: Sendable {
 
     /// Starts a new cluster. With a password, connections over TCP need it (SCRAM); without, everybody is trusted.
     package static func start(
-        password: Secret? = nil, settings: [String: String] = [:]
+        _ release: PostgresRelease = .installed, password: Secret? = nil, settings: [String: String] = [:]
     ) throws -> PostgresCluster {
-        guard let binaries = installedBinaries else { throw LifeboatError("no PostgreSQL server", hint: skipReason) }
+        guard let binaries = try release.binaries() else {
+            throw LifeboatError("no PostgreSQL server", hint: release.skipReason)
+        }
         var last: (any Error)?
         // The port was free when it was looked for; another process may be quicker.
         for _ in 0..<4 {
@@ -58,15 +60,15 @@ package final class PostgresCluster: Sendable {
         throw last ?? LifeboatError("no PostgreSQL server started")
     }
 
-    private static let sharedSlot = Monitor<PostgresCluster?>(nil)
+    private static let sharedSlots = Monitor<[PostgresRelease: PostgresCluster]>([:])
 
     /// One cluster for all tests of the process that only need databases of their own; trusts everybody.
-    package static func shared() throws -> PostgresCluster {
-        try sharedSlot.withLock { slot in
-            if let slot { return slot }
-            let cluster = try start()
+    package static func shared(_ release: PostgresRelease = .installed) throws -> PostgresCluster {
+        try sharedSlots.withLock { slots in
+            if let cluster = slots[release] { return cluster }
+            let cluster = try start(release)
             atExit { cluster.remove() }
-            slot = cluster
+            slots[release] = cluster
             return cluster
         }
     }

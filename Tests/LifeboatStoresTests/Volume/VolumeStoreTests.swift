@@ -5,6 +5,7 @@ import LifeboatCore
 import LifeboatFormats
 import LifeboatIO
 import LifeboatStores
+import LifeboatTesting
 import Testing
 
 @Suite struct VolumeStoreTests {

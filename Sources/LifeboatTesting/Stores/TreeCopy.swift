@@ -1,24 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
 import LifeboatCore
-import LifeboatFormats
+package import LifeboatFormats
 import LifeboatIO
-import LifeboatStores
+package import LifeboatStores
 
-/// A tree in memory: what an engine would keep in a repository.
-struct TreeCopy: Sendable {
-    var entries: [TreeEntry] = []
-    var contents: [[UInt8]: [UInt8]] = [:]
-    var notes: [[UInt8]: FileTreeNote] = [:]
-    var outcomes: [[UInt8]: FileReadOutcome] = [:]
+/// A captured tree in memory: what an engine would keep in a repository.
+package struct TreeCopy: Sendable {
+    package var entries: [TreeEntry] = []
+    package var contents: [[UInt8]: [UInt8]] = [:]
+    package var notes: [[UInt8]: FileTreeNote] = [:]
+    package var outcomes: [[UInt8]: FileReadOutcome] = [:]
 
     /// Captures a folder, reading every file.
-    init(of path: String, _ options: FolderSource.Options = FolderSource.Options()) throws {
+    package init(of path: String, _ options: FolderSource.Options = FolderSource.Options()) throws {
         try self.init(walking: FolderSource(path, options))
     }
 
-    init(walking source: any FileTreeSource) throws {
+    package init(walking source: any FileTreeSource) throws {
         let walk = try source.walk(Cancellation())
         defer { walk.close() }
         var buffer = [UInt8](repeating: 0, count: 70_001)
@@ -48,18 +47,18 @@ struct TreeCopy: Sendable {
         }
     }
 
-    subscript(_ path: String) -> TreeEntry? { entries.first { $0.path == Array(path.utf8) } }
-    func content(_ path: String) -> [UInt8]? { contents[Array(path.utf8)] }
-    var paths: [String] { entries.map { String(decoding: $0.path, as: UTF8.self) } }
+    package subscript(_ path: String) -> TreeEntry? { entries.first { $0.path == Array(path.utf8) } }
+    package func content(_ path: String) -> [UInt8]? { contents[Array(path.utf8)] }
+    package var paths: [String] { entries.map { String(decoding: $0.path, as: UTF8.self) } }
 
-    func without(_ path: String) -> TreeCopy {
+    package func without(_ path: String) -> TreeCopy {
         var copy = self
         copy.entries.removeAll { $0.path == Array(path.utf8) }
         return copy
     }
 
     /// Entries without what differs between two copies of a tree: inodes and change times.
-    var portable: [TreeEntry] {
+    package var portable: [TreeEntry] {
         entries.map { entry in
             var entry = entry
             entry.changeFacts = nil
@@ -69,7 +68,7 @@ struct TreeCopy: Sendable {
 
     /// Writes the tree as an extraction does: folders, then the rest on two threads, links last, folders finished
     /// deepest first.
-    func extract(into target: any FileTreeTarget) throws {
+    package func extract(into target: any FileTreeTarget) throws {
         let links = entries.filter { $0.hardLink != nil }
         let folders = entries.filter { $0.kind == .directory }
         let others = entries.filter { $0.kind != .directory && $0.hardLink == nil }
@@ -98,37 +97,5 @@ struct TreeCopy: Sendable {
         for entry in links { _ = try target.create(entry) }
         for entry in folders.reversed() { try target.finishFolder(entry) }
         try target.synchronize()
-    }
-}
-
-/// A temporary folder that removes itself, immutable files and all.
-final class Scratch: Sendable {
-    let path: String
-    private let folder: TemporaryFolder
-
-    init() throws {
-        folder = try TemporaryFolder(prefix: "lifeboat-volume-")
-        path = folder.path
-    }
-
-    deinit {
-        // A leftover under /tmp fails no test.
-        try? TreeRemoval.remove(path)
-    }
-
-    func callAsFunction(_ name: String) -> String { "\(path)/\(name)" }
-
-    func write(_ name: String, _ text: String, mode: mode_t = 0o644) throws {
-        try write(name, Array(text.utf8), mode: mode)
-    }
-
-    func write(_ name: String, _ bytes: [UInt8], mode: mode_t = 0o644) throws {
-        let file = try OwnedDescriptor.open(self(name), O_WRONLY | O_CREAT | O_TRUNC, mode: 0o600)
-        try bytes.withUnsafeBytes { try DescriptorIO.write(file.raw, $0, name) }
-        guard fchmod(file.raw, mode) == 0 else { throw SystemCallError("chmod", name) }
-    }
-
-    func folder(_ name: String, mode: mode_t = 0o755) throws {
-        guard mkdir(self(name), mode) == 0, chmod(self(name), mode) == 0 else { throw SystemCallError("mkdir", name) }
     }
 }

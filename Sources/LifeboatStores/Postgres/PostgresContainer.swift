@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FoundationEssentials
+import LifeboatCore
+import LifeboatIO
+
+/// A running container with a PostgreSQL server in it, found through the command line of its engine.
+package struct PostgresContainer: Sendable, Equatable, CustomStringConvertible {
+    package enum Selection: Sendable, Equatable {
+        /// Name or id of a container.
+        case name(String)
+        /// A service of Docker Compose; without a project the only one that runs a service of that name.
+        case service(String, project: String?)
+    }
+
+    package var selection: Selection
+    /// `docker`, or a program that understands the same words (`podman`).
+    package var engine: String
+
+    package init(_ selection: Selection, engine: String = "docker") {
+        self.selection = selection
+        self.engine = engine
+    }
+
+    package var description: String {
+        switch selection {
+        case .name(let name): "container '\(name)'"
+        case .service(let service, nil): "service '\(service)'"
+        case .service(let service, let project?): "service '\(service)' of project '\(project)'"
+        }
+    }
+
+    /// Seconds an answer of the engine may take.
+    private static let patience: Double = 60
+
+    /// Name or id to hand to the engine. Blocking.
+    func identifier(_ runner: any ProcessRunner) throws -> String {
+        switch selection {
+        case .name(let name): return name
+        case .service(let service, let project):
+            var arguments = ["ps", "--no-trunc", "--filter", "label=com.docker.compose.service=\(service)"]
+            if let project { arguments += ["--filter", "label=com.docker.compose.project=\(project)"] }
+            // Containers of `docker compose run` are no servers.
+            arguments += ["--filter", "label=com.docker.compose.oneoff=False", "--format"]
+            arguments.append("{{.ID}} {{.Label \"com.docker.compose.project\"}}")
+            let lines = try ask(arguments, runner).split(separator: "\n")
+            guard let line = lines.first, let id = line.split(separator: " ").first else {
+                throw LifeboatError(
+                    "no container of \(self) runs",
+                    hint: "Start it, or correct 'service' of the component in the policy.")
+            }
+            guard lines.count == 1 else {
+                throw LifeboatError(
+                    "\(lines.count) containers of \(self) run",
+                    causes: lines.map { "project \($0.split(separator: " ").dropFirst().joined(separator: " "))" },
+                    hint: "Name one of them with 'container' in the policy, or its project with 'project'.")
+            }
+            return String(id)
+        }
+    }
+
+    /// Where this host reaches the server: the published port, else the container's own address.
+    func address(serverPort: UInt16, _ runner: any ProcessRunner) throws -> (host: String, port: UInt16) {
+        let text = try ask(["inspect", "--type=container", try identifier(runner)], runner)
+        let found: [Inspection]
+        do {
+            found = try JSONDecoder().decode([Inspection].self, from: Data(text.utf8))
+        } catch {
+            throw LifeboatError("'\(engine) inspect' says of \(self) what cannot be read", causes: ["\(error)"])
+        }
+        guard let address = found.first?.address(serverPort: serverPort) else {
+            throw LifeboatError(
+                "\(self) has no address that this host can reach",
+                hint: "Publish its port \(serverPort), and name 'host' and 'port' of the component in the policy.")
+        }
+        return address
+    }
+
+    private func ask(_ arguments: [String], _ runner: any ProcessRunner) throws -> String {
+        let result = try runner.run(ProcessCommand(engine, arguments), deadline: Self.patience)
+        guard result.termination.succeeded else {
+            throw LifeboatError(
+                "'\(engine)' cannot find \(self)",
+                causes: ["\(engine) \(arguments[0]): \(result.termination)"]
+                    + ProcessResult.lastLines(of: result.standardError),
+                hint: "Check that \(self) runs and that this user may use \(engine).")
+        }
+        return String(decoding: result.standardOutput, as: UTF8.self)
+    }
+
+    /// What of `docker inspect` tells where a container is. Keys as the Engine API names them.
+    struct Inspection: Decodable {
+        struct Port: Decodable {
+            var HostIp: String?
+            var HostPort: String?
+        }
+        struct Network: Decodable { var IPAddress: String? }
+        struct Settings: Decodable {
+            var Ports: [String: [Port]?]?
+            var Networks: [String: Network]?
+        }
+        struct Host: Decodable { var NetworkMode: String? }
+        var NetworkSettings: Settings
+        var HostConfig: Host?
+
+        func address(serverPort: UInt16) -> (host: String, port: UInt16)? {
+            let published = (NetworkSettings.Ports ?? [:])["\(serverPort)/tcp"] ?? nil
+            for entry in published ?? [] {
+                guard let text = entry.HostPort, let port = UInt16(text) else { continue }
+                // Published on all addresses: the loopback is one of them.
+                let host = entry.HostIp ?? ""
+                return (["", "0.0.0.0", "::"].contains(host) ? "127.0.0.1" : host, port)
+            }
+            if HostConfig?.NetworkMode == "host" { return ("127.0.0.1", serverPort) }
+            let networks = (NetworkSettings.Networks ?? [:]).sorted { $0.key < $1.key }
+            guard let own = networks.compactMap(\.value.IPAddress).first(where: { !$0.isEmpty }) else { return nil }
+            return (own, serverPort)
+        }
+    }
+}
