@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import LifeboatCore
+package import LifeboatCore
 
 /// A validated policy: what one stack is, where its snapshots go, how it is stopped, started and proven healthy.
 ///
