@@ -28,20 +28,24 @@ package struct CommandServices: ServiceManager {
     private let stopCommands: [[String]]
     private let startVectors: [[String]]
     private let statusCommands: [[String]]
+    private let pauseCommands: [[String]]
+    private let unpauseVectors: [[String]]
     private let folder: String?
     private let runner: any ProcessRunner
     private let clock: any Clock
     private let deadlines: Deadlines
 
     /// Argument vectors, run in order in `folder`. The services run while any of `status` ends with exit 0; without
-    /// `status` they are taken to run.
+    /// `status` they are taken to run. Without `pause` and `unpause` they cannot be paused.
     package init(
-        stop: [[String]], start: [[String]], status: [[String]] = [], folder: String?, runner: any ProcessRunner,
-        clock: any Clock = SystemClock(), deadlines: Deadlines = Deadlines()
+        stop: [[String]], start: [[String]], status: [[String]] = [], pause: [[String]] = [],
+        unpause: [[String]] = [], folder: String?, runner: any ProcessRunner, clock: any Clock = SystemClock(), deadlines: Deadlines = Deadlines()
     ) {
         stopCommands = stop
         startVectors = start
         statusCommands = status
+        pauseCommands = pause
+        unpauseVectors = unpause
         self.folder = folder
         self.runner = runner
         self.clock = clock
@@ -103,6 +107,30 @@ package struct CommandServices: ServiceManager {
         return startVectors.map { ServiceCommand($0, folder: folder) }
     }
 
+    package func pause(
+        _ services: [String], progress: any ProgressSink, cancellation: Cancellation?
+    ) throws -> [String] {
+        guard !pauseCommands.isEmpty, !unpauseVectors.isEmpty else {
+            throw LifeboatError(
+                "the services cannot be paused", causes: ["the policy names no commands for it"],
+                hint: "Add 'pause' and 'unpause' to services.commands in the policy, or write 'freeze: stop'.",
+                exitCode: .usage)
+        }
+        guard services.contains(Self.service), try running(cancellation) == [Self.service] else { return [] }
+        for words in pauseCommands { try run(words, "pause", deadlines.stop, progress, cancellation) }
+        return [Self.service]
+    }
+
+    package func unpause(_ services: [String], progress: any ProgressSink) throws {
+        guard services.contains(Self.service) else { return }
+        for words in unpauseVectors { try run(words, "unpause", deadlines.start, progress, nil) }
+    }
+
+    package func unpauseCommands(_ services: [String]) -> [ServiceCommand] {
+        guard services.contains(Self.service) else { return [] }
+        return unpauseVectors.map { ServiceCommand($0, folder: folder) }
+    }
+
     private func run(
         _ words: [String], _ verb: String, _ deadline: Double, _ progress: any ProgressSink,
         _ cancellation: Cancellation?
@@ -123,12 +151,14 @@ enum ServiceCommandRun {
     private static let outputLimit = 1 << 20
 
     static func result(
-        _ command: ServiceCommand, _ runner: any ProcessRunner, deadline: Double, _ cancellation: Cancellation?
+        _ command: ServiceCommand, _ runner: any ProcessRunner, environment: [String: String] = [:],
+        deadline: Double, _ cancellation: Cancellation?
     ) throws -> ProcessResult {
         guard let program = command.words.first else { throw LifeboatError("the command is empty") }
         return try runner.run(
-            ProcessCommand(program, Array(command.words.dropFirst()), workingDirectory: command.folder), input: [],
-            outputLimit: outputLimit, deadline: deadline, cancellation: cancellation)
+            ProcessCommand(
+                program, Array(command.words.dropFirst()), environment: environment, workingDirectory: command.folder),
+            input: [], outputLimit: outputLimit, deadline: deadline, cancellation: cancellation)
     }
 
     /// Throws unless it ends with exit 0.

@@ -5,7 +5,7 @@ import Glibc
 package import LifeboatCore
 package import LifeboatIO
 
-/// What was stopped by which process, and how it is started again. Holds no secret.
+/// What was stopped or paused by which process, and how it is started again. Holds no secret.
 package struct ServiceJournalEntry: Sendable, Equatable, Codable {
     /// Unique; names the file.
     package var operation: String
@@ -16,13 +16,17 @@ package struct ServiceJournalEntry: Sendable, Equatable, Codable {
     package var policy: String?
     package var owner: ProcessIdentity
     package var time: Timestamp
-    /// In start order.
+    /// What is stopped, in start order.
     package var services: [String]
     package var startCommands: [ServiceCommand]
+    /// What is paused, in start order; absent in entries of versions that paused nothing.
+    package var paused: [String]?
+    package var unpauseCommands: [ServiceCommand]?
 
     package init(
         operation: String, kind: String, stack: String, policy: String?, owner: ProcessIdentity, time: Timestamp,
-        services: [String], startCommands: [ServiceCommand]
+        services: [String], startCommands: [ServiceCommand], paused: [String]? = nil,
+        unpauseCommands: [ServiceCommand]? = nil
     ) {
         self.operation = operation
         self.kind = kind
@@ -32,6 +36,19 @@ package struct ServiceJournalEntry: Sendable, Equatable, Codable {
         self.time = time
         self.services = services
         self.startCommands = startCommands
+        self.paused = paused
+        self.unpauseCommands = unpauseCommands
+    }
+
+    /// What brings everything back: what is paused goes on first, it is the quicker.
+    package var commands: [ServiceCommand] { (unpauseCommands ?? []) + startCommands }
+
+    /// How the services were left, for messages: `paused`, `stopped`, `paused and stopped`.
+    package var state: String {
+        switch (paused ?? []).isEmpty {
+        case true: "stopped"
+        case false: services.isEmpty ? "paused" : "paused and stopped"
+        }
     }
 
     /// For messages: `restore 20261121T… of stack 'demo' (process 4711)`.
@@ -48,8 +65,8 @@ package struct ServiceJournalListing: Sendable {
     package var damaged: [LifeboatError] = []
 }
 
-/// Keeps, on the host, which services lifeboat has stopped, so that a lifeboat that dies leaves none down: the next one
-/// starts them. One file an operation, written before the services are stopped and removed after they were started.
+/// Keeps, on the host, which services lifeboat has stopped or paused, so that a lifeboat that dies leaves none down: the
+/// next one starts them. One file an operation, written before the services are touched and removed after they run again.
 ///
 /// Safe against other lifeboats on the same host: changes are made under a lock. Blocking.
 package struct ServiceJournal: Sendable {
@@ -65,19 +82,22 @@ package struct ServiceJournal: Sendable {
 
     // MARK: Writing
 
-    /// Notes that this process (or `owner`) is about to stop `services`. When this returns, the note survives a crash.
+    /// Notes that this process (or `owner`) is about to stop `services` and to pause `paused`. When this returns, the note
+    /// survives a crash. Called again for the same operation it replaces what was noted.
     ///
     /// Throws `busy` when a living process has services of this stack stopped, and fails when a dead one left some:
     /// they are resumed first. An entry of the same operation left by a dead process is taken over.
     @discardableResult
     package func begin(
         operation: String, kind: String, stack: String, policy: String?, services: [String],
-        startCommands: [ServiceCommand], owner: ProcessIdentity? = nil
+        startCommands: [ServiceCommand], paused: [String] = [], unpauseCommands: [ServiceCommand] = [],
+        owner: ProcessIdentity? = nil
     ) throws -> ServiceJournalEntry {
         let path = try path(of: operation)
         let entry = ServiceJournalEntry(
             operation: operation, kind: kind, stack: stack, policy: policy, owner: try owner ?? .current(),
-            time: clock.now(), services: services, startCommands: startCommands)
+            time: clock.now(), services: services, startCommands: startCommands,
+            paused: paused.isEmpty ? nil : paused, unpauseCommands: unpauseCommands.isEmpty ? nil : unpauseCommands)
         try FileTree.createFolders(folder)
         let lock = try lock()
         let listing = try list()
@@ -184,7 +204,7 @@ package struct ServiceJournal: Sendable {
 
     // MARK: Resuming
 
-    /// Starts the services of an entry whose process is gone, and removes the entry. When a command fails the entry
+    /// Unpauses and starts the services of an entry whose process is gone, and removes the entry. When a command fails the entry
     /// stays. Does nothing when the entry is gone; throws `busy` when its process, or another one that resumes, is at work.
     package func resume(
         _ entry: ServiceJournalEntry, runner: any ProcessRunner, progress: any ProgressSink,
@@ -197,8 +217,8 @@ package struct ServiceJournal: Sendable {
             throw LifeboatError(
                 "\(current.subject) is still at work", hint: "Wait until it is done.", exitCode: .busy)
         }
-        progress.report(.note("starting services that \(current.subject) left stopped"))
-        for command in current.startCommands {
+        progress.report(.note("starting services that \(current.subject) left \(current.state)"))
+        for command in current.commands {
             do {
                 try ServiceCommandRun.run(command, runner, deadline: deadline, cancellation)
             } catch {

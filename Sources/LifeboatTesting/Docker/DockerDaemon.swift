@@ -7,7 +7,8 @@ import LifeboatIO
 /// A real Docker engine of the tests' own: in a network namespace without any network, with all its data in a temporary
 /// folder, so that neither the host's engine nor its firewall rules are touched. Needs root.
 package final class DockerDaemon: Sendable {
-    package static let shouldRun = geteuid() == 0 && access("/usr/sbin/dockerd", X_OK) == 0
+    package static let shouldRun =
+        geteuid() == 0 && ["/usr/sbin/dockerd", "/usr/bin/dockerd"].contains { access($0, X_OK) == 0 }
     package static let skipReason = "needs root and a Docker engine (scripts/setup)"
 
     /// A command line for this engine that writes its arguments and environment to `log` before each call.
