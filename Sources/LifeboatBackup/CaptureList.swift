@@ -2,6 +2,8 @@
 
 import LifeboatCore
 import LifeboatIO
+import LifeboatRepository
+import LifeboatStores
 
 /// The components of a backup, shared by the threads that work on them. Thread-safe; an element belongs to one thread
 /// at a time.

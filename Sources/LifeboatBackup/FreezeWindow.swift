@@ -98,7 +98,7 @@ struct FreezeWindow {
         return false
     }
 
-    private struct State {
+    fileprivate struct State {
         var isOpen = true
         var inside: Set<Int>
         /// Components that were fixed after the window closed.

@@ -2,6 +2,7 @@
 
 import LifeboatCore
 import LifeboatIO
+import LifeboatRepository
 import LifeboatStores
 
 /// Takes all components of a backup to their point in time: what comes before the window, what happens in it.

@@ -15,6 +15,8 @@ package struct Policy: Sendable, Equatable {
     /// Components in the order of the file; names are unique and follow the rules of `stack`.
     package var components: [ComponentPolicy]
     package var health: [HealthProbePolicy]
+    package var checks: [StackCheck]
+    package var secrets: [SecretPolicy]
     package var retention: RetentionPolicy?
     package var schedule: SchedulePolicy
     package var objectives: ObjectivesPolicy
@@ -28,7 +30,8 @@ package struct Policy: Sendable, Equatable {
     package init(
         stack: String, repository: String, encryption: EncryptionPolicy = .none,
         services: ServicesPolicy = ServicesPolicy(), components: [ComponentPolicy] = [],
-        health: [HealthProbePolicy] = [], retention: RetentionPolicy? = nil,
+        health: [HealthProbePolicy] = [], checks: [StackCheck] = [], secrets: [SecretPolicy] = [],
+        retention: RetentionPolicy? = nil,
         schedule: SchedulePolicy = SchedulePolicy(), objectives: ObjectivesPolicy = ObjectivesPolicy(),
         source: String? = nil, folder: String = "/", text: String = ""
     ) {
@@ -38,6 +41,8 @@ package struct Policy: Sendable, Equatable {
         self.services = services
         self.components = components
         self.health = health
+        self.checks = checks
+        self.secrets = secrets
         self.retention = retention
         self.schedule = schedule
         self.objectives = objectives
@@ -59,13 +64,18 @@ package enum EncryptionPolicy: Sendable, Equatable {
 package struct ServicesPolicy: Sendable, Equatable {
     /// How the services of the stack are stopped and started; nil: lifeboat touches no service.
     package var control: ServiceControlPolicy?
-    package init(control: ServiceControlPolicy? = nil) { self.control = control }
+    package var freeze: FreezePolicy
+    package init(control: ServiceControlPolicy? = nil, freeze: FreezePolicy = FreezePolicy()) {
+        self.control = control
+        self.freeze = freeze
+    }
 }
 
 package enum ServiceControlPolicy: Sendable, Equatable {
     /// Argument vectors, run in order. The services run while any of `status` ends with exit 0; without any they are
-    /// taken to run.
-    case commands(stop: [[String]], start: [[String]], status: [[String]])
+    /// taken to run. Without `pause` and `unpause` they cannot be paused.
+    case commands(
+        stop: [[String]], start: [[String]], status: [[String]], pause: [[String]] = [], unpause: [[String]] = [])
 }
 
 package struct ComponentPolicy: Sendable, Equatable {

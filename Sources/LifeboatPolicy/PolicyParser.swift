@@ -27,11 +27,10 @@ package enum PolicyParser {
 
 extension PolicyReader {
     private static let topLevelKeys = [
-        "stack", "repository", "encryption", "services", "components", "health", "retention", "schedule", "objectives",
+        "stack", "repository", "encryption", "services", "components", "health", "checks", "secrets", "retention",
+        "schedule", "objectives",
     ]
     private static let plannedKeys = [
-        "checks": "Remove it; facts such as rows per table are compared after a restore without it.",
-        "secrets": "Remove it; keep the values themselves in a safe place of their own.",
         "notify": "Remove it, and let what runs lifeboat look at the exit code.",
     ]
 
@@ -50,23 +49,32 @@ extension PolicyReader {
             required("components", in: fields, hint: "Name at least one thing to protect.")
             .map { self.components($0, repository: repository) } ?? []
         let health = fields["health"].map { self.health($0, databases: Self.databases(fields)) } ?? []
+        let checks = fields["checks"].map { self.checks($0, stores: Self.stores(fields)) } ?? []
+        let secrets = fields["secrets"].map { self.secrets($0) } ?? []
         let retention = fields["retention"].flatMap { self.retention($0) }
         let schedule = fields["schedule"].map { self.schedule($0) } ?? SchedulePolicy()
         let objectives = fields["objectives"].map { self.objectives($0) } ?? ObjectivesPolicy()
         guard let stack, let repository, let encryption else { return nil }
         return Policy(
             stack: stack, repository: repository, encryption: encryption, services: services,
-            components: components.map(\.policy), health: health, retention: retention, schedule: schedule,
-            objectives: objectives, source: source, folder: folder, text: text)
+            components: components.map(\.policy), health: health, checks: checks, secrets: secrets,
+            retention: retention, schedule: schedule, objectives: objectives, source: source, folder: folder, text: text)
     }
 
     /// Names of the postgres components as they are written, so that a mistake in one is reported once.
     private static func databases(_ fields: PolicyFields) -> [String] {
-        guard case .mapping(let components)? = fields["components"]?.content else { return [] }
-        return components.compactMap { component in
-            guard case .mapping(let stores) = component.value.content else { return nil }
-            return stores.contains { $0.key == "postgres" } ? component.key : nil
+        stores(fields).filter { $0.value == "postgres" }.keys.sorted()
+    }
+
+    /// The kind of each component as it is written.
+    private static func stores(_ fields: PolicyFields) -> [String: String] {
+        guard case .mapping(let components)? = fields["components"]?.content else { return [:] }
+        var kinds: [String: String] = [:]
+        for component in components {
+            guard case .mapping(let stores) = component.value.content, let store = stores.first else { continue }
+            kinds[component.key] = store.key
         }
+        return kinds
     }
 
     private mutating func name(_ node: LocatedNode, _ path: String) -> String? {
@@ -212,20 +220,26 @@ extension PolicyReader {
 
     private mutating func services(_ node: LocatedNode) -> ServicesPolicy? {
         let commandsHint = "Use services.commands: {stop: [\"…\"], start: [\"…\"], status: [\"…\"]}."
-        let planned = [
-            "compose": commandsHint, "systemd": commandsHint,
-            "writers": "Remove it; with 'freeze: none' no writer is held.",
-        ]
-        guard let fields = fields(node, "services", known: ["commands", "freeze"], planned: planned) else { return nil }
-        let freezeHint = "Write 'freeze: none'; a database is captured at one point in time without a freeze."
-        _ = choice("freeze", in: fields, among: ["none"], planned: ["pause": freezeHint, "stop": freezeHint])
-        guard let commands = fields["commands"] else { return ServicesPolicy() }
+        let planned = ["compose": commandsHint, "systemd": commandsHint]
+        guard let fields = fields(node, "services", known: ["commands"] + Self.freezeKeys, planned: planned) else {
+            return nil
+        }
+        let control = control(fields)
+        return ServicesPolicy(control: control, freeze: freeze(fields, control))
+    }
+
+    private mutating func control(_ fields: PolicyFields) -> ServiceControlPolicy? {
+        guard let commands = fields["commands"] else { return nil }
         let path = fields.path("commands")
-        guard let forms = self.fields(commands, path, known: ["stop", "start", "status"]) else { return nil }
+        guard let forms = self.fields(commands, path, known: ["stop", "start", "status", "pause", "unpause"]) else {
+            return nil
+        }
         let stop = required("stop", in: forms).flatMap { self.commands($0, forms.path("stop")) }
         let start = required("start", in: forms).flatMap { self.commands($0, forms.path("start")) }
         let status = forms["status"].map { self.commands($0, forms.path("status")) } ?? []
-        guard let stop, let start, let status else { return nil }
-        return ServicesPolicy(control: .commands(stop: stop, start: start, status: status))
+        let pause = forms["pause"].map { self.commands($0, forms.path("pause")) } ?? []
+        let unpause = forms["unpause"].map { self.commands($0, forms.path("unpause")) } ?? []
+        guard let stop, let start, let status, let pause, let unpause else { return nil }
+        return .commands(stop: stop, start: start, status: status, pause: pause, unpause: unpause)
     }
 }

@@ -354,7 +354,7 @@ struct PolicyReader {
         }
     }
 
-    private static func isEnvironmentName(_ name: String) -> Bool {
+    static func isEnvironmentName(_ name: String) -> Bool {
         let letters = name.utf8.allSatisfy {
             (65...90).contains($0) || (97...122).contains($0) || (48...57).contains($0) || $0 == 95
         }
