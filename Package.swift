@@ -16,6 +16,7 @@ let systemLibraries: [Target] = [
         name: "CLibCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .systemLibrary(name: "CLibCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+    .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
 ]
 
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
@@ -53,7 +54,7 @@ let libraries: [Target] = [
     .target(
         name: "LifeboatStores",
         dependencies: dependencies(
-            coreIO + ["LifeboatFormats", "LifeboatHTTP", "CLibPQ"])),
+            coreIO + ["LifeboatFormats", "LifeboatHTTP", "CLibPQ", "CSQLite"])),
     .target(name: "LifeboatBackup", dependencies: dependencies(allButBackup)),
     .target(name: "LifeboatRestore", dependencies: dependencies(allButBackup)),
     .target(

@@ -47,3 +47,14 @@ static inline int lifeboat_hmac_sha256(
     unsigned int written = 0;
     return HMAC(EVP_sha256(), key, (int)key_size, bytes, size, result, &written) != NULL && written == 32;
 }
+
+/* A running SHA-256 (`bits` 256) or SHA-1 (160); NULL when there is no memory or the algorithm is switched off. */
+static inline EVP_MD_CTX *lifeboat_digest_start(int bits)
+{
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    if (context != NULL && EVP_DigestInit_ex(context, bits == 160 ? EVP_sha1() : EVP_sha256(), NULL) != 1) {
+        EVP_MD_CTX_free(context);
+        context = NULL;
+    }
+    return context;
+}

@@ -40,3 +40,8 @@ static inline CURLcode lifeboat_curl_set_seek_callback(CURL *handle, curl_seek_c
 static inline CURLcode lifeboat_curl_set_progress_callback(CURL *handle, curl_xferinfo_callback callback) {
     return curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, callback);
 }
+
+/// CURLINFO_ACTIVESOCKET; CURL_SOCKET_BAD without a connection.
+static inline CURLcode lifeboat_curl_active_socket(CURL *handle, curl_socket_t *socket) {
+    return curl_easy_getinfo(handle, CURLINFO_ACTIVESOCKET, socket);
+}

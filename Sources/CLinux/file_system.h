@@ -83,6 +83,11 @@ static inline int lifeboat_set_flags(int descriptor, uint32_t flags) {
     return ioctl(descriptor, FS_IOC_SETFLAGS, &value);
 }
 
+// Starts writing the dirty pages of the whole file (SYNC_FILE_RANGE_WRITE) and does not wait for them.
+static inline int lifeboat_start_writing(int descriptor) {
+    return (int)syscall(SYS_sync_file_range, descriptor, (int64_t)0, (int64_t)0, 2u);
+}
+
 static inline int lifeboat_syncfs(int descriptor) { return (int)syscall(SYS_syncfs, descriptor); }
 
 static inline uint64_t lifeboat_device(uint32_t major_number, uint32_t minor_number) {

@@ -19,6 +19,26 @@
 #define LIFEBOAT_RENAME_NOREPLACE 1u
 #define LIFEBOAT_RENAME_EXCHANGE 2u
 
+// Shown by the C library only to sources that ask for GNU extensions; the number is the kernel's.
+#ifndef F_OFD_SETLK
+#define F_OFD_SETLK 37
+#endif
+
+/// fcntl(2) with F_OFD_SETLK: a shared lock of the open file itself, which other descriptors of this process do not drop.
+/// -1 and errno on failure.
+static inline int lifeboat_lock_shared(int descriptor, off_t start, off_t length) {
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
+    return fcntl(descriptor, F_OFD_SETLK, &lock);
+}
+
+/// fcntl(2) with F_GETLK: the process that holds any lock in the range, 0 when none does, -1 for one that is no
+/// process's (a lock of an open file); -2 and errno on failure.
+static inline pid_t lifeboat_lock_holder(int descriptor, off_t start, off_t length) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
+    if (fcntl(descriptor, F_GETLK, &lock) != 0) return -2;
+    return lock.l_type == F_UNLCK ? 0 : lock.l_pid;
+}
+
 /// renameat2(2); -1 and errno on failure.
 static inline int lifeboat_renameat2(
     int old_folder, const char *old_path, int new_folder, const char *new_path, unsigned int flags) {

@@ -108,6 +108,7 @@ struct ComponentReader: Sendable {
             if facts == nil { facts = try point.facts() }
             capture.component.counts = facts?.counts ?? [:]
             capture.component.texts = facts?.texts ?? [:]
+            capture.warnings += point.warnings
         } catch {
             try cancellation.check()
             // A stage of the repository's side failed: that ends the backup. A store's failure ends its component.

@@ -12,7 +12,7 @@ import LifeboatStores
 /// The one place where a policy's words become live things: stores, services, health probes.
 struct StackAssembly {
     let policy: Policy
-    private let session: CommandSession
+    let session: CommandSession
 
     init(_ policy: Policy, _ session: CommandSession) {
         self.policy = policy
@@ -41,15 +41,51 @@ struct StackAssembly {
 
     func store(_ component: ComponentPolicy) throws -> any DataStore {
         switch component.store {
-        case .volume(let volume): Self.volume(volume)
+        case .volume(let volume):
+            Self.volume(volume, volume.allowLiveDatabases ? .allow : .refuse, others: others(in: volume))
         case .postgres(let postgres): try self.postgres(postgres, component.name)
+        case .qdrant(let qdrant): try self.qdrant(qdrant, component.name)
+        case .chroma(let chroma): try self.chroma(chroma, component.name)
+        case .sqlite(let sqlite): self.sqlite(sqlite)
+        case .models(let models): self.models(models)
+        case .redis(let redis): try self.redis(redis, component.name)
+        case .command(let command): try self.command(command, component.name)
         }
     }
 
-    static func volume(_ volume: VolumePolicy) -> any DataStore {
+    /// Without a policy nobody can allow a live database: there all of them are told, and none is refused.
+    static func volume(
+        _ volume: VolumePolicy, _ liveDatabases: LiveDatabaseRule = .warn, others: [String] = []
+    ) -> any DataStore {
         VolumeStore(
             path: volume.path, exclude: volume.exclude, excludeCaches: volume.excludeCaches,
-            oneFileSystem: volume.oneFileSystem)
+            oneFileSystem: volume.oneFileSystem, liveDatabases: liveDatabases, others: others)
+    }
+
+    /// What inside of a volume belongs to other components, by paths below it.
+    private func others(in volume: VolumePolicy) -> [String] {
+        let prefix = volume.path == "/" ? "/" : "\(volume.path)/"
+        return policy.components.compactMap { component in
+            guard let path = component.store.path, path.hasPrefix(prefix) else { return nil }
+            return String(path.dropFirst(prefix.count))
+        }
+    }
+
+    private func sqlite(_ sqlite: SQLitePolicy) -> SQLiteStore {
+        SQLiteStore(path: sqlite.path, temporaryFolder: session.context.variable("TMPDIR") ?? "/tmp")
+    }
+
+    private func models(_ models: ModelsPolicy) -> ModelsStore {
+        let layout: ModelLayout? =
+            switch models.layout {
+            case .ollama: .ollama
+            case .huggingface: .huggingFace
+            case .files: .files
+            case nil: nil
+            }
+        return ModelsStore(
+            path: models.path, layout: layout, keep: models.keep == .bytes ? .bytes : .manifest,
+            cacheFolder: try? Locations.cacheRoot(nil, session.context))
     }
 
     private func postgres(_ postgres: PostgresPolicy, _ name: String) throws -> any DataStore {
@@ -105,7 +141,7 @@ struct StackAssembly {
             exitCode: error.exitCode)
     }
 
-    private var secrets: SecretResolver { Self.secrets(policy, session) }
+    var secrets: SecretResolver { Self.secrets(policy, session) }
 
     /// Fetches secrets from where that policy says they are.
     static func secrets(_ policy: Policy, _ session: CommandSession) -> SecretResolver {
@@ -126,6 +162,12 @@ struct StackAssembly {
             case .several(let names): names.joined(separator: ", ")
             case .all: "*"
             }
+        case .qdrant(let qdrant): qdrant.url
+        case .chroma(let chroma): chroma.path ?? chroma.server?.url ?? ""
+        case .sqlite(let sqlite): sqlite.path
+        case .models(let models): models.path
+        case .redis(let redis): redis.address
+        case .command(let command): command.capture[0]
         }
     }
 

@@ -2,8 +2,8 @@
 
 /// Base64 with the standard alphabet (RFC 4648, section 4), read strictly: one encoding for each value, no other
 /// character anywhere.
-enum Base64 {
-    static func encode(_ bytes: some Collection<UInt8>, padded: Bool) -> [UInt8] {
+package enum Base64 {
+    package static func encode(_ bytes: some Collection<UInt8>, padded: Bool) -> [UInt8] {
         var text: [UInt8] = []
         text.reserveCapacity((bytes.count + 2) / 3 * 4)
         var bits: UInt32 = 0
@@ -22,7 +22,7 @@ enum Base64 {
     }
 
     /// Nil unless `text` is what `encode` gives for some bytes with the same `padded`.
-    static func decode(_ text: some Collection<UInt8>, padded: Bool) -> [UInt8]? {
+    package static func decode(_ text: some Collection<UInt8>, padded: Bool) -> [UInt8]? {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(text.count / 4 * 3 + 2)
         var bits: UInt32 = 0

@@ -4,7 +4,7 @@ import CLibCurl
 import Glibc
 
 /// curl_global_init(3), which must run once before any other call; a static is initialised once, whatever the thread.
-private let globalInitialization: CURLcode = curl_global_init(Int(CURL_GLOBAL_SSL | CURL_GLOBAL_WIN32))
+let globalInitialization: CURLcode = curl_global_init(Int(CURL_GLOBAL_SSL | CURL_GLOBAL_WIN32))
 
 /// Owns one easy handle with its connections. Safe: the handle lives as long as this object and never leaves it.
 @safe final class EasyHandle: @unchecked Sendable {
@@ -46,7 +46,7 @@ private let globalInitialization: CURLcode = curl_global_init(Int(CURL_GLOBAL_SS
     }
 
     /// libcurl's fixed text for a code: unlike its error buffer it never repeats a part of the URL.
-    private static func text(_ code: CURLcode) -> String {
+    static func text(_ code: CURLcode) -> String {
         guard let pointer = unsafe curl_easy_strerror(code) else { return "unknown error" }
         let text = unsafe String(cString: pointer)
         return text.prefix(1).lowercased() + text.dropFirst()

@@ -29,6 +29,13 @@ import Glibc
         note(unsafe lifeboat_curl_set_headers(handle, list))
     }
 
+    /// `context` must live until it is replaced.
+    mutating func setProgress(_ context: UnsafeMutableRawPointer?, _ callback: @escaping curl_xferinfo_callback) {
+        note(unsafe lifeboat_curl_set_pointer(handle, CURLOPT_XFERINFODATA, context))
+        note(unsafe lifeboat_curl_set_long(handle, CURLOPT_NOPROGRESS, context == nil ? 1 : 0))
+        note(unsafe lifeboat_curl_set_progress_callback(handle, callback))
+    }
+
     /// The transfer goes through C unretained: `EasyHandle.perform` keeps it alive until libcurl is done with it, and
     /// `reset` takes the pointer away.
     mutating func setCallbacks(_ transfer: HTTPTransfer) {

@@ -37,7 +37,8 @@ package struct ProcessIdentity: Sendable, Equatable, Codable {
         return try Self.startTicks(of: processID) == startTicks
     }
 
-    private static func currentBootID() throws(SystemCallError) -> String {
+    /// Another one after every boot of the machine.
+    package static func currentBootID() throws(SystemCallError) -> String {
         let path = "/proc/sys/kernel/random/boot_id"
         guard let text = try contents(of: path) else { throw SystemCallError("open", path, errorNumber: ENOENT) }
         return String(text.prefix { !$0.isNewline })

@@ -9,8 +9,7 @@ struct LocatedComponent {
 }
 
 extension PolicyReader {
-    private static let stores = ["volume", "postgres"]
-    private static let plannedStores = ["qdrant", "chroma", "redis", "sqlite", "models", "command"]
+    private static let stores = ["volume", "postgres", "qdrant", "chroma", "redis", "sqlite", "models", "command"]
 
     mutating func components(_ node: LocatedNode, repository: String?) -> [LocatedComponent] {
         guard let entries = entries(node, "components") else { return [] }
@@ -40,16 +39,14 @@ extension PolicyReader {
         switch form.key {
         case "volume": store = volume(form.value, storePath).map { .volume($0) }
         case "postgres": store = postgres(form.value, storePath).map { .postgres($0) }
-        case _ where Self.plannedStores.contains(form.key):
-            let hint =
-                form.key == "models"
-                ? "A 'volume' with the same path keeps the files."
-                : "Remove the component, or protect its files as a 'volume' while it is stopped."
-            reportPlanned("the store '\(form.key)'", at: form.location, hint: hint)
-            store = nil
+        case "qdrant": store = qdrant(form.value, storePath).map { .qdrant($0) }
+        case "chroma": store = chroma(form.value, storePath).map { .chroma($0) }
+        case "sqlite": store = sqlite(form.value, storePath).map { .sqlite($0) }
+        case "models": store = models(form.value, storePath).map { .models($0) }
+        case "redis": store = redis(form.value, storePath).map { .redis($0) }
+        case "command": store = commandStore(form.value, storePath).map { .command($0) }
         default:
-            let planned = Dictionary(uniqueKeysWithValues: Self.plannedStores.map { ($0, "") })
-            reportUnknown("store", form.key, in: path, at: form.location, among: Self.stores, planned: planned)
+            reportUnknown("store", form.key, in: path, at: form.location, among: Self.stores)
             store = nil
         }
         return store.map {
@@ -58,15 +55,17 @@ extension PolicyReader {
     }
 
     private mutating func volume(_ node: LocatedNode, _ path: String) -> VolumePolicy? {
-        guard let fields = fields(node, path, known: ["path", "exclude", "exclude_caches", "one_file_system"])
-        else { return nil }
+        let known = ["path", "exclude", "exclude_caches", "one_file_system", "allow_live_databases"]
+        guard let fields = fields(node, path, known: known) else { return nil }
         let folder = required("path", in: fields).flatMap { self.path($0, fields.path("path")) }
         let exclude = fields["exclude"].map { patterns($0, fields.path("exclude")) } ?? []
         let excludeCaches = bool("exclude_caches", in: fields, default: false)
         let oneFileSystem = bool("one_file_system", in: fields, default: true)
+        let allowLiveDatabases = bool("allow_live_databases", in: fields, default: false)
         guard let folder else { return nil }
         return VolumePolicy(
-            path: folder, exclude: exclude, excludeCaches: excludeCaches, oneFileSystem: oneFileSystem)
+            path: folder, exclude: exclude, excludeCaches: excludeCaches, oneFileSystem: oneFileSystem,
+            allowLiveDatabases: allowLiveDatabases)
     }
 
     private mutating func patterns(_ node: LocatedNode, _ path: String) -> [String] {
@@ -79,12 +78,22 @@ extension PolicyReader {
     private mutating func checkOverlaps(_ components: [LocatedComponent], repository: String?) {
         for (index, component) in components.enumerated() {
             for other in components[..<index] { check(component, against: other) }
-            guard let repository, case .volume(let volume) = component.policy.store, volume.exclude.isEmpty,
-                Self.contains(volume.path, repository)
-            else { continue }
+            guard let repository else { continue }
+            checkRepository(repository, component)
+        }
+    }
+
+    private mutating func checkRepository(_ repository: String, _ component: LocatedComponent) {
+        switch component.policy.store {
+        case .volume(let volume) where volume.exclude.isEmpty && Self.contains(volume.path, repository):
             report(
                 "the repository lies inside the volume '\(component.policy.name)': each backup would hold the ones before",
                 at: component.location, hint: "Move the repository out of '\(volume.path)', or exclude its folder.")
+        case .models(let models) where Self.contains(models.path, repository):
+            report(
+                "the repository lies inside the models '\(component.policy.name)': each backup would hold the ones before",
+                at: component.location, hint: "Move the repository out of '\(models.path)'.")
+        default: return
         }
     }
 
@@ -103,11 +112,46 @@ extension PolicyReader {
             report(
                 "the components '\(otherName)' and '\(name)' \(areSame ? "are the same" : "have a common") database",
                 at: component.location, hint: areSame ? "Keep one of them." : "Keep it in one of them.")
-        default: return
+        case (.qdrant(let left), .qdrant(let right)):
+            guard left.overlaps(right) else { return }
+            report(
+                "the components '\(otherName)' and '\(name)' have a common collection", at: component.location,
+                hint: "Keep it in one of them, by naming others under 'collections'.")
+        case (.chroma(let left), .chroma(let right)) where left.overlaps(right):
+            report(
+                "the components '\(otherName)' and '\(name)' have a common database", at: component.location,
+                hint: "Keep it in one of them, by naming others under 'database'.")
+        case (.redis(let left), .redis(let right)):
+            guard left.address == right.address else { return }
+            report(
+                "the components '\(otherName)' and '\(name)' are the same server", at: component.location,
+                hint: "Keep one of them: a snapshot holds all databases of a server.")
+        default:
+            guard let left = component.policy.store.path, let right = other.policy.store.path else { return }
+            checkInside(component, left, other, right)
         }
     }
 
-    private static func contains(_ folder: String, _ path: String) -> Bool {
+    /// A volume leaves what lies inside of it to the component it belongs to. Anything else that lies in another would be
+    /// exchanged twice.
+    private mutating func checkInside(
+        _ component: LocatedComponent, _ left: String, _ other: LocatedComponent, _ right: String
+    ) {
+        if left == right {
+            report(
+                "the components '\(other.policy.name)' and '\(component.policy.name)' have the same path",
+                at: component.location, hint: "Keep one of them.")
+            return
+        }
+        let (inner, outer) = Self.contains(left, right) ? (other, component) : (component, other)
+        guard Self.contains(left, right) || Self.contains(right, left) else { return }
+        if case .volume = outer.policy.store { return }
+        report(
+            "the component '\(inner.policy.name)' lies inside of '\(outer.policy.name)'", at: component.location,
+            hint: "A restore would exchange one inside the other: keep one of them.")
+    }
+
+    static func contains(_ folder: String, _ path: String) -> Bool {
         path == folder || path.hasPrefix(folder == "/" ? "/" : folder + "/")
     }
 }

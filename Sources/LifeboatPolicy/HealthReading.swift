@@ -105,7 +105,8 @@ extension PolicyReader {
         return url
     }
 
-    private static func authority(of url: String) -> Substring? {
+    /// Host and port, with what stands before them; nil for what is no HTTP URL.
+    static func authority(of url: String) -> Substring? {
         for scheme in ["http://", "https://"] where url.lowercased().hasPrefix(scheme) {
             let rest = url.dropFirst(scheme.count)
             let authority = rest.prefix { !"/?#".contains($0) }

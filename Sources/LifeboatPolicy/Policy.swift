@@ -90,12 +90,35 @@ package struct ComponentPolicy: Sendable, Equatable {
 package enum StorePolicy: Sendable, Equatable {
     case volume(VolumePolicy)
     case postgres(PostgresPolicy)
+    case redis(RedisPolicy)
+    case command(CommandPolicy)
+    case qdrant(QdrantPolicy)
+    case chroma(ChromaPolicy)
+    case sqlite(SQLitePolicy)
+    case models(ModelsPolicy)
+
+    /// The folder or file of this host that a restore exchanges; nil for what a server keeps.
+    package var path: String? {
+        switch self {
+        case .volume(let volume): volume.path
+        case .chroma(let chroma): chroma.path
+        case .sqlite(let database): database.path
+        case .models(let models): models.path
+        case .postgres, .qdrant, .redis, .command: nil
+        }
+    }
 
     /// The policy's word for it.
     package var kind: String {
         switch self {
         case .volume: "volume"
         case .postgres: "postgres"
+        case .qdrant: "qdrant"
+        case .chroma: "chroma"
+        case .sqlite: "sqlite"
+        case .models: "models"
+        case .redis: "redis"
+        case .command: "command"
         }
     }
 }
@@ -109,11 +132,17 @@ package struct VolumePolicy: Sendable, Equatable {
     package var excludeCaches: Bool
     /// Stay on the file system of the root.
     package var oneFileSystem: Bool
-    package init(path: String, exclude: [String] = [], excludeCaches: Bool = false, oneFileSystem: Bool = true) {
+    /// Copy the files of databases as they are. Off by default: those of a running one are refused or told.
+    package var allowLiveDatabases: Bool
+    package init(
+        path: String, exclude: [String] = [], excludeCaches: Bool = false, oneFileSystem: Bool = true,
+        allowLiveDatabases: Bool = false
+    ) {
         self.path = path
         self.exclude = exclude
         self.excludeCaches = excludeCaches
         self.oneFileSystem = oneFileSystem
+        self.allowLiveDatabases = allowLiveDatabases
     }
 }
 

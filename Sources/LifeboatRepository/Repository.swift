@@ -226,19 +226,37 @@ package struct Repository: Sendable {
 
     // MARK: indexes
 
-    /// Opens every index the store lists. Without a key they cannot be read: with `skippingSealed` the copies of those
-    /// this host wrote are opened instead, else that throws.
+    /// Opens every index the store lists, for finding chunks. Without a key they cannot be read: with `skippingSealed` the
+    /// copies of those this host wrote are opened instead, else that throws.
+    package func openIndexes(skippingSealed: Bool = false) throws -> IndexSet {
+        try openListed(skippingSealed) { try cache.open($0, from: store) }
+    }
+
+    /// Opens every index the store lists one by one, for reading all that is in them. No local copy is trusted unhashed:
+    /// for whoever deletes by what they say.
+    package func openEachIndex() throws -> IndexSet { try openListed(false) { try cache.openEach($0, from: store) } }
+
+    /// The indexes anew, restricted to the same packs, when some local copy was damaged; nil when none was, and on a
+    /// host whose copies are all there is.
     ///
+    /// A chunk that cannot be found or read may be the fault of a copy that was damaged after it was checked.
+    func recheckedIndexes(_ indexes: IndexSet) throws -> IndexSet? {
+        guard sealing.canRead, try cache.removeDamaged(indexNames()) else { return nil }
+        var fresh = try openIndexes()
+        try fresh.restrict(like: indexes)
+        return fresh
+    }
+
     /// A prune may put a merged index in the place of others meanwhile, and a listing is no snapshot: it is repeated
     /// until it shows nothing new, so that no chunk falls between the old indexes and the new one.
-    package func openIndexes(skippingSealed: Bool = false) throws -> IndexSet {
+    private func openListed(_ skippingSealed: Bool, _ open: ([Digest]) throws -> IndexSet) throws -> IndexSet {
         var names = try indexNames(skippingSealed)
         var attempt = 1
         while true {
             do {
-                let opened = try names.map { try cache.open($0, from: store) }
+                let opened = try open(names)
                 let again = try indexNames(skippingSealed)
-                if attempt >= Self.indexListings || Set(again).isSubset(of: names) { return IndexSet(opened) }
+                if attempt >= Self.indexListings || Set(again).isSubset(of: names) { return opened }
                 names = again
             } catch let error as LifeboatError where error.exitCode == .damagedRepository {
                 // Gone since it was listed, or really lost: a new listing tells.
@@ -296,16 +314,20 @@ package struct Repository: Sendable {
         skippingSealed: Bool, _ isUsable: (_ isPresent: Bool, _ name: Digest) -> Bool
     ) throws -> IndexSet {
         var indexes = try openIndexes(skippingSealed: skippingSealed)
-        var present: [Digest: UInt64] = [:]
-        for object in try objects(RepositoryLayout.packPrefix) {
-            if let name = RepositoryLayout.packName(object.key) { present[name] = object.size }
+        var present = PackSizes()
+        try store.listPages(prefix: RepositoryLayout.packPrefix) { page in
+            for object in page {
+                guard let key = sealing.plainKey(object.key), let name = RepositoryLayout.packName(key) else { continue }
+                present.append(name, object.size)
+            }
         }
-        indexes.restrict { name, size in isUsable(present[name] == size, name) }
+        present.finish()
+        try indexes.restrict { name, size in isUsable(present[name] == size, name) }
         return indexes
     }
 
     /// Stores an index over `packs` and maps it.
-    func storeIndex(_ packs: [PackContents]) throws -> MappedIndex {
+    package func storeIndex(_ packs: [PackContents]) throws -> MappedIndex {
         var generator = SystemRandomNumberGenerator()
         let plain = IndexFormat.encode(packs, salt: (generator.next(), generator.next()))
         let stored = try sealing.seal(plain)

@@ -58,17 +58,26 @@ package enum RepositoryLayout {
 
     /// The digest in the name of a pack; nil when it is not the name of one.
     package static func packName(_ object: ObjectKey) -> Digest? {
-        guard object.text.hasPrefix(packPrefix), object.text.hasSuffix(packSuffix) else { return nil }
-        let parts = object.text.dropFirst(packPrefix.count).dropLast(packSuffix.count).split(separator: "/")
-        guard parts.count == 2, let digest = Digest(hex: parts[1]), parts[1].hasPrefix(parts[0]), parts[0].count == 2
+        // `ab/ab34…`: 2 digits, a slash, 64 digits.
+        guard let middle = middle(of: object, packPrefix, packSuffix), middle.count == 67,
+            middle.dropFirst(2).first == UInt8(ascii: "/"),
+            middle.prefix(2).elementsEqual(middle.dropFirst(3).prefix(2))
         else { return nil }
-        return digest
+        return Digest(hex: Substring(middle.dropFirst(3)))
     }
 
     /// The digest in the name of an index; nil when it is not the name of one.
     package static func indexName(_ object: ObjectKey) -> Digest? {
-        guard object.text.hasPrefix(indexPrefix), object.text.hasSuffix(indexSuffix) else { return nil }
-        return Digest(hex: object.text.dropFirst(indexPrefix.count).dropLast(indexSuffix.count))
+        middle(of: object, indexPrefix, indexSuffix).flatMap { Digest(hex: Substring($0)) }
+    }
+
+    /// What is between the two; nil when they are not there. On bytes: it is asked of every object of a listing.
+    private static func middle(of object: ObjectKey, _ prefix: String, _ suffix: String) -> Substring.UTF8View? {
+        let text = object.text.utf8
+        guard text.count >= prefix.utf8.count + suffix.utf8.count, text.starts(with: prefix.utf8),
+            text.suffix(suffix.utf8.count).elementsEqual(suffix.utf8)
+        else { return nil }
+        return text.dropFirst(prefix.utf8.count).dropLast(suffix.utf8.count)
     }
 
     /// Stack and short id in the name of a manifest; nil when it is not the name of one.

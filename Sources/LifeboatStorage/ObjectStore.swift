@@ -12,18 +12,27 @@ package struct ObjectKey: Hashable, Comparable, Sendable, CustomStringConvertibl
     /// Nil when `text` breaks the rules above.
     package init?(_ text: String) {
         guard (1...1024).contains(text.utf8.count) else { return nil }
-        for component in text.split(separator: "/", omittingEmptySubsequences: false) {
-            guard !component.isEmpty, component != ".", component != ".." else { return nil }
-            for byte in component.utf8 {
-                switch byte {
-                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "-"),
-                    UInt8(ascii: "+"), UInt8(ascii: "@"), UInt8(ascii: "="), UInt8(ascii: ","):
-                    continue
-                default: return nil
-                }
+        // Listings make one for every object: one pass over the bytes.
+        var length = 0
+        var dots = 0
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "/"):
+                guard length > 0, length != dots || length > 2 else { return nil }
+                length = 0
+                dots = 0
+            case UInt8(ascii: "."):
+                length += 1
+                dots += 1
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "-"), UInt8(ascii: "+"),
+                UInt8(ascii: "@"), UInt8(ascii: "="), UInt8(ascii: ","):
+                length += 1
+            default: return nil
             }
         }
+        // No component is empty, `.` or `..`.
+        guard length > 0, length != dots || length > 2 else { return nil }
         self.text = text
     }
 
@@ -174,12 +183,18 @@ extension ObjectStore {
     /// Every object whose key starts with `prefix`, page by page, ascending.
     package func listAll(prefix: String) throws(StorageError) -> [ObjectInfo] {
         var objects: [ObjectInfo] = []
+        try listPages(prefix: prefix) { objects += $0 }
+        return objects
+    }
+
+    /// The same, for what there may be hundreds of thousands of: only a page is in memory at once.
+    package func listPages(prefix: String, _ body: ([ObjectInfo]) -> Void) throws(StorageError) {
         var token: ObjectPageToken?
         repeat {
-            let page = try list(prefix: prefix, after: token, limit: 1000)
-            objects += page.objects
+            // A folder is read again for every page that begins in it; a store may give shorter pages.
+            let page = try list(prefix: prefix, after: token, limit: 10_000)
+            body(page.objects)
             token = page.next
         } while token != nil
-        return objects
     }
 }

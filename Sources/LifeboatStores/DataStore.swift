@@ -23,10 +23,14 @@ package struct FactDifference: Sendable, Equatable, Codable {
     package var expected: String
     /// Nil when the fact is missing from the live store.
     package var found: String?
-    package init(name: String, expected: String, found: String?) {
+    /// Whether the restore lost something, and is rolled back. False for what the snapshot never promised to bring back:
+    /// it is told, and the restore is called incomplete.
+    package var isLoss: Bool
+    package init(name: String, expected: String, found: String?, isLoss: Bool = true) {
         self.name = name
         self.expected = expected
         self.found = found
+        self.isLoss = isLoss
     }
 }
 
@@ -64,8 +68,15 @@ package protocol CapturePoint: Sendable {
     var parts: [CapturePart] { get }
     /// Facts as of this point. Blocking.
     func facts() throws -> StoreFacts
+    /// What the capture of the parts found that does not end it; asked after they were read. None unless a store says
+    /// otherwise.
+    var warnings: [LifeboatError] { get }
     /// Lets the point go (ends the exporting transaction …). Idempotent, never throws, called on every path.
     func release()
+}
+
+extension CapturePoint {
+    package var warnings: [LifeboatError] { [] }
 }
 
 /// What of a component a snapshot holds, given back to its store for a restore. Implemented by the engine over the

@@ -237,6 +237,13 @@ struct EncryptionTests {
         #expect(replayed.code == .damagedRepository && "\(replayed)".contains("20300101T000000Z"), "\(replayed)")
         let restored = try fixture.inRepository("snapshots")
         #expect(restored.code == .damagedRepository || restored.error.contains("20300101T000000Z"), "\(restored)")
+        let swapped = try verdict(
+            "a=\(manifests[0]); b=\(middle); mv $a \(fixture.path)/t; mv $b $a; mv \(fixture.path)/t $b; "
+                + "mv $a.minisig \(fixture.path)/t; mv $b.minisig $a.minisig; mv \(fixture.path)/t $b.minisig")
+        for name in [manifests[0], middle].map({ $0.split(separator: "/").last.map(String.init) ?? "" }) {
+            #expect(swapped.code == .damagedRepository && "\(swapped)".contains(name), "\(swapped)")
+        }
+        #expect(try verdict("true").exit == 0)
     }
 
     @Test("no secret is in an argument or environment while lifeboat works, and no core is dumped")

@@ -342,7 +342,7 @@ let diagnosticCases = ##"""
     components: {docs: {volume: {path: /d}, postgres: {database: a}}}
     --- expected
     lifeboat.yaml:4:14: 'components.docs' must have exactly one store
-      hint: Write one of volume, postgres: docs: {volume: {path: ./data}}.
+      hint: Write one of volume, postgres, qdrant, chroma, redis, sqlite, models, command: docs: {volume: {path: ./data}}.
     === unknown store
     stack: demo
     repository: /r
@@ -351,16 +351,6 @@ let diagnosticCases = ##"""
     --- expected
     lifeboat.yaml:4:21: unknown store 'volum' in 'components.docs'
       hint: Did you mean 'volume'?
-    === stores of later versions
-    stack: demo
-    repository: /r
-    encryption: none
-    components: {q: {redis: {url: x}}, m: {models: {path: /m}}}
-    --- expected
-    lifeboat.yaml:4:18: the store 'redis' is not supported in this version of lifeboat
-      hint: Remove the component, or protect its files as a 'volume' while it is stopped.
-    lifeboat.yaml:4:40: the store 'models' is not supported in this version of lifeboat
-      hint: A 'volume' with the same path keeps the files.
     === volume without a path
     stack: demo
     repository: /r
@@ -391,6 +381,69 @@ let diagnosticCases = ##"""
     --- expected
     lifeboat.yaml:4:41: the volumes 'a' and 'b' overlap
       hint: '/d/x' and '/d' would be swapped one inside the other: keep one of them.
+    === redis
+    stack: demo
+    repository: /r
+    encryption: none
+    components:
+      a: {redis: {host: h, port: 70000, sockte: x, password: hunter2}}
+      b: {redis: {socket: /s, host: h, tls: {ca: c, key: k}, user: u}}
+      c: {redis: {service: r, container: "a b", transfer: copy, tls: 3}}
+      d: {redis: {data: ~/x}}
+      e: {redis: {port: 6379}}
+    --- expected
+    lifeboat.yaml:5:30: 'components.a.redis.port' must be a whole number from 1 to 65535, not '70000'
+    lifeboat.yaml:5:37: unknown key 'sockte' in 'components.a.redis'
+      hint: Did you mean 'socket'?
+    lifeboat.yaml:5:58: 'components.a.redis.password' is a literal secret, which a policy must not hold
+      hint: Write one of {env: NAME}, {file: PATH}, {command: [PROGRAM, ARGUMENT]} or {credential: NAME}.
+    lifeboat.yaml:6:27: 'components.b.redis.host' and 'components.b.redis.socket' exclude each other
+      hint: A server is reached over its socket or over the network: keep one.
+    lifeboat.yaml:6:36: 'components.b.redis.tls' and 'components.b.redis.socket' exclude each other
+      hint: A server is reached over its socket or over the network: keep one.
+    lifeboat.yaml:6:49: 'components.b.redis.tls.key' needs 'components.b.redis.tls.certificate' beside it
+    lifeboat.yaml:6:58: 'components.b.redis.user' needs a password
+      hint: Add 'password: {env: REDIS_PASSWORD}', or remove the user.
+    lifeboat.yaml:7:15: 'components.c.redis.service' is not supported in this version of lifeboat
+      hint: Name the server instead: host and port as they are reached from this host, or its container.
+    lifeboat.yaml:7:38: 'components.c.redis.container' is no name of a container: 'a b'
+      hint: Write it as 'docker ps' shows it in its last column.
+    lifeboat.yaml:7:55: unknown value 'copy' in 'components.c.redis.transfer'
+      hint: Known here: replication, bgsave.
+    lifeboat.yaml:7:66: 'components.c.redis.tls' must be true or false, not '3'
+    lifeboat.yaml:8:21: 'components.d.redis.data' begins with '~', which only a shell knows
+      hint: Write the whole path.
+    lifeboat.yaml:9:3: the components 'd' and 'e' are the same server
+      hint: Keep one of them: a snapshot holds all databases of a server.
+    === the same server twice
+    stack: demo
+    repository: /r
+    encryption: none
+    components: {a: {redis: {}}, b: {redis: {host: 127.0.0.1, port: 6379}}}
+    --- expected
+    lifeboat.yaml:4:30: the components 'a' and 'b' are the same server
+      hint: Keep one of them: a snapshot holds all databases of a server.
+    === command
+    stack: demo
+    repository: /r
+    encryption: none
+    components:
+      a: {command: {restore: [r]}}
+      b: {command: {capture: "dump | gzip", minimum: 1000, environment: {A B: {env: X}, TOKEN: hunter2}}}
+      c: {command: {capture: [dump], minimum: 1 KiB, keep_old: maybe, shell: true}}
+    --- expected
+    lifeboat.yaml:5:16: 'components.a.command' needs the key 'capture'
+      hint: Name the program whose output is to be kept.
+    lifeboat.yaml:6:26: 'components.b.command.capture' uses '|', and commands are run without a shell
+      hint: Quote it if it is meant as it stands, or run a shell: [sh, -c, "…"].
+    lifeboat.yaml:6:50: 'components.b.command.minimum' must be a size, not '1000'
+      hint: Write it with a unit: 512B, 1KiB, 20MiB, 1.5GB.
+    lifeboat.yaml:6:70: 'A B' is no name of an environment variable
+    lifeboat.yaml:6:92: 'components.b.command.environment.TOKEN' is a literal secret, which a policy must not hold
+      hint: Write one of {env: NAME}, {file: PATH}, {command: [PROGRAM, ARGUMENT]} or {credential: NAME}.
+    lifeboat.yaml:7:60: 'components.c.command.keep_old' must be true or false, not 'maybe'
+    lifeboat.yaml:7:67: unknown key 'shell' in 'components.c.command'
+      hint: Known here: capture, restore, minimum, environment, keep_old.
     === same database twice
     stack: demo
     repository: /r

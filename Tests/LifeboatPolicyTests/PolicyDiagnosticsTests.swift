@@ -13,7 +13,8 @@ import Testing
         var testDescription: String { name }
     }
 
-    static let cases: [Case] = diagnosticCases.split(separator: "=== ").map { section in
+    static let cases: [Case] = [diagnosticCases, vectorDiagnosticCases, fileStoreCases].flatMap { $0.split(separator: "=== ") }.map {
+        section in
         let parts = section.split(separator: "--- expected", maxSplits: 1, omittingEmptySubsequences: false)
         let lines = parts[0].split(separator: "\n", maxSplits: 1, omittingEmptySubsequences: false)
         let expected = parts[1].split(separator: "\n").joined(separator: "\n")

@@ -82,6 +82,35 @@ import Testing
         #expect(policy == expected)
     }
 
+    @Test func `redis and command are read`() throws {
+        let text = """
+            stack: a
+            repository: /r
+            encryption: none
+            components:
+              queue: {redis: {host: h, port: 7000, container: stack-redis-1, user: u, password: {env: P}, data: ./redis,
+                tls: {ca: ca.pem, certificate: c.pem, key: k.pem}, transfer: bgsave}}
+              local: {redis: {socket: /run/redis.sock}}
+              plain: {redis: {tls: true}}
+              etcd: {command: {capture: etcdctl snapshot save /dev/stdout, restore: [./take, --all], minimum: 1.5 KiB,
+                environment: {TOKEN: {file: t}}, keep_old: false}}
+            """
+        let policy = try PolicyParser.parse(text, source: nil, folder: "/p")
+        let expected: [StorePolicy] = [
+            .redis(
+                RedisPolicy(
+                    host: "h", port: 7000, container: "stack-redis-1", user: "u", password: .environment("P"),
+                    tls: RedisPolicy.TLS(authority: "/p/ca.pem", certificate: "/p/c.pem", key: "/p/k.pem"),
+                    data: "/p/redis", transfer: .bgsave)),
+            .redis(RedisPolicy(socket: "/run/redis.sock")), .redis(RedisPolicy(tls: RedisPolicy.TLS())),
+            .command(
+                CommandPolicy(
+                    capture: ["etcdctl", "snapshot", "save", "/dev/stdout"], restore: ["/p/take", "--all"],
+                    minimum: 1536, environment: ["TOKEN": .file("/p/t")], keepsOld: false)),
+        ]
+        #expect(policy.components.map(\.store) == expected)
+    }
+
     @Test(arguments: [
         ("{env: PG_PASS}", SecretReference.environment("PG_PASS")), ("{file: pw}", .file("/p/pw")),
         ("{file: /run/pw}", .file("/run/pw")), ("{command: [pass, show, db]}", .command(["pass", "show", "db"])),
@@ -237,5 +266,26 @@ import Testing
         #expect(
             try postgres("database: app, service: db, project: shop")
                 == PostgresPolicy(databases: .one("app"), container: .service("db", project: "shop")))
+    }
+
+    @Test func `databases and models may lie inside of a volume`() throws {
+        let policy = try PolicyParser.parse(
+            """
+            stack: demo
+            repository: /r
+            encryption: none
+            components:
+              files: {volume: {path: ./data, allow_live_databases: true}}
+              shop: {sqlite: {path: ./data/app.db}}
+              models: {models: {path: ./data/models, layout: huggingface, keep: manifest}}
+              more: {models: {path: /var/models}}
+            """, source: nil, folder: "/srv")
+        #expect(
+            policy.components.map(\.store) == [
+                .volume(VolumePolicy(path: "/srv/data", allowLiveDatabases: true)),
+                .sqlite(SQLitePolicy(path: "/srv/data/app.db")),
+                .models(ModelsPolicy(path: "/srv/data/models", layout: .huggingface, keep: .manifest)),
+                .models(ModelsPolicy(path: "/var/models")),
+            ])
     }
 }

@@ -18,7 +18,7 @@ import Testing
         "LifeboatRepository": (coreIO.union(["LifeboatFormats", "LifeboatStorage"]), []),
         "LifeboatPolicy": (["LifeboatCore"], ["Yams"]),
         "LifeboatServices": (coreIO.union(["LifeboatHTTP"]), []),
-        "LifeboatStores": (coreIO.union(["LifeboatFormats", "LifeboatHTTP", "CLibPQ"]), []),
+        "LifeboatStores": (coreIO.union(["LifeboatFormats", "LifeboatHTTP", "CLibPQ", "CSQLite"]), []),
         "LifeboatBackup": (engine, []),
         "LifeboatRestore": (engine, []),
         "LifeboatCommands": (
@@ -32,6 +32,7 @@ import Testing
         "CLibCurl": ([], []),
         "CLibCrypto": ([], []),
         "CLibPQ": ([], []),
+        "CSQLite": ([], []),
     ]
     static let coreIO: Set<String> = ["LifeboatCore", "LifeboatIO"]
     static let engine = coreIO.union([
@@ -48,7 +49,7 @@ import Testing
     static let owners = [
         "CLinux": "LifeboatIO", "CBlake3": "LifeboatFormats", "CLibArchive": "LifeboatFormats",
         "CLibZstd": "LifeboatFormats", "CLibCrypto": "LifeboatFormats", "CLibCurl": "LifeboatHTTP",
-        "CLibPQ": "LifeboatStores",
+        "CLibPQ": "LifeboatStores", "CSQLite": "LifeboatStores",
     ]
 
     // MARK: What the package manager says
@@ -148,8 +149,12 @@ import Testing
         where name.hasSuffix(".swift") {
             let file = "\(folder)/\(name)"
             let text = try String(contentsOfFile: "\(root)/\(file)", encoding: .utf8)
+            // Texts of many lines hold programs in other languages.
+            var isText = false
             for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-                if let module = importedModule(line) {
+                let isCode = !isText
+                if line.ranges(of: "\"\"\"").count % 2 == 1 { isText.toggle() }
+                if isCode, let module = importedModule(line) {
                     found.append(Import(module: module, place: "\(file):\(number + 1)"))
                 }
             }

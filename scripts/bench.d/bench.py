@@ -19,6 +19,7 @@ from statistics import median
 from typing import Any
 
 import report
+import scale
 import tools as tool_module
 from tools import Tool
 from workloads import MIB, WORKLOADS, apply, prepare
@@ -43,12 +44,14 @@ def names(allowed: tuple[str, ...]) -> Any:
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description=__doc__,
-        epilog="Workloads: " + " ".join(f"{w.name}: {w.about}." for w in WORKLOADS.values()))
-    parser.add_argument("--only", type=names(tuple(WORKLOADS)), default=list(WORKLOADS), metavar="NAME,…",
-                        help="workloads: " + ",".join(WORKLOADS))
-    parser.add_argument("--tools", type=names(tool_module.NAMES), default=list(tool_module.DEFAULT_NAMES),
+        epilog="A ROW is a workload, or one of " + ", ".join(scale.ROWS) + ". Workloads: " + " ".join(f"{w.name}: {w.about}." for w in WORKLOADS.values()))
+    rows = (*WORKLOADS, *scale.ROWS)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="what to measure (default: all): " + " ".join(rows))
+    parser.add_argument("--only", type=names(rows), metavar="NAME,…", help="the same as a list")
+    parser.add_argument("--tools", type=names(tool_module.NAMES), default=None,
                         metavar="NAME,…", help="programs: " + ",".join(tool_module.NAMES)
-                        + " (all but borg-zstd by default)")
+                        + " (all but borg-zstd by default, "
+                        "lifeboat-age as soon as there is 'repository init --recipient')")
     parser.add_argument("--runs", type=int, default=3, help="runs of each; the table shows medians (default 3)")
     parser.add_argument("--json", metavar="FILE", help="also keep every single measurement there")
     parser.add_argument("--merge", metavar="FILE", action="append", default=[],
@@ -60,6 +63,16 @@ def options() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.runs < 1:
         parser.error("--runs takes a number from 1")
+    for row in arguments.rows:
+        if row not in rows:
+            parser.error(f"there is no row '{row}': choose from {', '.join(rows)}")
+    chosen = arguments.rows or arguments.only or rows
+    arguments.only = [row for row in chosen if row in WORKLOADS]
+    arguments.scale = [row for row in chosen if row in scale.ROWS]
+    if arguments.tools is None:
+        arguments.tools = list(tool_module.DEFAULT_NAMES)
+        if arguments.lifeboat and tool_module.EncryptedLifeboat.is_supported(arguments.lifeboat):
+            arguments.tools.insert(1, "lifeboat-age")
     if arguments.keep and not arguments.work:
         parser.error("--keep needs --work")
     return arguments
@@ -245,12 +258,38 @@ def machine(work: Path) -> dict[str, Any]:
             "file_system": file_system.stdout.strip(), "load": os.getloadavg()[0]}
 
 
+def scale_rows(arguments: argparse.Namespace, work: Path, chosen: list[Tool], own: Tool | None,
+               results: dict[str, Any]) -> None:
+    found = results.setdefault("rows", {})
+
+    def cost(environment: dict[str, str], command: list[str]) -> dict[str, Any]:
+        return measure(work, environment, command)
+
+    for row in arguments.scale:
+        say(f"{row}: measuring")
+        if row == "check":
+            folders = {name: prepare(name, work / "workloads") for name in ("small", "dump")}
+            for folder in folders.values():
+                warm(folder / "data")
+            found[row] = scale.check_row(chosen, folders, arguments.runs, cost)
+        elif row == "history":
+            found[row] = scale.history_row(chosen, work, cost)
+        elif own is None:
+            say(f"{row}: left out, since lifeboat is not among the tools")
+        elif row == "open":
+            found[row] = scale.open_row(own, work, arguments.runs, cost)
+        else:
+            found[row] = scale.prune_row(own, work, cost)
+
+
 def run(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     needed = max((WORKLOADS[name].size_on_disk * (len(arguments.only) if arguments.keep else 1)
                   + 4 * WORKLOADS[name].size for name in arguments.only), default=0)
     # The image of the file system restores go to.
     needed += sum(WORKLOADS[name].size_on_disk * arguments.runs * len(arguments.tools)
                   for name in arguments.only if name in ("small", "tiny"))
+    if arguments.scale:
+        needed += 8 << 30
     if arguments.memory:
         needed = max(needed, 31 << 30)
     require_space(work, needed + (1 << 30))
@@ -262,6 +301,7 @@ def run(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
         results["inputs"].update(earlier["inputs"])
         for name, found in earlier["workloads"].items():
             results["workloads"].setdefault(name, {}).update(found)
+        results.setdefault("rows", {}).update(earlier.get("rows", {}))
         for key in ("memory", "start_up"):
             if key in earlier:
                 results[key] = earlier[key]
@@ -285,6 +325,7 @@ def run(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
         if not arguments.keep:
             remove(folder)
     own = next((tool for tool in chosen if tool.name == "lifeboat"), None)
+    scale_rows(arguments, work, chosen, own, results)
     if own is not None:
         results["start_up"] = start_up(arguments.lifeboat)
         if arguments.memory:
@@ -316,10 +357,11 @@ def main() -> int:
         print(report.render(results), flush=True)
         say("removing what was made")
     finally:
-        for name in ("run", "restored", "memory", "result.json", "log"):
+        for name in ("run", "restored", "memory", "history", "pruned", "result.json", "log"):
             remove(work / name)
         if not arguments.keep:
             remove(work / "workloads")
+            remove(work / "synthetic")
             remove(work / "borg")
             if not existed:
                 remove(work)

@@ -4,6 +4,7 @@
 from statistics import median
 from typing import Any
 
+import scale
 from workloads import WORKLOADS
 
 STEPS = ("first", "unchanged", "restore", "next day", "last restore")
@@ -131,6 +132,14 @@ def verdicts(results: Results) -> list[tuple[str, bool]]:
         if peaks:
             found.append((f"{workload}, peak memory {max(peaks) / MIB:.0f} MiB (target 160 MiB)",
                           max(peaks) < MEMORY_LIMIT))
+    for workload, tools in results["workloads"].items():
+        for step in ("first", "restore"):
+            plain = step_median(tools.get("lifeboat", []), step, "wall")
+            sealed = step_median(tools.get("lifeboat-age", []), step, "wall")
+            if plain and sealed:
+                found.append((f"{workload}, {step}: encrypted takes {sealed / plain:.2f} of plain (target 1.25)",
+                              sealed <= 1.25 * plain))
+    found += scale.verdicts(results.get("rows", {}))
     memory = results.get("memory")
     if memory:
         one, ten = memory["1"], memory["10"]
@@ -153,6 +162,7 @@ def render(results: Results) -> str:
              "Whole-process medians, page cache warm, repository and caches on the same disk and new for each run."]
     lines += ["", *(f"- {name}: {text}" for name, text in results["tools"].items())]
     lines.append(table(results))
+    lines += scale.render(results.get("rows", {}))
     judged = verdicts(results)
     if judged:
         lines += ["", "### Targets", ""] + [f"- {'PASS' if passed else 'MISS'}: {text}" for text, passed in judged]

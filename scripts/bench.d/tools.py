@@ -47,6 +47,14 @@ class Tool:
         """Where the restored copy of `data` lies."""
         return target / str(data).lstrip("/")
 
+    def check(self, read_data: bool) -> list[str]:
+        """Verifies the repository; with `read_data` every byte of it."""
+        raise NotImplementedError
+
+    def forget(self, keep: int) -> list[list[str]]:
+        """Removes all backups but the last `keep`, and the data only they need."""
+        raise NotImplementedError
+
 
 def first_line(command: list[str]) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip().splitlines()[0]
@@ -73,6 +81,47 @@ class Lifeboat(Tool):
     def restore(self, number: int, target: Path) -> list[str]:
         return [self.program, "restore", "latest", "--repository", str(self.repository), "--to", str(target)]
 
+    def check(self, read_data: bool) -> list[str]:
+        return [self.program, "check", *(["--read-data"] if read_data else []), "--repository", str(self.repository)]
+
+    def forget(self, keep: int) -> list[list[str]]:
+        return [[self.program, "forget", "--yes", "--force", "--keep-last", str(keep),
+                 "--repository", str(self.repository)],
+                [self.program, "prune", "--grace", "0s", "--repository", str(self.repository)]]
+
+
+class EncryptedLifeboat(Lifeboat):
+    name = "lifeboat-age"
+    settings = "repository format 1, one age recipient, otherwise defaults"
+
+    @property
+    def identity(self) -> Path:
+        return self.place / "home" / "identity.txt"
+
+    @staticmethod
+    def is_supported(program: str) -> bool:
+        help_text = subprocess.run([program, "repository", "init", "--help"], capture_output=True, text=True).stdout
+        return "--recipient" in help_text
+
+    def create(self) -> list[list[str]]:
+        identity, program, repository = (shlex.quote(str(path)) for path in
+                                         (self.identity, self.program, self.repository))
+        return [["age-keygen", "-o", str(self.identity)],
+                ["sh", "-c", f"{program} repository init --repository {repository} "
+                 f"--recipient \"$(age-keygen -y {identity})\""]]
+
+    def backup(self, number: int, data: Path) -> list[str]:
+        return [*super().backup(number, data), "--identity", str(self.identity)]
+
+    def restore(self, number: int, target: Path) -> list[str]:
+        return [*super().restore(number, target), "--identity", str(self.identity)]
+
+    def check(self, read_data: bool) -> list[str]:
+        return [*super().check(read_data), "--identity", str(self.identity)]
+
+    def forget(self, keep: int) -> list[list[str]]:
+        return [[*command, "--identity", str(self.identity)] for command in super().forget(keep)]
+
 
 class Restic(Tool):
     name = "restic"
@@ -94,6 +143,12 @@ class Restic(Tool):
 
     def restore(self, number: int, target: Path) -> list[str]:
         return ["restic", "restore", "latest", "--target", str(target)]
+
+    def check(self, read_data: bool) -> list[str]:
+        return ["restic", "check", *(["--read-data"] if read_data else [])]
+
+    def forget(self, keep: int) -> list[list[str]]:
+        return [["restic", "forget", "--keep-last", str(keep)], ["restic", "prune"]]
 
 
 class Borg(Tool):
@@ -121,6 +176,13 @@ class Borg(Tool):
     def restore(self, number: int, target: Path) -> list[str]:
         # It extracts into the current folder.
         return ["env", "-C", str(target), self.program, "extract", f"{self.repository}::{number}"]
+
+    def check(self, read_data: bool) -> list[str]:
+        return [self.program, "check", *(["--verify-data"] if read_data else []), str(self.repository)]
+
+    def forget(self, keep: int) -> list[list[str]]:
+        return [[self.program, "prune", "--keep-last", str(keep), str(self.repository)],
+                [self.program, "compact", str(self.repository)]]
 
 
 class BorgZstd(Borg):
@@ -153,8 +215,8 @@ class TarZstd(Tool):
                 f"set -o pipefail; zstd -dc -q {archive} | tar -C {shlex.quote(str(target))} -xpf -"]
 
 
-NAMES = ("lifeboat", "restic", "borg", "borg-zstd", "tar-zstd")
-DEFAULT_NAMES = ("lifeboat", "restic", "borg", "tar-zstd")
+NAMES = ("lifeboat", "lifeboat-age", "restic", "borg", "borg-zstd", "tar-zstd")
+DEFAULT_NAMES = ("lifeboat", "lifeboat-age", "restic", "borg", "tar-zstd")
 
 
 def install_borg(work: Path) -> None:
@@ -174,6 +236,10 @@ def make(names: list[str], work: Path, program: str) -> list[Tool]:
     for name in names:
         if name == "lifeboat":
             tools.append(Lifeboat(work, program))
+        elif name == "lifeboat-age":
+            if not EncryptedLifeboat.is_supported(program):
+                raise SystemExit("error: this lifeboat has no 'repository init --recipient'")
+            tools.append(EncryptedLifeboat(work, program))
         elif name == "restic":
             if shutil.which("restic") is None:
                 raise SystemExit("error: restic is not installed")

@@ -77,7 +77,7 @@ struct Restore: LifeboatCommand {
         for warning in outcome.warnings { session.warn(LifeboatError(warning)) }
         try session.emitReport(RestoreReport(outcome: outcome))
         let isWhole = outcome.components.allSatisfy { found.manifest.component($0.name)?.isComplete ?? false }
-        return isWhole ? .done : .incomplete
+        return isWhole && outcome.absent.isEmpty ? .done : .incomplete
     }
 
     /// The name of the stack, typed: a restore replaces what is live.

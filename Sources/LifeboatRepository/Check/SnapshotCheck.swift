@@ -61,9 +61,9 @@ struct SnapshotCheck {
     }
 
     /// What retention removed. A damaged list of it is a problem, and says nothing.
-    private func forgottenSnapshots(_ report: inout CheckReport) throws -> [Tombstone.Entry] {
+    private func forgottenSnapshots(_ report: inout CheckReport) throws -> Set<Digest> {
         do {
-            return try ForgottenSnapshots.read(repository).flatMap(\.snapshots)
+            return Set(try ForgottenSnapshots.read(repository).flatMap(\.snapshots).map(\.snapshot))
         } catch let error as LifeboatError where error.exitCode == .damagedRepository {
             report.addProblem(RepositoryLayout.forgottenPrefix, error.summary)
             return []

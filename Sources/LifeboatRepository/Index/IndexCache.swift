@@ -6,23 +6,31 @@ import LifeboatFormats
 import LifeboatIO
 import LifeboatStorage
 
-/// The local folder that holds copies of a repository's indexes, so that they can be memory-mapped whatever the store.
+/// The local folder that holds copies of a repository's indexes, so that they can be searched in place whatever the
+/// store, and one table made of many of them (`MergedIndex`).
 ///
-/// A copy is checked against a digest when it is fetched and whenever it is opened. Losing the folder costs one
-/// download, never data; on a host that cannot read the repository it costs one full upload.
+/// A copy is checked against its digest when it is fetched, and when it is opened as `CheckedCopy` tells. Losing the
+/// folder costs one download, never data; on a host that cannot read the repository it costs one full upload.
 struct IndexCache: Sendable {
     private let folder: String
+    private let mergedFolder: String
     private let sealing: Sealing
     /// The folder of this repository.
     let localFolder: String
 
-    /// `folder` is the cache of one repository.
+    /// So many indexes, or so many bytes of them, are searched one by one; more are merged.
+    static let singleIndexes = 16
+    static let singleBytes = 8 << 20
+
+    /// `localFolder` is the cache of one repository.
     init(folder localFolder: String, _ sealing: Sealing) throws {
         self.localFolder = localFolder
         self.sealing = sealing
         folder = "\(localFolder)/index"
+        mergedFolder = "\(localFolder)/merged"
         do {
-            try FileTree.createFolders(self.folder)
+            try FileTree.createFolders(folder)
+            try FileTree.createFolders(mergedFolder)
         } catch {
             throw error.lifeboatError.wrapped(
                 "cannot use the local cache",
@@ -30,31 +38,56 @@ struct IndexCache: Sendable {
         }
     }
 
-    private func path(_ name: Digest) -> String { "\(folder)/\(name.hex).idx" }
-    /// The digest of the copy: its name is that of the stored, encrypted bytes.
-    private func digestPath(_ name: Digest) -> String { "\(folder)/\(name.hex).b3" }
+    private func path(_ name: Digest) -> String { "\(folder)/\(name.hex)\(Self.indexSuffix)" }
+
+    /// The digest of the copy, where its name is that of the stored, encrypted bytes.
+    private func digestPath(_ name: Digest) -> String { "\(folder)/\(name.hex)\(Self.digestSuffix)" }
+
+    private static let digestSuffix = ".b3"
+    private static let indexSuffix = ".idx"
+    private static let mergedSuffix = ".merged"
+
+    // MARK: - One index
+
+    /// The digest that the copy of that name must have; throws when nobody knows it.
+    private func digest(of name: Digest) throws -> Digest {
+        guard sealing.isEncrypted else { return name }
+        guard let text = try SmallFile.contents(digestPath(name)),
+            let digest = Digest(hex: String(decoding: text, as: UTF8.self))
+        else { throw SystemCallError("read", digestPath(name), errorNumber: ENOENT) }
+        return digest
+    }
+
+    /// Maps the copy of that name; throws when it is not here or damaged.
+    private func mapped(_ name: Digest, always: Bool) throws -> MappedIndex {
+        try MappedIndex(path: path(name), name: name, digest: digest(of: name), always: always)
+    }
 
     /// The indexes of which there is a sound copy here, by name.
     func held() -> [Digest] {
-        var names: [Digest] = []
-        eachCopy { name in
-            if (try? mapped(name)) != nil { names.append(name) }
+        copies().filter { name in
+            do {
+                let path = path(name)
+                let file = try OwnedDescriptor.open(path, O_RDONLY)
+                return try CheckedCopy.require(
+                    digest(of: name), of: file, path, note: path + CheckedCopy.suffix, always: false)
+            } catch {
+                return false
+            }
+        }.sorted()
+    }
+
+    private func copies() -> [Digest] {
+        names(in: folder).compactMap { file in
+            file.hasSuffix(Self.indexSuffix) ? Digest(hex: file.dropLast(Self.indexSuffix.count)) : nil
         }
-        return names.sorted()
     }
 
-    private func mapped(_ name: Digest) throws -> MappedIndex? {
-        guard sealing.isEncrypted else { return try MappedIndex(path: path(name), name: name, digest: name) }
-        guard let text = try SmallFile.contents(digestPath(name)),
-            let digest = Digest(hex: String(decoding: text, as: UTF8.self)[...])
-        else { return nil }
-        return try MappedIndex(path: path(name), name: name, digest: digest)
-    }
-
-    /// Maps the index of that name, fetching it first when it is not here or damaged.
-    func open(_ name: Digest, from store: any ObjectStore) throws -> MappedIndex {
+    /// Maps the index of that name, fetching it first when it is not here or damaged. With `always` its bytes are
+    /// hashed whatever is known of them.
+    func open(_ name: Digest, from store: any ObjectStore, always: Bool = false) throws -> MappedIndex {
         // Any failure of the local copy is answered by a fresh one: the store has the original.
-        if let mapped = try? mapped(name) { return mapped }
+        if let mapped = try? mapped(name, always: always) { return mapped }
         return try reopen(name, from: store)
     }
 
@@ -67,27 +100,7 @@ struct IndexCache: Sendable {
         }
         let plain = try sealing.open(bytes, key)
         try plain.withUnsafeBytes { try keep($0, as: name) }
-        return try MappedIndex(path: path(name), name: name, digest: BLAKE3.hash(plain))
-    }
-
-    /// Removes copies of other indexes. What cannot be removed costs space on this host and nothing else.
-    func keepOnly(_ names: Set<Digest>) {
-        eachCopy { name in
-            guard !names.contains(name) else { return }
-            unlink(path(name))
-            unlink(digestPath(name))
-        }
-    }
-
-    private func eachCopy(_ body: (Digest) -> Void) {
-        guard let stream = opendir(folder) else { return }
-        defer { closedir(stream) }
-        while let entry = readdir(stream) {
-            let file = withUnsafeBytes(of: &entry.pointee.d_name) {
-                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if file.hasSuffix(".idx"), let name = Digest(hex: file.dropLast(4)) { body(name) }
-        }
+        return try mapped(name, always: true)
     }
 
     private func fetch(_ name: Digest, from store: any ObjectStore) throws -> [UInt8] {
@@ -111,5 +124,147 @@ struct IndexCache: Sendable {
                 "cannot keep an index in the local cache",
                 hint: "Name another folder with --cache DIR or the environment variable LIFEBOAT_CACHE.")
         }
+    }
+
+    // MARK: - All indexes
+
+    /// Opens the indexes of those names for finding chunks: as one table where they are many.
+    func open(_ names: [Digest], from store: any ObjectStore) throws -> IndexSet {
+        let merged = largestMerged(of: Set(names), always: false)
+        let rest = Self.others(names, than: merged)
+        if rest.count <= Self.singleIndexes {
+            let opened = try rest.map { try open($0, from: store) }
+            if opened.reduce(0, { $0 + $1.byteCount }) <= Self.singleBytes { return IndexSet(opened, merged: merged) }
+        }
+        if let merged = try merge(names, from: store) { return IndexSet([], merged: merged) }
+        return IndexSet(try names.map { try open($0, from: store) })
+    }
+
+    /// Opens the indexes of those names one by one, for reading all that is in them, with a table for finding chunks
+    /// where they are many. Whatever is known of the copies, they are hashed.
+    func openEach(_ names: [Digest], from store: any ObjectStore) throws -> IndexSet {
+        let opened = try names.map { try open($0, from: store, always: true) }
+        var merged = largestMerged(of: Set(names), always: true)
+        if Self.others(names, than: merged).count > Self.singleIndexes {
+            merged = try merge(names, from: store) ?? merged
+        }
+        return IndexSet(each: opened, merged: merged)
+    }
+
+    private static func others(_ names: [Digest], than merged: MergedIndex?) -> [Digest] {
+        guard let merged else { return names }
+        let known = Set(merged.sources.map(\.name))
+        return names.filter { !known.contains($0) }
+    }
+
+    // MARK: - Merged indexes
+
+    private func mergedNames() -> [Digest] {
+        names(in: mergedFolder).compactMap { file in
+            file.hasSuffix(Self.mergedSuffix) ? Digest(hex: file.dropLast(Self.mergedSuffix.count)) : nil
+        }
+    }
+
+    private func mergedPath(_ name: Digest) -> String { "\(mergedFolder)/\(name.hex)\(Self.mergedSuffix)" }
+
+    /// The largest one that holds no other index than those; one that is damaged does not count.
+    private func largestMerged(of names: Set<Digest>, always: Bool) -> MergedIndex? {
+        var largest: MergedIndex?
+        for name in mergedNames() {
+            guard let merged = try? MergedIndex(path: mergedPath(name), digest: name, always: always),
+                merged.chunkCount >= largest?.chunkCount ?? 0,
+                merged.sources.allSatisfy({ names.contains($0.name) })
+            else { continue }
+            largest = merged
+        }
+        return largest
+    }
+
+    /// Merges the indexes of those names. Nil when it cannot be done here, for want of space perhaps: they are searched
+    /// one by one then. Throws when one of them cannot be had.
+    private func merge(_ names: [Digest], from store: any ObjectStore) throws -> MergedIndex? {
+        let inputs = try names.map { name in
+            // Opened only to see that it is sound, or to fetch it.
+            let index = try open(name, from: store)
+            return IndexMerge.Input(
+                name: name, path: path(name), packs: index.packCount, frames: index.frameCount,
+                chunks: index.chunkCount, bases: index.baseIDCount)
+        }
+        let earlier = mergedNames()
+        removeLeftovers()
+        let temporary =
+            "\(mergedFolder)/\(getpid())-\(UInt32.random(in: .min ... .max))\(AtomicFile.temporarySuffix)"
+        defer { unlink(temporary) }
+        do {
+            guard let digest = try IndexMerge.write(inputs, to: temporary) else { return nil }
+            let path = mergedPath(digest)
+            guard rename(temporary, path) == 0 else { throw SystemCallError("rename to", path) }
+            try CheckedCopy.noteWritten(path, digest, note: path + CheckedCopy.suffix)
+            let merged = try MergedIndex(path: path, digest: digest, always: false)
+            for name in earlier where name != digest { removeMerged(name) }
+            return merged
+        } catch {
+            return nil
+        }
+    }
+
+    private func removeMerged(_ name: Digest) {
+        unlink(mergedPath(name))
+        unlink(mergedPath(name) + CheckedCopy.suffix)
+    }
+
+    /// Removes what a merge that was killed left behind: nobody wrote to it for an hour.
+    private func removeLeftovers() {
+        for file in names(in: mergedFolder) where file.hasSuffix(AtomicFile.temporarySuffix) {
+            var status = stat()
+            let path = "\(mergedFolder)/\(file)"
+            guard lstat(path, &status) == 0, status.st_mtim.tv_sec + 3600 < time(nil) else { continue }
+            unlink(path)
+        }
+    }
+
+    // MARK: - Housekeeping
+
+    private func remove(_ name: Digest) {
+        for path in [path(name), path(name) + CheckedCopy.suffix, digestPath(name)] { unlink(path) }
+    }
+
+    /// Hashes every copy of those indexes that is here, and what was merged of them; removes what is damaged. True when
+    /// something was.
+    func removeDamaged(_ wanted: [Digest]) -> Bool {
+        var found = false
+        for name in mergedNames()
+        where (try? MergedIndex(path: mergedPath(name), digest: name, always: true)) == nil {
+            removeMerged(name)
+            found = true
+        }
+        for name in wanted where access(path(name), F_OK) == 0 && (try? mapped(name, always: true)) == nil {
+            remove(name)
+            found = true
+        }
+        return found
+    }
+
+    /// Removes copies of other indexes. What cannot be removed costs space on this host and nothing else.
+    func keepOnly(_ wanted: Set<Digest>) {
+        for name in copies() where !wanted.contains(name) { remove(name) }
+        for name in mergedNames() {
+            let merged = try? MergedIndex(path: mergedPath(name), digest: name, always: false)
+            if merged?.sources.allSatisfy({ wanted.contains($0.name) }) != true { removeMerged(name) }
+        }
+    }
+
+    /// Names of the files in a folder of the cache; none when it cannot be read.
+    private func names(in folder: String) -> [String] {
+        guard let stream = opendir(folder) else { return [] }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            names.append(
+                withUnsafeBytes(of: &entry.pointee.d_name) {
+                    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+                })
+        }
+        return names
     }
 }

@@ -3,34 +3,103 @@
 package import LifeboatCore
 
 /// All indexes of a repository as one table. Thread-safe; a value, cheap to copy.
+///
+/// Those that were merged are searched at once, the others one by one: a look-up takes a few reads however many indexes
+/// there are, since more than `IndexCache.singleIndexes` are always merged.
 package struct IndexSet: Sendable {
+    private var merged: MergedIndex?
+    /// Per pack number of `merged`: whether the pack can be counted on. Nil: every pack can.
+    private var usableMergedPacks: [Bool]?
     private var indexes: [MappedIndex]
-    /// Per index, per pack number: whether the pack can be counted on. Nil: every pack can.
+    /// Positions in `indexes` of those that are not in `merged`.
+    private var singles: [Int]
+    /// Per index, per pack number, as in `usableMergedPacks`.
     private var usablePacks: [[Bool]]?
+    /// Per source of `merged`: its position in `indexes`. Nil when those in `merged` were not opened by themselves.
+    private var positions: [Int]?
+    /// Packs that cannot be counted on.
+    private var unusable: Set<Digest> = []
 
-    package init(_ indexes: [MappedIndex]) { self.indexes = indexes }
+    package init(_ indexes: [MappedIndex]) { self.init(indexes, merged: nil) }
+
+    /// `indexes` are those that `merged` does not hold.
+    init(_ indexes: [MappedIndex], merged: MergedIndex?) {
+        self.indexes = indexes
+        self.merged = merged
+        singles = Array(indexes.indices)
+    }
+
+    /// `indexes` are all there are; those that `merged` holds too are found through it.
+    init(each indexes: [MappedIndex], merged: MergedIndex?) {
+        self.init(indexes, merged: nil)
+        guard let merged else { return }
+        var numbers: [Digest: Int] = [:]
+        for (number, index) in indexes.enumerated() { numbers[index.name] = number }
+        let found = merged.sources.compactMap { numbers[$0.name] }
+        // Holds for what the cache gives; otherwise all are searched one by one.
+        guard found.count == merged.sources.count else { return }
+        self.merged = merged
+        positions = found
+        let inMerged = Set(found)
+        singles = indexes.indices.filter { !inMerged.contains($0) }
+    }
 
     /// Only packs for which `isPresent` holds count from now on: a chunk whose packs are all gone is unknown again,
     /// so that the next backup stores it anew.
-    package mutating func restrict(toPacks isPresent: (_ name: Digest, _ storedSize: UInt64) -> Bool) {
+    package mutating func restrict(toPacks isPresent: (_ name: Digest, _ storedSize: UInt64) -> Bool) throws {
+        var unusable: Set<Digest> = []
+        func isUsable(_ name: Digest, _ storedSize: UInt64) -> Bool {
+            if isPresent(name, storedSize) { return true }
+            unusable.insert(name)
+            return false
+        }
+        if let merged {
+            var usable: [Bool] = []
+            usable.reserveCapacity(merged.packCount)
+            try merged.forEachPack { usable.append(isUsable($0, $1)) }
+            usableMergedPacks = usable
+        }
         usablePacks = indexes.map { index in
             (0..<index.packCount).map { number in
                 let pack = index.pack(number)
-                return isPresent(pack.name, pack.storedSize)
+                return isUsable(pack.name, pack.storedSize)
             }
         }
+        self.unusable = unusable
+    }
+
+    /// Restricts to the same packs as `other`.
+    mutating func restrict(like other: IndexSet) throws {
+        guard other.usablePacks != nil else { return }
+        try restrict { name, _ in !other.unusable.contains(name) }
     }
 
     /// Adds an index all of whose packs were just written.
     package mutating func add(_ index: MappedIndex) {
+        singles.append(indexes.count)
         indexes.append(index)
         usablePacks?.append(Array(repeating: true, count: index.packCount))
     }
 
     /// Records over all indexes; a chunk that is stored twice counts twice.
-    package var recordCount: Int { indexes.reduce(0) { $0 + $1.chunkCount } }
+    package var recordCount: Int {
+        singles.reduce(merged?.chunkCount ?? 0) { $0 + indexes[$1].chunkCount }
+    }
 
-    package var all: [MappedIndex] { indexes }
+    /// Every index. Only for sets that were opened one by one (`Repository.openEachIndex`).
+    package var all: [MappedIndex] {
+        precondition(merged == nil || positions != nil, "these indexes were opened for finding chunks")
+        return indexes
+    }
+
+    /// Positions in `all` of the indexes that have the chunk, ascending.
+    func holders(of id: Digest) throws -> [Int] {
+        var holders = Set(singles.filter { indexes[$0].position(of: id) != nil })
+        if let merged, let positions {
+            for place in try merged.places(of: id) { holders.insert(positions[try merged.source(of: place)]) }
+        }
+        return holders.sorted()
+    }
 
     /// Longest chain of deltas that is followed. A writer makes shorter ones (`DeltaChunks.maximumDepth`), but a chain
     /// grows when the whole copy of a chunk that was also stored as a delta goes away.
@@ -41,26 +110,25 @@ package struct IndexSet: Sendable {
     package func contains(_ id: Digest) -> Bool { contains(id, depthLeft: Self.depthLimit) }
 
     private func contains(_ id: Digest, depthLeft: Int) -> Bool {
-        forEachUsable(id) { index, position in
-            // A record that names bases that are not there is of no use.
-            guard let bases = try? index.bases(at: position) else { return false }
-            if bases.isEmpty { return true }
-            return depthLeft > 0 && bases.allSatisfy { contains($0, depthLeft: depthLeft - 1) }
+        func canBeHad(_ bases: [Digest]) -> Bool {
+            bases.isEmpty || depthLeft > 0 && bases.allSatisfy { contains($0, depthLeft: depthLeft - 1) }
         }
-    }
-
-    /// Calls `body` with the places of the chunk in packs that can be counted on, until it returns true; returns
-    /// whether it did.
-    private func forEachUsable(_ id: Digest, _ body: (MappedIndex, Int) -> Bool) -> Bool {
-        for (number, index) in indexes.enumerated() {
-            guard var position = index.position(of: id) else { continue }
-            // Equal ids stand side by side.
-            while position < index.chunkCount, index.chunkID(position) == id {
-                defer { position += 1 }
+        if let merged {
+            // A table that cannot be read, a record that names what is not there: of no use, the chunk is unknown.
+            for place in (try? merged.places(of: id)) ?? [] {
+                if let usableMergedPacks {
+                    guard let pack = try? merged.packNumber(of: place), usableMergedPacks[pack] else { continue }
+                }
+                if let bases = try? merged.bases(of: place), canBeHad(bases) { return true }
+            }
+        }
+        for number in singles {
+            let index = indexes[number]
+            for position in index.records(of: id) {
                 if let usable = usablePacks?[number] {
                     guard let pack = index.packNumber(at: position), usable[pack] else { continue }
                 }
-                if body(index, position) { return true }
+                if let bases = try? index.bases(at: position), canBeHad(bases) { return true }
             }
         }
         return false
@@ -69,7 +137,16 @@ package struct IndexSet: Sendable {
     /// The chunks that must stay for the chunk to be readable at each place it is stored at: what counts as referenced
     /// with it. Empty for one that is stored whole, or unknown. Only the next step: ask again for each base.
     package func bases(of id: Digest) throws -> Set<Digest> {
-        try locations(of: id).reduce(into: []) { $0.formUnion($1.bases) }
+        var bases: Set<Digest> = []
+        if let merged {
+            for place in try merged.places(of: id) { bases.formUnion(try merged.bases(of: place)) }
+        }
+        for number in singles {
+            for position in indexes[number].records(of: id) {
+                bases.formUnion(try indexes[number].bases(at: position))
+            }
+        }
+        return bases
     }
 
     /// The longest chain of deltas to undo before the chunk is there, over all its places: 0 when it is stored whole
@@ -84,11 +161,12 @@ package struct IndexSet: Sendable {
     /// Every place the chunk is stored at; empty when it is unknown.
     package func locations(of id: Digest) throws -> [ChunkLocation] {
         var locations: [ChunkLocation] = []
-        for index in indexes {
-            guard var position = index.position(of: id) else { continue }
-            while position < index.chunkCount, index.chunkID(position) == id {
-                locations.append(try index.location(at: position))
-                position += 1
+        if let merged {
+            for place in try merged.places(of: id) { locations.append(try merged.location(of: place)) }
+        }
+        for number in singles {
+            for position in indexes[number].records(of: id) {
+                locations.append(try indexes[number].location(at: position))
             }
         }
         return locations

@@ -2,7 +2,6 @@
 
 import Glibc
 package import LifeboatCore
-import LifeboatFormats
 import LifeboatIO
 import LifeboatStorage
 
@@ -20,29 +19,29 @@ package final class MappedIndex: @unchecked Sendable {
     private let baseCount: Int
     private let basesStart: Int
 
+    /// Number of bases, counting both of a pair.
+    var baseIDCount: Int { baseCount }
+
     /// Maps `path`, a file that nobody changes or truncates (the cache replaces files, never edits them).
-    /// Its bytes must have `digest`.
-    package init(path: String, name: Digest, digest: Digest) throws {
+    /// Its bytes must have `digest`: a note beside it may say so (`CheckedCopy`), unless they are to be hashed `always`.
+    package init(path: String, name: Digest, digest: Digest, always: Bool) throws {
         let file = try OwnedDescriptor.open(path, O_RDONLY)
+        guard
+            try CheckedCopy.require(digest, of: file, path, note: path + CheckedCopy.suffix, always: always)
+        else { throw Self.damaged(name, "its bytes do not have the digest in its name") }
         var status = stat()
         guard fstat(file.raw, &status) == 0 else { throw SystemCallError("examine", path) }
         let size = Int(status.st_size)
         guard size >= IndexFormat.headerSize else { throw Self.damaged(name, "it is shorter than its header") }
-        guard let mapped = mmap(nil, size, PROT_READ, MAP_PRIVATE, file.raw, 0), mapped != MAP_FAILED else {
-            throw SystemCallError("map", path)
-        }
-        let bytes = UnsafeRawBufferPointer(start: mapped, count: size)
+        let bytes = try Self.memory(of: file, size, path)
         do {
-            if BLAKE3.hash(bytes) != digest {
-                throw Self.damaged(name, "its bytes do not have the digest in its name")
-            }
             let counts = try Self.counts(bytes, name)
             packCount = counts.packs
             frameCount = counts.frames
             chunkCount = counts.chunks
             baseCount = counts.bases
         } catch {
-            munmap(mapped, size)
+            Self.release(bytes)
             throw error
         }
         memory = bytes
@@ -52,7 +51,48 @@ package final class MappedIndex: @unchecked Sendable {
         basesStart = chunksStart + chunkCount * IndexFormat.chunkSize
     }
 
-    deinit { munmap(UnsafeMutableRawPointer(mutating: memory.baseAddress), memory.count) }
+    deinit { Self.release(memory) }
+
+    /// A file up to this size is read: a process may have only so many mappings, and each costs 64 KiB of memory when it
+    /// is touched.
+    private static let mappedFrom = 64 << 10
+
+    private static func memory(
+        of file: borrowing OwnedDescriptor, _ size: Int, _ path: String
+    ) throws -> UnsafeRawBufferPointer {
+        guard size >= mappedFrom else {
+            let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 64)
+            do throws(SystemCallError) {
+                // Shorter than it was a moment ago: what is missing is zero, which no index is.
+                let count = try DescriptorIO.read(file.raw, at: 0, into: buffer, path)
+                for position in count..<size { buffer[position] = 0 }
+            } catch {
+                buffer.deallocate()
+                throw error
+            }
+            return UnsafeRawBufferPointer(buffer)
+        }
+        guard let mapped = mmap(nil, size, PROT_READ, MAP_PRIVATE, file.raw, 0), mapped != MAP_FAILED else {
+            throw SystemCallError("map", path)
+        }
+        return UnsafeRawBufferPointer(start: mapped, count: size)
+    }
+
+    private static func release(_ memory: UnsafeRawBufferPointer) {
+        if memory.count < mappedFrom {
+            memory.deallocate()
+        } else {
+            munmap(UnsafeMutableRawPointer(mutating: memory.baseAddress), memory.count)
+        }
+    }
+
+    /// Gives the memory of mapped pages back; they are read again when they are touched.
+    func forgetPages() {
+        guard memory.count >= Self.mappedFrom else { return }
+        madvise(UnsafeMutableRawPointer(mutating: memory.baseAddress), memory.count, MADV_DONTNEED)
+    }
+
+    package var byteCount: Int { memory.count }
 
     private static func damaged(_ name: Digest, _ reason: String) -> LifeboatError {
         RepositoryError.damaged(RepositoryLayout.index(name).text, reason)
@@ -144,6 +184,14 @@ package final class MappedIndex: @unchecked Sendable {
             if chunkID(middle) < id { low = middle + 1 } else { high = middle }
         }
         return low < chunkCount && chunkID(low) == id ? low : nil
+    }
+
+    /// Positions of all records of that id, which stand side by side; empty when there is none.
+    package func records(of id: Digest) -> Range<Int> {
+        guard let first = position(of: id) else { return 0..<0 }
+        var end = first + 1
+        while end < chunkCount, chunkID(end) == id { end += 1 }
+        return first..<end
     }
 
     /// The location in the record at `position`; throws when the record points outside its tables.

@@ -8,20 +8,13 @@ package import LifeboatStorage
 /// Reads chunks: finds them in the index, fetches and decodes their frame, undoes deltas, checks their digest.
 /// Thread-safe.
 ///
-/// Decoded frames and undone deltas are kept up to a byte limit, so that the small files of one frame cost one fetch; two threads that
-/// want the same frame wait for one fetch.
+/// Decoded frames and undone deltas are kept up to a byte limit, so that the small files of one frame cost one fetch;
+/// two threads that want the same frame wait for one fetch.
 package final class ChunkReader: Sendable {
     /// What is kept: a frame, by its pack and where it starts, or a chunk that was undone from a delta.
     private enum FrameKey: Hashable {
         case frame(pack: Digest, offset: UInt32)
         case chunk(Digest)
-    }
-
-    /// Decoded bytes of a frame or chunk; read-only once shared.
-    private final class Frame: @unchecked Sendable {
-        let bytes: UnsafeMutableRawBufferPointer
-        init(count: Int) { bytes = .allocate(byteCount: count, alignment: 64) }
-        deinit { bytes.deallocate() }
     }
 
     private enum Slot {
@@ -35,27 +28,51 @@ package final class ChunkReader: Sendable {
         var clock: UInt64 = 0
     }
 
+    private struct Indexes {
+        var set: IndexSet
+        /// The local copies were hashed once more already.
+        var areRechecked = false
+    }
+
     private let repository: Repository
-    private let indexes: IndexSet
+    private let indexes: Monitor<Indexes>
     private let cacheLimit: Int
     private let state = Monitor(State())
     private let decoders = Monitor<[DecoderBox]>([])
+    private let frames = FramePool()
     private let maximumPlain: Int
     private let maximumFrame: Int
 
     /// `cacheLimit`: bytes of decoded frames that are kept.
     package init(_ repository: Repository, _ indexes: IndexSet, cacheLimit: Int = 24 << 20) {
         self.repository = repository
-        self.indexes = indexes
+        self.indexes = Monitor(Indexes(set: indexes))
         self.cacheLimit = cacheLimit
         maximumPlain = ChunkWorker.maximumPlain(maximumChunk: repository.config.chunker.maximum)
         maximumFrame = ChunkWorker.maximumFrame(maximumChunk: repository.config.chunker.maximum)
     }
 
-    package var indexSet: IndexSet { indexes }
+    package var indexSet: IndexSet { indexes.withLock { $0.set } }
 
-    /// Whether the chunk can be had, as far as indexes tell: with it, all that its deltas rest on.
-    package func isKnown(_ id: Digest) -> Bool { indexes.contains(id) }
+    /// Whether the chunk can be had, as far as indexes tell: with it, all that its deltas rest on. With `rechecking` a
+    /// damaged local copy of an index is ruled out before it says no.
+    package func isKnown(_ id: Digest, rechecking: Bool = false) -> Bool {
+        if indexSet.contains(id) { return true }
+        guard rechecking, (try? recheckIndexes()) == true else { return false }
+        return indexSet.contains(id)
+    }
+
+    /// Hashes the local copies of indexes, once in the life of this reader; true when some were damaged, and are
+    /// replaced now.
+    private func recheckIndexes() throws -> Bool {
+        try indexes.withLock { indexes in
+            guard !indexes.areRechecked else { return false }
+            indexes.areRechecked = true
+            guard let fresh = try repository.recheckedIndexes(indexes.set) else { return false }
+            indexes.set = fresh
+            return true
+        }
+    }
 
     /// Hands the verified bytes of a chunk to `body`; they are valid only inside it. A chunk that is stored at several
     /// places is read from the next one when the first is damaged.
@@ -72,25 +89,38 @@ package final class ChunkReader: Sendable {
         let frame: Frame
         let range: Range<Int>
         do {
-            (frame, range) = try chunk(id, depth: 0, verifyBases: false)
-        } catch let failure {
-            guard try indexes.locations(of: id).contains(where: \.isDelta) else { throw failure }
-            // A wrong base shows only in what is made of it: go through the chain again, step by step, to take
-            // another copy of what is damaged, or to name it.
-            (frame, range) = try chunk(id, depth: 0, verifyBases: true)
+            (frame, range) = try verifiedChunk(id)
+        } catch let failure as LifeboatError where failure.exitCode == .damagedRepository {
+            // An index may have led to the wrong place: once the local copies are sound it does not.
+            guard try recheckIndexes() else { throw failure }
+            (frame, range) = try verifiedChunk(id)
         }
         return try withExtendedLifetime(frame) {
             try body(UnsafeRawBufferPointer(rebasing: frame.bytes[range]))
         }
     }
 
+    private func verifiedChunk(_ id: Digest) throws -> (Frame, Range<Int>) {
+        do {
+            return try chunk(id, depth: 0, verifyBases: false)
+        } catch let failure {
+            guard try indexSet.locations(of: id).contains(where: \.isDelta) else { throw failure }
+            // A wrong base shows only in what is made of it: go through the chain again, step by step, to take
+            // another copy of what is damaged, or to name it.
+            return try chunk(id, depth: 0, verifyBases: true)
+        }
+    }
+
     private func packKey(of id: Digest) throws -> ObjectKey {
-        try indexes.locations(of: id).first.map { RepositoryLayout.pack($0.pack) } ?? RepositoryLayout.config
+        try indexSet.locations(of: id).first.map { RepositoryLayout.pack($0.pack) } ?? RepositoryLayout.config
     }
 
     /// The bytes of a chunk, from the first place that has them right. A chunk of `depth` 0 is verified; one that is
-    /// only a base of another when `verifyBases` says so, since the other one's digest covers it.
-    private func chunk(_ id: Digest, depth: Int, verifyBases: Bool) throws -> (Frame, Range<Int>) {
+    /// only a base of another when `verifyBases` says so, since the other one's digest covers it. An undone delta is
+    /// kept for others when it `isShared`.
+    private func chunk(
+        _ id: Digest, depth: Int, verifyBases: Bool, isShared: Bool = true
+    ) throws -> (Frame, Range<Int>) {
         let verifies = depth == 0 || verifyBases
         if let kept = kept(.chunk(id)) {
             if !verifies || BLAKE3.hash(UnsafeRawBufferPointer(kept.bytes)) == id {
@@ -101,7 +131,7 @@ package final class ChunkReader: Sendable {
         guard depth <= IndexSet.depthLimit else {
             throw RepositoryError.damaged("chunk \(id.shortHex)", "the chain of deltas to it has no end")
         }
-        let locations = try indexes.locations(of: id)
+        let locations = try indexSet.locations(of: id)
         guard !locations.isEmpty else {
             throw LifeboatError(
                 "chunk '\(id.shortHex)' is in no index of the repository",
@@ -119,7 +149,7 @@ package final class ChunkReader: Sendable {
                         RepositoryLayout.pack(location.pack).text,
                         "chunk '\(id.shortHex)' in it does not have the digest that is its name")
                 }
-                if location.isDelta { keep(frame, as: .chunk(id)) }
+                if location.isDelta, isShared { keep(frame, as: .chunk(id)) }
                 return (frame, range)
             } catch {
                 if firstFailure == nil { firstFailure = LifeboatError.converting(error) }
@@ -130,7 +160,14 @@ package final class ChunkReader: Sendable {
     }
 
     private func whole(_ location: ChunkLocation) throws -> (Frame, Range<Int>) {
-        (try frame(at: location), Int(location.offset)..<Int(location.offset) + Int(location.length))
+        let frame = try frame(at: location)
+        let range = Int(location.offset)..<Int(location.offset) + Int(location.length)
+        // The frame may have come by another record, which gave it another length.
+        guard range.upperBound <= frame.bytes.count else {
+            throw RepositoryError.damaged(
+                RepositoryLayout.pack(location.pack).text, "an index places a chunk beyond the end of a frame in it")
+        }
+        return (frame, range)
     }
 
     /// The chunk of a delta: its bases, joined, are the prefix its patch is decoded with.
@@ -143,7 +180,10 @@ package final class ChunkReader: Sendable {
         var bases: [(frame: Frame, range: Range<Int>)] = []
         for base in location.bases {
             do {
-                bases.append(try chunk(base, depth: depth + 1, verifyBases: verifyBases))
+                // One of a pair is a base of the neighbour too. One that stands alone is wanted once: its memory is
+                // better used again at once, while the processor has it at hand.
+                bases.append(
+                    try chunk(base, depth: depth + 1, verifyBases: verifyBases, isShared: location.bases.count > 1))
             } catch {
                 throw LifeboatError.converting(error).wrapped(
                     "chunk '\(id.shortHex)' is stored as a delta, and its base '\(base.shortHex)' cannot be read")
@@ -154,7 +194,7 @@ package final class ChunkReader: Sendable {
             guard size > 0, size <= UInt64(maximumPlain) else {
                 throw FormatError(.sizeMismatch, "undo a delta", "it says that its chunk has \(size) bytes")
             }
-            let frame = Frame(count: Int(size))
+            let frame = frames.frame(count: Int(size))
             let decoder = try takeDecoder()
             defer { giveBack(decoder) }
             let prefix: UnsafeRawBufferPointer
@@ -265,7 +305,7 @@ package final class ChunkReader: Sendable {
         guard location.framePlainLength <= maximumPlain, location.frameLength <= maximumFrame else {
             throw RepositoryError.damaged(key.text, "the index gives one of its frames an impossible size")
         }
-        let frame = Frame(count: Int(location.framePlainLength))
+        let frame = frames.frame(count: Int(location.framePlainLength))
         try withDecoder { decoder in
             let encoded = decoder.buffer(Int(location.frameLength))
             try repository.read(key, at: UInt64(location.frameOffset), into: encoded)

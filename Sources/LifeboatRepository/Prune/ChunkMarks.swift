@@ -48,7 +48,9 @@ final class ChunkMarks {
     func mark(_ id: Digest) throws -> Position? {
         var first: Position?
         var bases: [Digest] = []
-        for (number, index) in indexes.all.enumerated() {
+        let all = indexes.all
+        for number in try indexes.holders(of: id) {
+            let index = all[number]
             guard let start = index.position(of: id) else { continue }
             if first == nil {
                 first = Position(index: Int32(number), record: Int32(start))

@@ -75,7 +75,7 @@ struct PruneSurveyor {
 
     private func surveyOnce(_ memory: inout PruneMemory, _ moment: () -> MeasuredMoment) throws -> PruneSurvey {
         let condemned = try repository.condemnedPacks()
-        var survey = PruneSurvey(indexes: try repository.openIndexes())
+        var survey = PruneSurvey(indexes: try repository.openEachIndex())
         survey.marks = condemned
         try listPacks(&survey, condemned)
         var sightings = memory.leaseSightings
@@ -123,6 +123,7 @@ struct PruneSurveyor {
                 })
             survey.usedFrames.append(Bitmap(count: index.frameCount))
             try countFrames(index, survey.packNumbers[survey.packNumbers.count - 1], &survey)
+            index.forgetPages()
         }
         for number in survey.packs.indices where condemned.contains(survey.packs[number].name) {
             survey.packs[number].isCondemned = true
@@ -196,6 +197,7 @@ struct PruneSurveyor {
                 survey.packs[pack].chunks += 1
                 if marks.marked[number][record] { potential[pack] += UInt64(try index.location(at: record).length) }
             }
+            index.forgetPages()
         }
         var merged = MergedRecords(indexes)
         var records: [MergedRecords.Record] = []

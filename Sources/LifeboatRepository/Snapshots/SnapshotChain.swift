@@ -18,11 +18,10 @@ package enum SnapshotChain {
     /// - `forgotten`: what retention removed, with signed lists.
     /// - `seen`: `<stack>/<host>` → the newest snapshot this host remembers.
     package static func problems(
-        _ snapshots: [Snapshot], forgotten: [Tombstone.Entry], seen: [String: HostTrust.Pin.Seen]
+        _ snapshots: [Snapshot], forgotten removed: Set<Digest>, seen: [String: HostTrust.Pin.Seen]
     ) -> [Problem] {
         var problems: [Problem] = []
         let present = Set(snapshots.map(\.id))
-        let removed = Set(forgotten.map(\.snapshot))
         let chains = Dictionary(grouping: snapshots) { "\($0.manifest.stack)/\($0.manifest.host)" }
         for (chain, members) in chains.sorted(by: { $0.key < $1.key }) {
             let ordered = members.sorted { ($0.manifest.sequence, $0.id) < ($1.manifest.sequence, $1.id) }
@@ -71,7 +70,7 @@ package enum SnapshotChain {
 extension SnapshotCatalog {
     /// What `SnapshotChain` finds in the whole repository.
     package static func chainProblems(
-        _ snapshots: [Snapshot], forgotten: [Tombstone.Entry], _ repository: Repository
+        _ snapshots: [Snapshot], forgotten: Set<Digest>, _ repository: Repository
     ) throws -> [SnapshotChain.Problem] {
         let seen = try repository.trust?.pin(repository.config.repositoryID)?.newest ?? [:]
         return SnapshotChain.problems(snapshots, forgotten: forgotten, seen: seen)

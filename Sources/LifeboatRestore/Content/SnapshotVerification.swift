@@ -19,7 +19,7 @@ package struct SnapshotVerification {
     package init(_ reader: ChunkReader, _ cancellation: Cancellation) {
         self.reader = reader
         self.cancellation = cancellation
-        presence = ContentPresence(reader)
+        presence = ContentPresence(reader, rechecking: true)
     }
 
     /// Throws `damagedRepository` with the first paths that are affected.

@@ -68,6 +68,8 @@ struct RestoreRun {
     private var timeline: RestoreTimeline
     private(set) var warnings: [LifeboatError] = []
     private var factsVerified: [String: Int] = [:]
+    /// What the snapshot names and does not hold, and is not there.
+    private var absent: [String] = []
 
     init(
         _ machine: RestoreMachine, stack: RestoreStack, journal: RestoreJournal, source: (any RestoreSource)?,
@@ -219,7 +221,13 @@ struct RestoreRun {
         let differences = try stack.store(step.component).verify(content)
         var losses: [FactDifference] = []
         for difference in differences {
-            if Self.grew(difference) {
+            if !difference.isLoss {
+                let missing =
+                    "'\(difference.name)' of component '\(step.component ?? "")'"
+                    + (difference.found.map { " is \($0)" } ?? " is missing")
+                absent.append(missing)
+                warn(LifeboatError(missing, causes: ["the snapshot names it: \(difference.expected)"]))
+            } else if Self.grew(difference) {
                 warn(
                     LifeboatError(
                         "'\(difference.name)' of component '\(step.component ?? "")' grew since the services started",
@@ -278,6 +286,7 @@ struct RestoreRun {
                     factsVerified: factsVerified[$0.name] ?? 0)
             },
             phases: timeline.phases, downtimeSeconds: timeline.downtime, totalSeconds: timeline.total,
+            absent: absent,
             warnings: plan.warnings + (warnings + troubles).map { ([$0.message] + $0.causes).joined(separator: ": ") })
     }
 

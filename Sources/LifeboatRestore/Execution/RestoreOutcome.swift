@@ -35,10 +35,12 @@ package struct RestoreOutcome: Codable, Sendable, Equatable {
     package var downtimeSeconds: Double
     /// From the first step to the last: the recovery time.
     package var totalSeconds: Double
+    /// What the snapshot names without holding it (models to fetch), and the stack does not have.
+    package var absent: [String]
     package var warnings: [String]
 
     private enum CodingKeys: String, CodingKey {
-        case id, stack, snapshot, components, phases, warnings
+        case id, stack, snapshot, components, phases, absent, warnings
         case snapshotTime = "snapshot_time"
         case downtimeSeconds = "downtime_seconds"
         case totalSeconds = "total_seconds"

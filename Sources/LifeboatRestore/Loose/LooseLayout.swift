@@ -61,6 +61,7 @@ package struct LooseLayout: Sendable, Equatable {
         case ("postgres", "globals"): "globals.sql"
         // One of several databases.
         case ("postgres", let part) where part.hasSuffix(".dump"): try name("\(part.dropLast(5)).pgdump")
+        case ("sqlite", "database"): try name(component.source.split(separator: "/").last.map(String.init) ?? "")
         default: try name(stream.name)
         }
     }

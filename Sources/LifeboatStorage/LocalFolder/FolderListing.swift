@@ -41,13 +41,20 @@ struct FolderListing {
 
     private mutating func walk(_ folder: String) throws(SystemCallError) {
         let base = folder.isEmpty ? "" : folder + "/"
+        let path = folder.isEmpty ? root : "\(root)/\(folder)"
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            if errno == ENOENT { return }
+            throw SystemCallError("open folder", path)
+        }
+        let opened = OwnedDescriptor(owning: descriptor)
         var last: String?
         while objects.count <= limit {
             let batch = try names(in: folder, base, behind: last)
             for name in batch.names {
                 if name.hasSuffix("/") {
                     try walk(base + name.dropLast())
-                } else if let key = ObjectKey(base + name), let size = try Self.fileSize("\(root)/\(key.text)") {
+                } else if let key = ObjectKey(base + name), let size = try Self.fileSize(name, in: opened, path) {
                     objects.append(ObjectInfo(key: key, size: size))
                 }
                 if objects.count > limit { return }
@@ -133,11 +140,13 @@ struct FolderListing {
     }
 
     /// Nil when it vanished or is no regular file any more.
-    private static func fileSize(_ path: String) throws(SystemCallError) -> UInt64? {
+    private static func fileSize(
+        _ name: String, in folder: borrowing OwnedDescriptor, _ path: String
+    ) throws(SystemCallError) -> UInt64? {
         var status = Glibc.stat()
-        guard lstat(path, &status) == 0 else {
+        guard fstatat(folder.raw, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else {
             if errno == ENOENT { return nil }
-            throw SystemCallError("look at", path)
+            throw SystemCallError("look at", "\(path)/\(name)")
         }
         return status.st_mode & S_IFMT == S_IFREG ? UInt64(max(0, status.st_size)) : nil
     }

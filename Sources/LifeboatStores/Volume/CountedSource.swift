@@ -4,39 +4,67 @@ import LifeboatCore
 import LifeboatFormats
 import Synchronization
 
-/// A tree that counts what its walks meet.
+/// A tree that counts what its walks meet, and knows the databases among it.
 final class CountedSource: FileTreeSource {
-    private let source: FolderSource
-    private let lastCounts = Mutex<VolumeCounts?>(nil)
-
-    init(_ source: FolderSource) { self.source = source }
-
-    /// Of the last walk that came to its end.
-    var counts: VolumeCounts? { lastCounts.withLock { $0 } }
-
-    func walk(_ cancellation: Cancellation) throws -> any FileTreeWalk {
-        CountedWalk(try source.walk(cancellation), self)
+    private struct Result {
+        var counts: VolumeCounts
+        var databases: LiveDatabaseWatch
     }
 
-    fileprivate func ended(_ counts: VolumeCounts) { lastCounts.withLock { $0 = counts } }
+    private let source: any FileTreeSource
+    private let rule: LiveDatabaseRule
+    /// For messages.
+    private let path: String
+    private let last = Mutex<Result?>(nil)
+
+    /// `path` names the tree; a `rule` other than `allow` looks for databases in it.
+    init(_ source: any FileTreeSource, _ path: String = "", _ rule: LiveDatabaseRule = .allow) {
+        self.source = source
+        self.path = path
+        self.rule = rule
+    }
+
+    /// Of the last walk that came to its end.
+    var counts: VolumeCounts? { last.withLock { $0?.counts } }
+
+    /// The databases the last walk met.
+    var warnings: [LifeboatError] { last.withLock { $0?.databases.warnings(in: path) } ?? [] }
+
+    func walk(_ cancellation: Cancellation) throws -> any FileTreeWalk {
+        CountedWalk(try source.walk(cancellation), self, rule)
+    }
+
+    fileprivate func ended(_ counts: VolumeCounts, _ databases: LiveDatabaseWatch) {
+        last.withLock { $0 = Result(counts: counts, databases: databases) }
+    }
+
+    fileprivate func refusal(_ database: LiveDatabase) -> LifeboatError { database.finding(in: path) }
 }
 
 private final class CountedWalk: FileTreeWalk {
     private let walk: any FileTreeWalk
     private let source: CountedSource
+    private let rule: LiveDatabaseRule
     private var counts = VolumeCounts()
+    private var databases = LiveDatabaseWatch()
 
-    init(_ walk: any FileTreeWalk, _ source: CountedSource) {
+    init(_ walk: any FileTreeWalk, _ source: CountedSource, _ rule: LiveDatabaseRule) {
         self.walk = walk
         self.source = source
+        self.rule = rule
     }
 
     func next() throws -> FileTreeItem? {
         guard let item = try walk.next() else {
-            source.ended(counts)
+            source.ended(counts, databases)
             return nil
         }
         if item.note != .vanished { counts.add(item.entry) }
+        if rule != .allow, let database = databases.examine(item), rule == .refuse,
+            database.kind == .postgres(isRunning: true)
+        {
+            throw source.refusal(database)
+        }
         return item
     }
 

@@ -18,6 +18,10 @@ final class FileWriter: FileContentTarget {
     private let written = Atomic<UInt64>(0)
     private let isFinished = Atomic<Bool>(false)
 
+    /// So many bytes of a file are written before the disk is set to work on them: while the next ones are decoded, and
+    /// not when all of them are to be flushed at the end.
+    private static let writingStep: UInt64 = 16 << 20
+
     /// Takes over the descriptor of the file `name` (ended by a NUL), just created in `folder`.
     init(owning descriptor: Int32, _ entry: TreeEntry, folder: FolderDescriptor, name: [UInt8], target: FolderTarget) {
         self.descriptor = descriptor
@@ -54,7 +58,8 @@ final class FileWriter: FileContentTarget {
         } else {
             try write(bytes, atFileOffset: offset)
         }
-        written.add(UInt64(bytes.count), ordering: .acquiringAndReleasing)
+        let (before, after) = written.add(UInt64(bytes.count), ordering: .acquiringAndReleasing)
+        if before / Self.writingStep != after / Self.writingStep { DescriptorIO.startWriting(descriptor) }
     }
 
     /// Spreads the bytes over the extents they belong to.

@@ -16,12 +16,21 @@ package struct VolumeStore: DataStore {
     /// As the policy gives it.
     let path: String
     private let options: FolderSource.Options
+    private let liveDatabases: LiveDatabaseRule
+    private let others: VolumeGuests
 
-    /// `exclude`: see `ExcludePatterns`.
-    package init(path: String, exclude: [String] = [], excludeCaches: Bool = false, oneFileSystem: Bool = true) {
+    /// `exclude`: see `ExcludePatterns`. `others`: what in this folder belongs to other components, by paths below it:
+    /// it is not captured, and a restore leaves it where it is.
+    package init(
+        path: String, exclude: [String] = [], excludeCaches: Bool = false, oneFileSystem: Bool = true,
+        liveDatabases: LiveDatabaseRule = .refuse, others: [String] = []
+    ) {
         self.path = path
+        self.liveDatabases = liveDatabases
+        self.others = VolumeGuests(others)
         options = FolderSource.Options(
-            exclude: ExcludePatterns(exclude), excludesCaches: excludeCaches, staysOnVolume: oneFileSystem)
+            exclude: ExcludePatterns(exclude + self.others.patterns), excludesCaches: excludeCaches,
+            staysOnVolume: oneFileSystem)
     }
 
     package var kind: String { "volume" }
@@ -32,9 +41,7 @@ package struct VolumeStore: DataStore {
         let root = try WalkedRoot(try VolumePlace.resolved(path))
         if let failure = root.failure { throw SystemCallError("open", path, errorNumber: failure.number) }
         var probe = StoreProbe()
-        if let folder = root.folder {
-            probe.warnings = LiveDatabase.warnings(in: folder, path)
-        } else {
+        if root.folder == nil {
             guard root.status.isFile else {
                 throw LifeboatError(
                     "'\(path)' is neither a folder nor a file", hint: "Name a folder as the volume's path.")
@@ -46,7 +53,7 @@ package struct VolumeStore: DataStore {
 
     package func fixPoint(_ cancellation: Cancellation) throws -> any CapturePoint {
         let resolved = try VolumePlace.resolved(path)
-        return VolumePoint(CountedSource(FolderSource(resolved, options)))
+        return VolumePoint(CountedSource(FolderSource(resolved, options), path, liveDatabases))
     }
 
     package func preflightRestore(_ content: any RestoreContent) throws -> [LifeboatError] {
@@ -67,7 +74,7 @@ package struct VolumeStore: DataStore {
     package func planStaging(_ restoreID: String) throws -> StagedState {
         let place = try VolumePlace(path)
         try place.checkMounts()
-        return try VolumeSwap.plan(place, restoreID).state
+        return try VolumeSwap.plan(place, restoreID, others).state
     }
 
     package func stage(
@@ -80,6 +87,7 @@ package struct VolumeStore: DataStore {
         // Also when the extraction did it: what the swap puts in place must outlive a power cut.
         try target.synchronize()
         for shortfall in target.shortfalls() { progress.report(.warning(shortfall)) }
+        try swap.makeRoomForGuests()
         try swap.markStaged()
     }
 
@@ -139,8 +147,12 @@ private struct VolumePoint: CapturePoint {
     var method: String { "file walk" }
     var parts: [CapturePart] { [.tree(name: VolumeStore.partName, source: source)] }
 
-    /// Counts of the last whole walk of the part, so that they cost nothing; walks when there was none.
-    func facts() throws -> StoreFacts {
+    func facts() throws -> StoreFacts { try VolumeStore.facts(source) }
+}
+
+extension VolumeStore {
+    /// Counts of the last whole walk of a part, so that they cost nothing; walks when there was none.
+    static func facts(_ source: CountedSource) throws -> StoreFacts {
         if source.counts == nil {
             let walk = try source.walk(Cancellation())
             defer { walk.close() }
@@ -152,6 +164,9 @@ private struct VolumePoint: CapturePoint {
             "bytes": counts.bytes,
         ])
     }
+
+    /// Databases in it, once it was walked.
+    var warnings: [LifeboatError] { source.warnings }
 
     func release() {}
 }

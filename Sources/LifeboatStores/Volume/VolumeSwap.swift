@@ -15,21 +15,27 @@ struct VolumeSwap {
     let staged: String
     /// Inode of the live data when the restore was planned; nil when there were none.
     let liveInode: UInt64?
+    /// What in the live data belongs to others and stays live.
+    let guests: VolumeGuests
 
     private var marker: String { "\(staged).staged" }
 
-    private init(live: String, staged: String, liveInode: UInt64?) {
+    private init(live: String, staged: String, liveInode: UInt64?, _ guests: VolumeGuests) {
         self.live = live
         self.staged = staged
         self.liveInode = liveInode
+        self.guests = guests
     }
 
-    static func plan(_ place: VolumePlace, _ restoreID: String) throws -> VolumeSwap {
+    static func plan(
+        _ place: VolumePlace, _ restoreID: String, _ guests: VolumeGuests = VolumeGuests([])
+    ) throws -> VolumeSwap {
         guard !restoreID.isEmpty, !restoreID.utf8.contains(0x2F) else {
             throw LifeboatError("'\(restoreID)' cannot be part of a folder's name")
         }
         let swap = VolumeSwap(
-            live: place.path, staged: "\(place.path).lifeboat-\(restoreID)", liveInode: try inode(place.path))
+            live: place.path, staged: "\(place.path).lifeboat-\(restoreID)", liveInode: try inode(place.path),
+            guests)
         if try inode(swap.staged) != nil {
             throw LifeboatError(
                 "there is something at '\(swap.staged)' already", hint: "Look at it, and remove it if it is a leftover."
@@ -43,13 +49,20 @@ struct VolumeSwap {
             staged.hasPrefix("\(live).lifeboat-"), let inode = state.values["live_inode"],
             inode == "none" || UInt64(inode) != nil
         else { throw LifeboatError("the journal does not say where the staged volume is") }
-        self.init(live: live, staged: staged, liveInode: UInt64(inode))
+        self.init(
+            live: live, staged: staged, liveInode: UInt64(inode), VolumeGuests(encoded: state.values["guests"] ?? ""))
     }
 
     /// What the journal keeps.
     var state: StagedState {
-        StagedState(["live": live, "staged": staged, "live_inode": liveInode.map { "\($0)" } ?? "none"])
+        var values = ["live": live, "staged": staged, "live_inode": liveInode.map { "\($0)" } ?? "none"]
+        if !guests.isEmpty { values["guests"] = guests.encoded }
+        return StagedState(values)
     }
+
+    /// Takes out of the staged data what belongs to others there (an older snapshot may hold it), and makes the folders
+    /// they need.
+    func makeRoomForGuests() throws { try guests.makeRoom(staged, like: live) }
 
     /// Removes what an interrupted staging of the same restore left.
     func prepareStaging() throws {
@@ -63,23 +76,36 @@ struct VolumeSwap {
         try AtomicFile.write("\(inode)\n", to: marker)
     }
 
+    /// Whether the staging is complete.
+    func isStaged() throws -> Bool { try stagedInode() != nil }
+
+    /// Whether the restored data is the live one.
+    func isSwapped() throws -> Bool {
+        guard let new = try stagedInode() else { return false }
+        return try Self.inode(live) == new
+    }
+
     func swap() throws {
         guard let new = try stagedInode() else {
             throw LifeboatError("volume '\(live)' cannot be swapped", causes: ["its staging is not complete"])
         }
         let (atLive, atStaged) = (try Self.inode(live), try Self.inode(staged))
-        if atLive == new, atStaged == liveInode { return }
-        guard atLive == liveInode, atStaged == new else { throw unknownState(atLive, atStaged) }
-        try exchange(live, staged, hasBoth: liveInode != nil)
+        if atLive != new || atStaged != liveInode {
+            guard atLive == liveInode, atStaged == new else { throw unknownState(atLive, atStaged) }
+            try exchange(live, staged, hasBoth: liveInode != nil)
+        }
+        try guests.move(from: staged, to: live)
     }
 
     func swapBack() throws {
         // Never staged as a whole: never swapped.
         guard let new = try stagedInode() else { return }
         let (atLive, atStaged) = (try Self.inode(live), try Self.inode(staged))
-        if atLive == liveInode { return }
-        guard atLive == new, atStaged == liveInode else { throw unknownState(atLive, atStaged) }
-        try exchange(staged, live, hasBoth: liveInode != nil)
+        if atLive != liveInode {
+            guard atLive == new, atStaged == liveInode else { throw unknownState(atLive, atStaged) }
+            try exchange(staged, live, hasBoth: liveInode != nil)
+        }
+        try guests.move(from: staged, to: live)
     }
 
     func discard() throws {
@@ -90,6 +116,8 @@ struct VolumeSwap {
             let isOld = atStaged == liveInode
             guard atStaged != atLive, !isOld || (new != nil && atLive == new), isOld || new == nil || atStaged == new
             else { throw unknownState(atLive, atStaged) }
+            // Never removed with the old data.
+            try guests.move(from: staged, to: live)
         }
         try removeStaged()
         guard unlink(marker) == 0 || errno == ENOENT else { throw SystemCallError("remove", marker) }

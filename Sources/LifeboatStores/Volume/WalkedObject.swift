@@ -87,6 +87,12 @@ final class WalkedObject: FileOpener {
         }
     }
 
+    /// Whether there is something of this name in the same folder.
+    func hasSibling(_ name: String) -> Bool {
+        guard case .folder = place, let folder = try? folder() else { return false }
+        return (try? FileStatus.at(folder.raw, name)) != nil
+    }
+
     func linkTarget() throws(Errno) -> [UInt8] {
         let folder = try folder()
         var capacity = max(256, Int(clamping: min(status.size, 1 << 20)) + 1)

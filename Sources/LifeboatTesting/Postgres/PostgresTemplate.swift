@@ -91,7 +91,7 @@ func freePort() throws -> UInt16 {
 private let exitActions = Monitor<[@Sendable () -> Void]>([])
 
 /// Runs `action` when the process exits, last registered first.
-func atExit(_ action: @escaping @Sendable () -> Void) {
+package func atExit(_ action: @escaping @Sendable () -> Void) {
     let isFirst = exitActions.withLock { actions in
         actions.append(action)
         return actions.count == 1

@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FoundationEssentials
+import Glibc
+package import LifeboatCore
+import LifeboatIO
+
+/// A store of models: an Ollama store, a Hugging Face cache, or model files.
+///
+/// With `keep: bytes` its folder is captured and restored as a volume, each file compared with the digest it is named by
+/// when it is read, and the models that were there listed with digests and sizes. With `keep: manifest` only that list is
+/// kept; a restore compares it with what is there and says what to fetch. Files of models are written once and never
+/// changed, so nothing has to be held while they are read.
+package struct ModelsStore: DataStore {
+    /// The one part of `keep: manifest`.
+    static let lockName = "models.lock.json"
+    private static let modelFact = "model:"
+
+    /// As the policy gives it.
+    let path: String
+    private let layout: ModelLayout?
+    private let keep: ModelKeep
+    private let cacheFolder: String?
+
+    /// `layout` nil: what the folder looks like. `cacheFolder`: where digests of files are remembered between runs; nil:
+    /// nowhere.
+    package init(path: String, layout: ModelLayout? = nil, keep: ModelKeep = .bytes, cacheFolder: String? = nil) {
+        self.path = path
+        self.layout = layout
+        self.keep = keep
+        self.cacheFolder = cacheFolder
+    }
+
+    package var kind: String { "models" }
+    package var subject: String { "models in '\(path)'" }
+
+    /// Stages and swaps the folder of `keep: bytes`.
+    private var volume: VolumeStore { VolumeStore(path: path) }
+
+    package func probe() throws -> StoreProbe {
+        let catalog = try catalog(Cancellation(), digests: false)
+        var probe = StoreProbe()
+        probe.warnings = catalog.remarks.map { LifeboatError($0) }
+        if catalog.models.isEmpty {
+            probe.warnings.append(
+                LifeboatError(
+                    "there are no models in '\(path)'", causes: ["it was read as layout '\(catalog.layout.rawValue)'"],
+                    hint: "Correct 'path' or 'layout' of the component in the policy."))
+        }
+        switch keep {
+        case .bytes: probe.estimatedBytes = catalog.models.reduce(0) { $0 &+ $1.size }
+        case .manifest:
+            let unknown = catalog.models.filter { $0.pull == nil }
+            if let first = unknown.first {
+                let more = unknown.count > 1 ? " and \(unknown.count - 1) more" : ""
+                probe.warnings.append(
+                    LifeboatError(
+                        "'keep: manifest' does not keep '\(first.name)'\(more), and nobody knows where it came from",
+                        hint: "Use 'keep: bytes' for files that cannot be fetched again."))
+            }
+        }
+        return probe
+    }
+
+    /// The catalogue of what is there. With `digests`, files that are named by nothing are hashed.
+    private func catalog(_ cancellation: Cancellation, digests: Bool) throws -> ModelCatalog {
+        let root = try VolumePlace.resolved(path)
+        var catalog = try ModelCatalog.read(root, layout: layout, cancellation)
+        guard digests else { return catalog }
+        var cache = ModelDigestCache(folder: cacheFolder)
+        defer { cache.save() }
+        for model in catalog.models.indices {
+            for file in catalog.models[model].files.indices where catalog.models[model].files[file].content == nil {
+                let path = catalog.models[model].files[file].path
+                do {
+                    let hex = try cache.sha256(path.isEmpty ? root : "\(root)/\(path)", cancellation)
+                    catalog.models[model].files[file].content = ContentName(sha256: hex)
+                    if catalog.layout == .files { catalog.models[model].digest = "sha256:\(hex)" }
+                } catch let error as LifeboatError where error.exitCode == .interrupted {
+                    throw error
+                } catch {
+                    catalog.problems.append(
+                        ModelProblem(
+                            model: catalog.models[model].name, reason: LifeboatError.converting(error).message))
+                }
+            }
+        }
+        return catalog
+    }
+
+    package func fixPoint(_ cancellation: Cancellation) throws -> any CapturePoint {
+        switch keep {
+        case .manifest: return ModelLockPoint(store: self, cancellation: cancellation)
+        case .bytes:
+            let root = try VolumePlace.resolved(path)
+            let catalog = try ModelCatalog.read(root, layout: layout, cancellation)
+            return ModelTreePoint(store: self, root: root, catalog: catalog, cancellation: cancellation)
+        }
+    }
+
+    /// Facts of a catalogue. Throws what is wrong with it.
+    fileprivate func facts(_ catalog: ModelCatalog) throws -> StoreFacts {
+        try refuseProblems(catalog.problems)
+        var facts = StoreFacts()
+        facts.texts["layout"] = catalog.layout.rawValue
+        facts.texts["keep"] = keep.rawValue
+        facts.counts["models"] = Int64(catalog.models.count)
+        for model in catalog.models {
+            facts.texts[Self.modelFact + model.name] = "\(model.digest), \(ByteCount(model.size))"
+        }
+        return facts
+    }
+
+    fileprivate func refuseProblems(_ problems: [ModelProblem]) throws {
+        guard let first = problems.first else { return }
+        let named = problems.prefix(10).map(\.text)
+        throw LifeboatError(
+            problems.count == 1
+                ? "model '\(first.model)' in '\(path)' is not whole"
+                : "\(problems.count) things are wrong with the models in '\(path)'",
+            causes: named + (problems.count > named.count ? ["and \(problems.count - named.count) more"] : []),
+            hint: "Fetch these models again, or remove them.")
+    }
+
+    /// The list as a part of the snapshot.
+    fileprivate func lock(_ cancellation: Cancellation) throws -> (bytes: [UInt8], facts: StoreFacts) {
+        let catalog = try catalog(cancellation, digests: true)
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
+        let lock = ModelLock(layout: catalog.layout, models: catalog.models)
+        return (Array(try encoder.encode(lock)) + [0x0A], try facts(catalog))
+    }
+
+    /// The catalogue with every digest that a snapshot keeps as a fact.
+    fileprivate func facts(_ cancellation: Cancellation) throws -> StoreFacts {
+        try facts(try catalog(cancellation, digests: layout == .files || isFiles))
+    }
+
+    private var isFiles: Bool {
+        guard layout == nil, let root = try? VolumePlace.resolved(path) else { return false }
+        return (try? ModelLayout.found(at: root)) == .files
+    }
+
+    // MARK: - Restore
+
+    /// How the snapshot kept them: not how the policy says it now.
+    private func kept(_ content: any RestoreContent) -> ModelKeep {
+        content.streamSize(Self.lockName) == nil ? .bytes : .manifest
+    }
+
+    package func preflightRestore(_ content: any RestoreContent) throws -> [LifeboatError] {
+        switch kept(content) {
+        case .bytes: return try volume.preflightRestore(content)
+        case .manifest:
+            let lock = try lock(of: content)
+            return try missing(lock, thoroughly: false, Cancellation()).map { difference in
+                LifeboatError(
+                    "\(difference.name) is \(difference.found ?? "missing") in '\(path)'",
+                    causes: [difference.expected], hint: "The restore goes on without it.")
+            }
+        }
+    }
+
+    /// Both kinds plan a folder: which it is shows when there is content.
+    package func planStaging(_ restoreID: String) throws -> StagedState {
+        do {
+            return try volume.planStaging(restoreID)
+        } catch {
+            // Of a list nothing is staged, wherever its folder is: a mount point, a path that is not there yet.
+            guard keep == .manifest else { throw error }
+            return Self.nothingStaged
+        }
+    }
+
+    private static let nothingStaged = StagedState(["keep": ModelKeep.manifest.rawValue])
+
+    package func stage(
+        _ content: any RestoreContent, _ state: StagedState, progress: any ProgressSink, cancellation: Cancellation
+    ) throws {
+        guard kept(content) == .bytes else { return }
+        guard state != Self.nothingStaged else {
+            throw LifeboatError(
+                "the snapshot holds the files of \(subject), and the policy says 'keep: manifest'",
+                hint: "Change it to 'keep: bytes' for this restore.")
+        }
+        try volume.stage(content, state, progress: progress, cancellation: cancellation)
+    }
+
+    /// Whether there is anything to exchange: of a list nothing was staged.
+    private func isStaged(_ state: StagedState) throws -> Bool {
+        state == Self.nothingStaged ? false : try VolumeSwap(state).isStaged()
+    }
+
+    package func swap(_ state: StagedState) throws {
+        if try isStaged(state) { try volume.swap(state) }
+    }
+
+    package func swapBack(_ state: StagedState) throws {
+        if state != Self.nothingStaged { try volume.swapBack(state) }
+    }
+
+    package func discard(_ state: StagedState) throws {
+        if state != Self.nothingStaged { try volume.discard(state) }
+    }
+
+    private func lock(of content: any RestoreContent) throws -> ModelLock {
+        let source = try content.openStream(Self.lockName)
+        defer { source.close() }
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+            let count = try buffer.withUnsafeMutableBytes { try source.read(into: $0) }
+            if count == 0 { break }
+            bytes += buffer[..<count]
+            guard bytes.count <= ModelLock.longest else {
+                throw LifeboatError("the list of models in the snapshot is too long", exitCode: .damagedRepository)
+            }
+        }
+        do {
+            let lock = try JSONDecoder().decode(ModelLock.self, from: Data(bytes))
+            guard lock.version == ModelLock.version else {
+                throw LifeboatError(
+                    "the list of models in the snapshot has version \(lock.version)", hint: "Use a newer lifeboat.")
+            }
+            return lock
+        } catch let error as LifeboatError {
+            throw error
+        } catch {
+            throw LifeboatError(
+                "cannot read the list of models in the snapshot", causes: ["\(error)"], exitCode: .damagedRepository)
+        }
+    }
+
+    /// Every model of the snapshot is there with its digest, and every byte of it is what it should be.
+    package func verify(_ content: any RestoreContent) throws -> [FactDifference] {
+        let cancellation = Cancellation()
+        switch kept(content) {
+        case .manifest: return try missing(try lock(of: content), thoroughly: true, cancellation)
+        case .bytes: return try verifyBytes(content.facts, cancellation)
+        }
+    }
+
+    private func verifyBytes(_ facts: StoreFacts, _ cancellation: Cancellation) throws -> [FactDifference] {
+        let expected = facts.texts.filter { $0.key.hasPrefix(Self.modelFact) }
+        guard ModelListing.exists(path) else {
+            return expected.isEmpty ? [] : [FactDifference(name: "models", expected: "\(expected.count)", found: nil)]
+        }
+        let root = try VolumePlace.resolved(path)
+        let layout = facts.texts["layout"].flatMap { ModelLayout(rawValue: $0) } ?? layout
+        let catalog = try ModelCatalog.read(root, layout: layout, cancellation)
+        var found: [String: String] = [:]
+        for var model in catalog.models {
+            if catalog.layout == .files, let file = model.files.first {
+                let place = file.path.isEmpty ? root : "\(root)/\(file.path)"
+                // Read anew: the cache of digests may speak of what was there before.
+                model.digest = "sha256:\(try ContentDigest.sha256(place, cancellation))"
+            }
+            found[Self.modelFact + model.name] = "\(model.digest), \(ByteCount(model.size))"
+        }
+        var differences = expected.sorted { $0.key < $1.key }.compactMap { name, text in
+            found[name] == text ? nil : FactDifference(name: name, expected: text, found: found[name])
+        }
+        let known = Set(expected.keys.map { $0.dropFirst(Self.modelFact.count) })
+        let damaged = try damage(catalog, root, cancellation)
+        // Models that were added since are the business of who added them.
+        for problem in damaged where known.contains(problem.model[...]) {
+            differences.append(
+                FactDifference(name: Self.modelFact + problem.model, expected: "whole", found: problem.reason))
+        }
+        return differences
+    }
+
+    /// Problems of the catalogue and of the content of its files, each file read once.
+    private func damage(
+        _ catalog: ModelCatalog, _ root: String, _ cancellation: Cancellation
+    ) throws -> [ModelProblem] {
+        var problems = catalog.problems
+        var results: [String: String?] = [:]
+        for model in catalog.models {
+            for file in model.files {
+                guard let content = file.content else { continue }
+                if results[file.path] == nil {
+                    results[file.path] = try reason(file, content, root, cancellation)
+                }
+                if let reason = results[file.path] ?? nil {
+                    problems.append(ModelProblem(model: model.name, reason: "'\(file.path)': \(reason)"))
+                }
+            }
+        }
+        return problems
+    }
+
+    private func reason(
+        _ file: ModelFile, _ content: ContentName, _ root: String, _ cancellation: Cancellation
+    ) throws -> String? {
+        do {
+            try ContentDigest.verify(file.path.isEmpty ? root : "\(root)/\(file.path)", content, cancellation)
+            return nil
+        } catch let error as ModelFileError {
+            return error.reason
+        } catch let error as SystemCallError where error.errorNumber == ENOENT {
+            return "it is missing"
+        }
+    }
+
+    /// What of a list is not there, or not what it was. With `thoroughly`, every byte is read; else names and sizes are
+    /// compared.
+    private func missing(
+        _ lock: ModelLock, thoroughly: Bool, _ cancellation: Cancellation
+    ) throws -> [FactDifference] {
+        let root = try? VolumePlace.resolved(path)
+        return try lock.models.compactMap { model in
+            let found = try root.map { try state(model, $0, thoroughly, cancellation) } ?? "missing"
+            guard let found else { return nil }
+            return FactDifference(
+                name: Self.modelFact + model.name, expected: "\(model.digest), \(model.sourceText)",
+                found: found == "missing" ? nil : found, isLoss: false)
+        }
+    }
+
+    /// Nil when the model is whole; `missing` when nothing of it is there.
+    private func state(
+        _ model: Model, _ root: String, _ thoroughly: Bool, _ cancellation: Cancellation
+    ) throws -> String? {
+        var reasons: [String] = []
+        var missing = 0
+        for file in model.files {
+            let place = file.path.isEmpty ? root : "\(root)/\(file.path)"
+            var status = stat()
+            guard stat(place, &status) == 0 else {
+                missing += 1
+                reasons.append("'\(file.name)' is missing")
+                continue
+            }
+            if UInt64(clamping: status.st_size) != file.size {
+                reasons.append("'\(file.name)' has \(status.st_size) bytes instead of \(file.size)")
+            } else if thoroughly, let content = file.content,
+                let reason = try reason(file, content, root, cancellation)
+            {
+                reasons.append("'\(file.name)': \(reason)")
+            }
+        }
+        if missing == model.files.count, missing > 0 { return "missing" }
+        guard let first = reasons.first else { return nil }
+        return reasons.count > 1 ? "not whole (\(first) and \(reasons.count - 1) more)" : "not whole (\(first))"
+    }
+}
+
+/// The models there were when the point was fixed, and their files.
+private final class ModelTreePoint: CapturePoint {
+    private let store: ModelsStore
+    private let root: String
+    private let catalog: ModelCatalog
+    private let cancellation: Cancellation
+    private let source: CountedSource
+
+    init(store: ModelsStore, root: String, catalog: ModelCatalog, cancellation: Cancellation) {
+        self.store = store
+        self.root = root
+        self.catalog = catalog
+        self.cancellation = cancellation
+        let (layout, manifests) = (catalog.layout, catalog.manifests)
+        let folder = FolderSource(
+            root, FolderSource.Options(exclude: ExcludePatterns(catalog.layout.excluded), staysOnVolume: false))
+        source = CountedSource(
+            ModelTreeSource(folder, contents: catalog.contents(in: root)) { path in
+                // A manifest that came since names blobs the walk may have passed.
+                guard layout == .ollama, OllamaModels.trees.contains(where: { path.hasPrefix("\($0)/") }) else {
+                    return true
+                }
+                return manifests.contains(path)
+            })
+    }
+
+    var method: String { "file walk, digests compared" }
+
+    var parts: [CapturePart] { [.tree(name: VolumeStore.partName, source: source)] }
+
+    /// Throws when a model is not whole, or lost files since the point was fixed: they are not in the snapshot either.
+    func facts() throws -> StoreFacts {
+        var facts = try store.facts(cancellation)
+        let lost = catalog.models.flatMap { model in
+            model.files.compactMap { file -> ModelProblem? in
+                let place = file.path.isEmpty ? root : "\(root)/\(file.path)"
+                guard !ModelListing.exists(place) else { return nil }
+                return ModelProblem(model: model.name, reason: "'\(file.path)' was removed during the backup")
+            }
+        }
+        try store.refuseProblems(catalog.problems + lost)
+        // Models that came since are not in the snapshot.
+        let names = Set(catalog.models.map { "model:\($0.name)" })
+        facts.texts = facts.texts.filter { !$0.key.hasPrefix("model:") || names.contains($0.key) }
+        facts.counts["models"] = Int64(names.count)
+        let counts = source.counts ?? VolumeCounts()
+        facts.counts["files"] = counts.files
+        facts.counts["bytes"] = counts.bytes
+        return facts
+    }
+
+    func release() {}
+}
+
+/// The list of models, made when it is read.
+private final class ModelLockPoint: CapturePoint {
+    private let store: ModelsStore
+    private let cancellation: Cancellation
+    private let made = Monitor<(bytes: [UInt8], facts: StoreFacts)?>(nil)
+
+    init(store: ModelsStore, cancellation: Cancellation) {
+        self.store = store
+        self.cancellation = cancellation
+    }
+
+    var method: String { "list of models" }
+
+    var parts: [CapturePart] {
+        [.stream(name: ModelsStore.lockName) { MemorySource(try self.lock().bytes) }]
+    }
+
+    func facts() throws -> StoreFacts { try lock().facts }
+
+    private func lock() throws -> (bytes: [UInt8], facts: StoreFacts) {
+        try made.withLock { made in
+            if let made { return made }
+            let lock = try store.lock(cancellation)
+            made = lock
+            return lock
+        }
+    }
+
+    func release() {}
+}
