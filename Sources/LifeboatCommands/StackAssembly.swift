@@ -183,16 +183,17 @@ struct StackAssembly {
             name: policy.stack, stores: stores, services: services,
             allServices: services == nil ? [] : [CommandServices.service],
             health: checks.isEmpty
-                ? nil : StackHealth(checks: checks, waiter: HealthWaiter(clock: session.context.clock)))
+                ? nil : StackHealth(checks: checks, waiter: HealthWaiter(clock: session.context.clock)),
+            checks: policy.checks)
     }
 
     /// Nil: the policy names no services.
     func serviceManager() -> (any ServiceManager)? {
         switch policy.services.control {
         case nil: nil
-        case .commands(let stop, let start, let status):
+        case .commands(let stop, let start, let status, let pause, let unpause):
             CommandServices(
-                stop: stop, start: start, status: status, folder: policy.folder,
+                stop: stop, start: start, status: status, pause: pause, unpause: unpause, folder: policy.folder,
                 runner: session.context.processRunner, clock: session.context.clock)
         }
     }

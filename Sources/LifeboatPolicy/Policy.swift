@@ -108,6 +108,12 @@ package enum StorePolicy: Sendable, Equatable {
         }
     }
 
+    /// The service that runs its server, where the policy names one.
+    package var service: String? {
+        guard case .postgres(let postgres) = self, case .service(let name, _)? = postgres.container else { return nil }
+        return name
+    }
+
     /// The policy's word for it.
     package var kind: String {
         switch self {

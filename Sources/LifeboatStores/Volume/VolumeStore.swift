@@ -148,6 +148,11 @@ private struct VolumePoint: CapturePoint {
     var parts: [CapturePart] { [.tree(name: VolumeStore.partName, source: source)] }
 
     func facts() throws -> StoreFacts { try VolumeStore.facts(source) }
+
+    /// Databases in it, once it was walked.
+    var warnings: [LifeboatError] { source.warnings }
+
+    func release() {}
 }
 
 extension VolumeStore {
@@ -164,9 +169,4 @@ extension VolumeStore {
             "bytes": counts.bytes,
         ])
     }
-
-    /// Databases in it, once it was walked.
-    var warnings: [LifeboatError] { source.warnings }
-
-    func release() {}
 }
