@@ -88,3 +88,45 @@ import Testing
         #expect(!PostgresFacts.Sequence(lastValue: "unused", increment: 1).isNotBehind("1"))
     }
 }
+
+@Suite struct PostgresContainerTextTests {
+    @Test func theEndpointLeavesItsHostOutInsideAContainer() {
+        let endpoint = PostgresEndpoint(
+            host: "127.0.0.1", port: 15432, user: "u", sslMode: "require", container: PostgresContainer(.name("pg")))
+        #expect(endpoint.connectionString("app") == "user='u' dbname='app' application_name='lifeboat'")
+        #expect(endpoint.address == "127.0.0.1:15432")
+        let unnamed = PostgresEndpoint(
+            host: "", user: "u", container: PostgresContainer(.service("db", project: "shop")))
+        #expect(unnamed.address == "service 'db' of project 'shop'")
+    }
+
+    /// What `docker inspect` of engines 20 to 29 says of a container, shortened.
+    @Test(arguments: [
+        (
+            #"[{"NetworkSettings":{"Ports":{"5432/tcp":[{"HostIp":"0.0.0.0","HostPort":"15432"}]},"Networks":{}}}]"#,
+            "127.0.0.1:15432"
+        ),
+        (
+            #"[{"NetworkSettings":{"Ports":{"5432/tcp":[{"HostIp":"10.0.0.5","HostPort":"5433"},{"HostIp":"::","HostPort":"5433"}]}}}]"#,
+            "10.0.0.5:5433"
+        ),
+        (
+            #"[{"NetworkSettings":{"Ports":{"5432/tcp":null},"Networks":{"b":{"IPAddress":"172.18.0.2"},"a":{"IPAddress":""}}}}]"#,
+            "172.18.0.2:5432"
+        ),
+        (#"[{"NetworkSettings":{"Ports":{}},"HostConfig":{"NetworkMode":"host"}}]"#, "127.0.0.1:5432"),
+        (#"[{"NetworkSettings":{"Networks":{"none":{"IPAddress":""}}}}]"#, "nowhere"),
+        ("[]", "nowhere"), ("nonsense", "unreadable"),
+    ])
+    func whereAContainerIs(inspection: String, expected: String) throws {
+        let found: String
+        do {
+            found =
+                try PostgresContainer.Inspection.address(in: inspection, serverPort: 5432).map {
+                    "\($0.host):\($0.port)"
+                }
+                ?? "nowhere"
+        } catch { found = "unreadable" }
+        #expect(found == expected)
+    }
+}

@@ -187,8 +187,19 @@ struct ChromaAPI: Sendable {
             json: try JSONText.encode(["new_name": name]))
     }
 
-    /// One that is gone is fine.
+    /// One that is gone is fine. Its records go first, for Chroma 1.5.9 forgets the lists in their metadata when it deletes
+    /// a collection as a whole, and finds them again in records that are added later.
     func delete(_ database: String, named name: String) throws {
+        guard let collection = try collection(database, named: name) else { return }
+        struct Answer: Decodable { var ids: [String] }
+        while true {
+            let answer = try get(database, collection.id, offset: 0, limit: 1000, include: [])
+            let ids = try client.decode(Answer.self, answer, "read the records of a collection").ids
+            if ids.isEmpty { break }
+            _ = try client.call(
+                .post, path(database, "/\(collection.id)/delete"), "delete records of collection '\(name)'",
+                json: try JSONText.encode(["ids": ids]), stall: 600)
+        }
         _ = try client.call(
             .delete, path(database, "/\(RESTClient.escaped(name))"), "delete collection '\(name)'", accepting: [404],
             stall: 600)
@@ -228,6 +239,13 @@ struct ChromaAPI: Sendable {
     func add(_ database: String, _ id: String, _ body: [UInt8], _ cancellation: Cancellation?) throws {
         _ = try client.call(
             .post, path(database, "/\(id)/add"), "add records to a collection", json: body, stall: 600,
+            cancellation: cancellation)
+    }
+
+    /// Columns `ids` and `metadatas`: members that are null are removed, others set.
+    func update(_ database: String, _ id: String, _ body: [UInt8], _ cancellation: Cancellation?) throws {
+        _ = try client.call(
+            .post, path(database, "/\(id)/update"), "correct records of a collection", json: body, stall: 600,
             cancellation: cancellation)
     }
 

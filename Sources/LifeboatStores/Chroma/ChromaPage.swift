@@ -97,17 +97,19 @@ struct ChromaRecord {
         }
     }
 
-    /// The vector as a JSON list of numbers, each the shortest that means the same float.
-    func numbers() throws -> [UInt8] {
+    /// The vector.
+    func floats() throws -> [Float] {
         guard embedding.first == UInt8(ascii: "\""),
             let bytes = Base64.decode(embedding.dropFirst().dropLast(), padded: true), bytes.count % 4 == 0
         else { throw JSONScanError(reason: "a vector that is no base64 of floats", offset: 0) }
-        var floats: [String] = []
-        for start in stride(from: 0, to: bytes.count, by: 4) {
-            let bits = (0..<4).reduce(UInt32(0)) { $0 | UInt32(bytes[start + $1]) << UInt32(8 * $1) }
-            floats.append("\(Float(bitPattern: bits))")
+        return stride(from: 0, to: bytes.count, by: 4).map { start in
+            Float(bitPattern: (0..<4).reduce(UInt32(0)) { $0 | UInt32(bytes[start + $1]) << UInt32(8 * $1) })
         }
-        return Array("[\(floats.joined(separator: ","))]".utf8)
+    }
+
+    /// The vector as a JSON list of numbers, each the shortest that means the same float.
+    func numbers() throws -> [UInt8] {
+        Array("[\(try floats().map { "\($0)" }.joined(separator: ","))]".utf8)
     }
 
     /// The columns of a call that adds these records.

@@ -8,7 +8,7 @@ extension ChromaStore {
     private static let batchBytes = 4 << 20
     private static let batchRecords = 1000
     /// A record is added by one call, so it cannot be longer.
-    private static let lineLimit = 64 << 20
+    static let lineLimit = 64 << 20
 
     /// What a capture holds; `withRecords` false: of a folder, whose records are in its files.
     func contents(_ content: any RestoreContent, withRecords: Bool = true) throws -> ChromaContents {
@@ -97,6 +97,15 @@ extension ChromaStore {
                 progress.report(.counters(counters))
             }
             try load(counted, collection, id, limits, cancellation)
+            let mended = try ChromaComparison(api, collection, id, cancellation).run {
+                try content.openStream(collection.part)
+            }
+            if mended > 0 {
+                progress.report(
+                    .note(
+                        "collection '\(collection.place)': the server gave \(mended) records metadata of deleted ones,"
+                            + " which was removed"))
+            }
             try check(collection, id)
             try swap.isStaged(number)
         }

@@ -62,18 +62,18 @@ package struct PostgresContainer: Sendable, Equatable, CustomStringConvertible {
     /// Where this host reaches the server: the published port, else the container's own address.
     func address(serverPort: UInt16, _ runner: any ProcessRunner) throws -> (host: String, port: UInt16) {
         let text = try ask(["inspect", "--type=container", try identifier(runner)], runner)
-        let found: [Inspection]
+        let found: (host: String, port: UInt16)?
         do {
-            found = try JSONDecoder().decode([Inspection].self, from: Data(text.utf8))
+            found = try Inspection.address(in: text, serverPort: serverPort)
         } catch {
             throw LifeboatError("'\(engine) inspect' says of \(self) what cannot be read", causes: ["\(error)"])
         }
-        guard let address = found.first?.address(serverPort: serverPort) else {
+        guard let found else {
             throw LifeboatError(
                 "\(self) has no address that this host can reach",
                 hint: "Publish its port \(serverPort), and name 'host' and 'port' of the component in the policy.")
         }
-        return address
+        return found
     }
 
     private func ask(_ arguments: [String], _ runner: any ProcessRunner) throws -> String {
@@ -89,31 +89,54 @@ package struct PostgresContainer: Sendable, Equatable, CustomStringConvertible {
     }
 
     /// What of `docker inspect` tells where a container is. Keys as the Engine API names them.
-    struct Inspection: Decodable {
+    package struct Inspection: Decodable {
         struct Port: Decodable {
-            var HostIp: String?
-            var HostPort: String?
+            var host: String?
+            var port: String?
+            enum CodingKeys: String, CodingKey {
+                case host = "HostIp"
+                case port = "HostPort"
+            }
         }
-        struct Network: Decodable { var IPAddress: String? }
+        struct Network: Decodable {
+            var address: String?
+            enum CodingKeys: String, CodingKey { case address = "IPAddress" }
+        }
         struct Settings: Decodable {
-            var Ports: [String: [Port]?]?
-            var Networks: [String: Network]?
+            var ports: [String: [Port]?]?
+            var networks: [String: Network]?
+            enum CodingKeys: String, CodingKey {
+                case ports = "Ports"
+                case networks = "Networks"
+            }
         }
-        struct Host: Decodable { var NetworkMode: String? }
-        var NetworkSettings: Settings
-        var HostConfig: Host?
+        struct Host: Decodable {
+            var networkMode: String?
+            enum CodingKeys: String, CodingKey { case networkMode = "NetworkMode" }
+        }
+        var settings: Settings
+        var host: Host?
+        enum CodingKeys: String, CodingKey {
+            case settings = "NetworkSettings"
+            case host = "HostConfig"
+        }
 
-        func address(serverPort: UInt16) -> (host: String, port: UInt16)? {
-            let published = (NetworkSettings.Ports ?? [:])["\(serverPort)/tcp"] ?? nil
+        /// Of the first container in what `inspect` printed; nil when nothing of this host can reach it.
+        package static func address(in text: String, serverPort: UInt16) throws -> (host: String, port: UInt16)? {
+            try JSONDecoder().decode([Inspection].self, from: Data(text.utf8)).first?.address(serverPort: serverPort)
+        }
+
+        private func address(serverPort: UInt16) -> (host: String, port: UInt16)? {
+            let published = (settings.ports ?? [:])["\(serverPort)/tcp"] ?? nil
             for entry in published ?? [] {
-                guard let text = entry.HostPort, let port = UInt16(text) else { continue }
+                guard let text = entry.port, let port = UInt16(text) else { continue }
                 // Published on all addresses: the loopback is one of them.
-                let host = entry.HostIp ?? ""
+                let host = entry.host ?? ""
                 return (["", "0.0.0.0", "::"].contains(host) ? "127.0.0.1" : host, port)
             }
-            if HostConfig?.NetworkMode == "host" { return ("127.0.0.1", serverPort) }
-            let networks = (NetworkSettings.Networks ?? [:]).sorted { $0.key < $1.key }
-            guard let own = networks.compactMap(\.value.IPAddress).first(where: { !$0.isEmpty }) else { return nil }
+            if host?.networkMode == "host" { return ("127.0.0.1", serverPort) }
+            let networks = (settings.networks ?? [:]).sorted { $0.key < $1.key }
+            guard let own = networks.compactMap(\.value.address).first(where: { !$0.isEmpty }) else { return nil }
             return (own, serverPort)
         }
     }

@@ -238,6 +238,8 @@ struct QdrantAPI: Sendable {
                 try cancellation?.check()
                 return try body.read(into: buffer)
             }, type: body.contentType, stall: RESTClient.longStall)
-        _ = try client.send(request, "load a snapshot into collection '\(collection)'")
+        // On a connection of its own: one that waited and turns out to be dead cannot be made up for, since the stream
+        // is read once.
+        _ = try RESTClient(client.endpoint).send(request, "load a snapshot into collection '\(collection)'")
     }
 }

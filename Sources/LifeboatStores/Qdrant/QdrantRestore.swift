@@ -93,7 +93,8 @@ extension QdrantStore {
         ])
     }
 
-    /// With the collections that the restore will make, by their names in the snapshot.
+    /// With the collections that the restore will make, and those that aliases will leave, by their names in the
+    /// snapshot.
     package func planStaging(_ restoreID: String, of facts: StoreFacts) throws -> StagedState {
         var state = try planStaging(restoreID)
         let prefix = QdrantContents.vectorsPrefix
@@ -101,6 +102,9 @@ extension QdrantStore {
         for (name, place) in QdrantNames.places(names, restoreID) {
             state.values["staged:\(name)"] = place.staged
             state.values["old:\(name)"] = place.old
+        }
+        for (alias, target) in try api.aliases() where names.contains(alias) {
+            state.values["before:\(alias)"] = target
         }
         return state
     }

@@ -71,12 +71,7 @@ struct LiveSQLite {
 
     /// Header and status, by a descriptor that is closed before SQLite opens the file.
     static func examine(_ path: String) throws -> (SQLiteHeader, FileStatus) {
-        let file: OwnedDescriptor
-        do throws(SystemCallError) {
-            file = try OwnedDescriptor.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
-        } catch {
-            throw error
-        }
+        let file = try OwnedDescriptor.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
         let status: FileStatus
         do throws(Errno) {
             status = try FileStatus.of(file.raw)

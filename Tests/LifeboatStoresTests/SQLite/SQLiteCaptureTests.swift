@@ -264,8 +264,7 @@ import Testing
             defer { umount(scratch("data")) }
             let path = scratch("data/app.db")
             try SQLiteProgram.createShop(path, journal: journal, orders: 100)
-            try #require(
-                mount("none", scratch("data"), "tmpfs", UInt(MS_REMOUNT.rawValue | MS_RDONLY.rawValue), nil) == 0)
+            try #require(mount("none", scratch("data"), "tmpfs", UInt(MS_REMOUNT | MS_RDONLY), nil) == 0)
             let content = try MemoryContent(
                 capturing: SQLiteStore(path: path, temporaryFolder: scratch("temporary")))
             #expect(content.facts.counts["rows:orders"] == 100)

@@ -70,7 +70,8 @@ struct ChromaRoundTripTests {
         // By cosine the server keeps directions and lengths: what it gives back is off in the last bit, each time.
         #expect(try zip(chroma.everything("angles"), angles).allSatisfy { $0.prefix(12) == $1.prefix(12) })
 
-        // Into a server that lost everything.
+        // Into a server that lost everything. It forgets the lists in the metadata of what is deleted as a whole, and
+        // finds them again in the records that are added next: the restore notices.
         let third = try capture(store)
         #expect(third.streams["default_database.docs.jsonl"] == captured.streams["default_database.docs.jsonl"])
         for name in try chroma.collections() {
