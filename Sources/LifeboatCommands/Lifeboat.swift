@@ -17,6 +17,6 @@ struct Lifeboat: ParsableCommand {
                     Snapshots.self, Show.self, List.self, Find.self, Diff.self, Cat.self, Export.self,
                 ]),
             CommandGroup(name: "Retention", subcommands: [Forget.self, PinCommand.self, Unpin.self]),
-            CommandGroup(name: "Restore", subcommands: [Plan.self, Restore.self]),
+            CommandGroup(name: "Restore", subcommands: [Plan.self, Restore.self, Resume.self]),
         ])
 }

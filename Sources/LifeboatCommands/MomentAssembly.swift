@@ -11,7 +11,7 @@ extension StackAssembly {
     /// Nil: no writer is held.
     func freezePlan() throws -> FreezePlan? {
         let freeze = policy.services.freeze
-        guard freeze.method != .none, let services = serviceManager() else { return nil }
+        guard freeze.method != .none, let services = try serviceManager() else { return nil }
         return FreezePlan(
             method: freeze.method, services: services, writers: freeze.writers,
             servers: Set(policy.components.compactMap(\.store.service)), limit: freeze.limit,

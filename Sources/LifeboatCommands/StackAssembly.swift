@@ -177,42 +177,39 @@ struct StackAssembly {
     func restoreStack() throws -> RestoreStack {
         var stores: [String: any DataStore] = [:]
         for component in policy.components { stores[component.name] = try store(component) }
-        let services = serviceManager()
-        let checks = try healthChecks(stores)
+        let services = try serviceManager()
+        let checks = try healthChecks(stores, services)
         return RestoreStack(
             name: policy.stack, stores: stores, services: services,
-            allServices: services == nil ? [] : [CommandServices.service],
+            allServices: try services?.all(session.cancellation) ?? [],
             health: checks.isEmpty
                 ? nil : StackHealth(checks: checks, waiter: HealthWaiter(clock: session.context.clock)),
             checks: policy.checks)
     }
 
-    /// Nil: the policy names no services.
-    func serviceManager() -> (any ServiceManager)? {
-        switch policy.services.control {
-        case nil: nil
-        case .commands(let stop, let start, let status, let pause, let unpause):
-            CommandServices(
-                stop: stop, start: start, status: status, pause: pause, unpause: unpause, folder: policy.folder,
-                runner: session.context.processRunner, clock: session.context.clock)
-        }
-    }
-
-    private func healthChecks(_ stores: [String: any DataStore]) throws -> [HealthCheck] {
+    private func healthChecks(
+        _ stores: [String: any DataStore], _ services: (any ServiceManager)?
+    ) throws -> [HealthCheck] {
         try policy.health.map { probe in
             HealthCheck(
-                name: probe.name, probe: try question(probe.question, stores), within: probe.within,
+                name: probe.name, probe: try question(probe.question, stores, services), within: probe.within,
                 interval: probe.interval, consecutive: probe.consecutive)
         }
     }
 
     private func question(
-        _ question: HealthProbePolicy.Question, _ stores: [String: any DataStore]
+        _ question: HealthProbePolicy.Question, _ stores: [String: any DataStore],
+        _ services: (any ServiceManager)?
     ) throws -> any HealthProbe {
         switch question {
         case .http(let url, let status, let field, let equals):
             return HTTPHealthProbe(client: HTTPClient(), url: url, status: status, field: field, equals: equals)
         case .tcp(let host, let port): return TCPHealthProbe(host: host, port: port)
+        case .container(let service):
+            guard let compose = services as? ComposeServices else {
+                throw LifeboatError("service '\(service)' is of no Compose project", exitCode: .usage)
+            }
+            return ContainerHealthProbe(compose, service: service)
         case .command(let words):
             return CommandHealthProbe(words: words, folder: policy.folder, runner: session.context.processRunner)
         case .postgres(let component, let sql, let equals):

@@ -5,18 +5,20 @@ import LifeboatCore
 extension PolicyReader {
     /// Each question with the keys it allows beside `name`, `within`, `interval` and `consecutive`.
     private static let questions: [(key: String, details: [String])] = [
-        ("http", ["status", "field", "equals"]), ("tcp", []), ("command", []), ("postgres", ["sql", "equals"]),
+        ("http", ["status", "field", "equals"]), ("tcp", []), ("container", []), ("command", []),
+        ("postgres", ["sql", "equals"]),
     ]
     private static let commonKeys = ["name", "within", "interval", "consecutive"]
 
-    mutating func health(_ node: LocatedNode, databases: [String]) -> [HealthProbePolicy] {
+    /// `databases`: names of postgres components; `hasContainers`: services are those of a Compose project.
+    mutating func health(_ node: LocatedNode, databases: [String], hasContainers: Bool) -> [HealthProbePolicy] {
         (list(node, "health") ?? []).enumerated().compactMap { index, item in
-            probe(item, "health[\(index)]", databases: databases)
+            probe(item, "health[\(index)]", databases: databases, hasContainers: hasContainers)
         }
     }
 
     private mutating func probe(
-        _ node: LocatedNode, _ path: String, databases: [String]
+        _ node: LocatedNode, _ path: String, databases: [String], hasContainers: Bool
     ) -> HealthProbePolicy? {
         let kinds = Self.questions.map(\.key)
         guard let entries = entries(node, path) else { return nil }
@@ -49,6 +51,7 @@ extension PolicyReader {
         switch asked[0].key {
         case "http": question = http(fields)
         case "tcp": question = tcp(fields)
+        case "container": question = container(fields, hasContainers: hasContainers)
         case "command": question = command("command", in: fields).map { .command($0) }
         default: question = postgres(fields, databases: databases)
         }
@@ -148,6 +151,22 @@ extension PolicyReader {
             digits.utf8.allSatisfy({ (48...57).contains($0) }), let port = Int(digits), (1...65_535).contains(port)
         else { return invalidAddress(node, fields) }
         return .tcp(host: String(host), port: port)
+    }
+
+    private mutating func container(_ fields: PolicyFields, hasContainers: Bool) -> HealthProbePolicy.Question? {
+        let path = fields.path("container")
+        guard let node = fields["container"], let name = text(node, path, "the name of a service") else { return nil }
+        guard hasContainers else {
+            report(
+                "'\(path)' needs services of a Compose project", at: node.location,
+                hint: "Add services.compose, or ask another question.")
+            return nil
+        }
+        guard Self.isService(name) else {
+            report("'\(path)': '\(Self.shortened(name))' is not the name of a service", at: node.location)
+            return nil
+        }
+        return .container(service: name)
     }
 
     private mutating func invalidAddress(_ node: LocatedNode, _ fields: PolicyFields) -> HealthProbePolicy.Question? {

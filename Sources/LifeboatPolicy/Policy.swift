@@ -71,13 +71,6 @@ package struct ServicesPolicy: Sendable, Equatable {
     }
 }
 
-package enum ServiceControlPolicy: Sendable, Equatable {
-    /// Argument vectors, run in order. The services run while any of `status` ends with exit 0; without any they are
-    /// taken to run. Without `pause` and `unpause` they cannot be paused.
-    case commands(
-        stop: [[String]], start: [[String]], status: [[String]], pause: [[String]] = [], unpause: [[String]] = [])
-}
-
 package struct ComponentPolicy: Sendable, Equatable {
     package var name: String
     package var store: StorePolicy
@@ -158,6 +151,8 @@ package struct HealthProbePolicy: Sendable, Equatable {
         /// GET answers with this status; `field` (dot-separated path into a JSON body), when given, equals the value.
         case http(url: String, status: Int, field: String?, equals: String?)
         case tcp(host: String, port: Int)
+        /// All containers of a service of the Compose project run, and are healthy if they have a health check.
+        case container(service: String)
         /// Exit status 0.
         case command([String])
         /// The query on that component's database gives one row whose first column equals the value; without a value

@@ -48,7 +48,10 @@ extension PolicyReader {
         let components =
             required("components", in: fields, hint: "Name at least one thing to protect.")
             .map { self.components($0, repository: repository) } ?? []
-        let health = fields["health"].map { self.health($0, databases: Self.databases(fields)) } ?? []
+        let health =
+            fields["health"].map {
+                self.health($0, databases: Self.databases(fields), hasContainers: Self.hasContainers(fields))
+            } ?? []
         let checks = fields["checks"].map { self.checks($0, stores: Self.stores(fields)) } ?? []
         let secrets = fields["secrets"].map { self.secrets($0) } ?? []
         let retention = fields["retention"].flatMap { self.retention($0) }
@@ -75,6 +78,12 @@ extension PolicyReader {
             kinds[component.key] = store.key
         }
         return kinds
+    }
+
+    /// Whether containers are controlled, as it is written.
+    private static func hasContainers(_ fields: PolicyFields) -> Bool {
+        guard case .mapping(let ways)? = fields["services"]?.content else { return false }
+        return ways.contains { $0.key == "compose" }
     }
 
     private mutating func name(_ node: LocatedNode, _ path: String) -> String? {
@@ -219,27 +228,8 @@ extension PolicyReader {
     }
 
     private mutating func services(_ node: LocatedNode) -> ServicesPolicy? {
-        let commandsHint = "Use services.commands: {stop: [\"…\"], start: [\"…\"], status: [\"…\"]}."
-        let planned = ["compose": commandsHint, "systemd": commandsHint]
-        guard let fields = fields(node, "services", known: ["commands"] + Self.freezeKeys, planned: planned) else {
-            return nil
-        }
+        guard let fields = fields(node, "services", known: Self.controlKeys + Self.freezeKeys) else { return nil }
         let control = control(fields)
         return ServicesPolicy(control: control, freeze: freeze(fields, control))
-    }
-
-    private mutating func control(_ fields: PolicyFields) -> ServiceControlPolicy? {
-        guard let commands = fields["commands"] else { return nil }
-        let path = fields.path("commands")
-        guard let forms = self.fields(commands, path, known: ["stop", "start", "status", "pause", "unpause"]) else {
-            return nil
-        }
-        let stop = required("stop", in: forms).flatMap { self.commands($0, forms.path("stop")) }
-        let start = required("start", in: forms).flatMap { self.commands($0, forms.path("start")) }
-        let status = forms["status"].map { self.commands($0, forms.path("status")) } ?? []
-        let pause = forms["pause"].map { self.commands($0, forms.path("pause")) } ?? []
-        let unpause = forms["unpause"].map { self.commands($0, forms.path("unpause")) } ?? []
-        guard let stop, let start, let status, let pause, let unpause else { return nil }
-        return .commands(stop: stop, start: start, status: status, pause: pause, unpause: unpause)
     }
 }

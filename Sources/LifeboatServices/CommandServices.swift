@@ -54,6 +54,8 @@ package struct CommandServices: ServiceManager {
 
     package var subject: String { "the services" }
 
+    package func all(_ cancellation: Cancellation?) throws -> [String] { [Self.service] }
+
     package func running(_ cancellation: Cancellation?) throws -> [String] {
         guard !statusCommands.isEmpty else { return [Self.service] }
         for words in statusCommands where try isRunning(words, cancellation) { return [Self.service] }

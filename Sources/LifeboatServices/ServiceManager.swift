@@ -13,6 +13,10 @@ package protocol ServiceManager: Sendable {
     /// The services that run now. Throws when that cannot be told: nothing was touched then.
     func running(_ cancellation: Cancellation?) throws -> [String]
 
+    /// All services, whether they run or not: what a stack that was lost is brought up with. Throws when that cannot be
+    /// told.
+    func all(_ cancellation: Cancellation?) throws -> [String]
+
     /// Stops those of `services` that run, in reverse order, and returns when none of them runs any more; the result is
     /// what was stopped. Throws when one ignores it, or ends uncleanly: the caller then starts `services` again.
     func stop(_ services: [String], progress: any ProgressSink, cancellation: Cancellation?) throws -> [String]
@@ -64,6 +68,7 @@ package struct NoServices: ServiceManager {
     package init() {}
     package var subject: String { "no services" }
     package func running(_ cancellation: Cancellation?) throws -> [String] { [] }
+    package func all(_ cancellation: Cancellation?) throws -> [String] { [] }
     package func stop(
         _ services: [String], progress: any ProgressSink, cancellation: Cancellation?
     ) throws -> [String] { [] }

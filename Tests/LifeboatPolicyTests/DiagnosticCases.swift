@@ -219,7 +219,7 @@ let diagnosticCases = ##"""
     --- expected
     lifeboat.yaml:3:13: 'encryption' must be 'none' or a mapping, not text
       hint: Write 'encryption: {recipients: [age1…]}', 'encryption: {passphrase: {file: PATH}}' or 'encryption: none'.
-    === compose services
+    === freezing services
     stack: demo
     repository: /r
     encryption: none
@@ -229,21 +229,10 @@ let diagnosticCases = ##"""
       freeze: pause
       writers: [a]
     --- expected
-    lifeboat.yaml:6:3: 'services.compose' is not supported in this version of lifeboat
-      hint: Use services.commands: {stop: ["…"], start: ["…"], status: ["…"]}.
     lifeboat.yaml:7:11: 'services.freeze: pause' is not supported in this version of lifeboat
       hint: Write 'freeze: none'; a database is captured at one point in time without a freeze.
     lifeboat.yaml:8:3: 'services.writers' is not supported in this version of lifeboat
       hint: Remove it; with 'freeze: none' no writer is held.
-    === systemd services
-    stack: demo
-    repository: /r
-    encryption: none
-    components: {docs: {volume: {path: /d}}}
-    services: {systemd: {units: [a]}}
-    --- expected
-    lifeboat.yaml:5:12: 'services.systemd' is not supported in this version of lifeboat
-      hint: Use services.commands: {stop: ["…"], start: ["…"], status: ["…"]}.
     === unknown freeze
     stack: demo
     repository: /r
@@ -649,7 +638,7 @@ let diagnosticCases = ##"""
       - {within: 5s}
     --- expected
     lifeboat.yaml:6:5: 'health[0]' must ask exactly one question
-      hint: Write one of http, tcp, command, postgres: {http: "http://127.0.0.1:8080/health", within: 90s}.
+      hint: Write one of http, tcp, container, command, postgres: {http: "http://127.0.0.1:8080/health", within: 90s}.
     === probe with a misspelt question
     stack: demo
     repository: /r
@@ -659,7 +648,7 @@ let diagnosticCases = ##"""
       - {htp: "http://h/", within: 5s}
     --- expected
     lifeboat.yaml:6:5: 'health[0]' must ask exactly one question
-      hint: Write one of http, tcp, command, postgres: {http: "http://127.0.0.1:8080/health", within: 90s}.
+      hint: Write one of http, tcp, container, command, postgres: {http: "http://127.0.0.1:8080/health", within: 90s}.
     lifeboat.yaml:6:6: unknown key 'htp' in 'health[0]'
       hint: Did you mean 'http'?
     === probe with two questions
@@ -671,7 +660,7 @@ let diagnosticCases = ##"""
       - {http: "http://h/", tcp: "h:1"}
     --- expected
     lifeboat.yaml:6:5: 'health[0]' must ask exactly one question
-      hint: Write one of http, tcp, command, postgres: {http: "http://127.0.0.1:8080/health", within: 90s}.
+      hint: Write one of http, tcp, container, command, postgres: {http: "http://127.0.0.1:8080/health", within: 90s}.
     === duration without a unit
     stack: demo
     repository: /r

@@ -13,7 +13,9 @@ import Testing
         var testDescription: String { name }
     }
 
-    static let cases: [Case] = [diagnosticCases, vectorDiagnosticCases, fileStoreCases].flatMap { $0.split(separator: "=== ") }.map {
+    static let cases: [Case] = [diagnosticCases, vectorDiagnosticCases, fileStoreCases, serviceControlCases].flatMap {
+        $0.split(separator: "=== ")
+    }.map {
         section in
         let parts = section.split(separator: "--- expected", maxSplits: 1, omittingEmptySubsequences: false)
         let lines = parts[0].split(separator: "\n", maxSplits: 1, omittingEmptySubsequences: false)

@@ -15,9 +15,10 @@ struct ScriptServices: ServiceFixture {
     init(deadlines: CommandServices.Deadlines = .init(settle: 0.3), stop: [[String]]? = nil) throws {
         folder = try TemporaryFolder(prefix: "lifeboat-services-")
         commands = CommandServices(
-            stop: stop ?? [["sh", "-c", "test -e stubborn || rm running; echo stop >> log"]],
+            stop: stop ?? [["sh", "-c", "test -e stubborn || rm -f running paused; echo stop >> log"]],
             start: [["sh", "-c", "echo start >> log"], ["\(folder.path)/touch it", "running"]],
-            status: [["test", "-e", "running"]],
+            status: [["test", "-e", "running"]], pause: [["sh", "-c", ": > paused"]],
+            unpause: [["rm", "-f", "paused"]],
             folder: folder.path, runner: SystemProcessRunner(), deadlines: deadlines)
         try AtomicFile.write("", to: "\(folder.path)/running")
         try AtomicFile.write("#!/bin/sh\nexec touch \"$1\"\n", to: "\(folder.path)/touch it", mode: 0o700)
@@ -27,6 +28,8 @@ struct ScriptServices: ServiceFixture {
     var services: [String] { [CommandServices.service] }
 
     func observed() throws -> [String] { access("\(folder.path)/running", F_OK) == 0 ? services : [] }
+
+    func observedPaused() throws -> [String] { access("\(folder.path)/paused", F_OK) == 0 ? services : [] }
 
     func setOutside(_ service: String, running: Bool) throws {
         if running {
@@ -50,9 +53,14 @@ private struct MemoryFixture: ServiceFixture {
     var manager: any ServiceManager { memory }
     var services: [String] { ["database", "cache", "api"] }
     func observed() throws -> [String] { try memory.running(nil) }
+    func observedPaused() throws -> [String] { memory.paused }
     func setOutside(_ service: String, running: Bool) throws { memory.set(service, running: running) }
     func makeStubborn(_ service: String) throws { memory.makeStubborn(service) }
-    func run(_ command: ServiceCommand) throws { memory.set(command.words[1], running: true) }
+    func run(_ command: ServiceCommand) throws {
+        let name = command.words[1]
+        if command.words[0] == "start" { return memory.set(name, running: true) }
+        try memory.unpause([name], progress: SilentProgress())
+    }
 }
 
 @Suite struct ServiceManagerTests {
@@ -83,6 +91,20 @@ private struct MemoryFixture: ServiceFixture {
         let none = NoServices()
         #expect(try none.running(nil).isEmpty)
         #expect(try none.stop(["a"], progress: SilentProgress(), cancellation: nil).isEmpty)
+    }
+
+    @Test func `services without commands for it cannot be paused`() throws {
+        let services = CommandServices(stop: [], start: [], folder: nil, runner: SystemProcessRunner())
+        #expect {
+            _ = try services.pause([CommandServices.service], progress: SilentProgress(), cancellation: nil)
+        } throws: { error in
+            LifeboatError.converting(error).description == """
+                error: the services cannot be paused
+                cause: the policy names no commands for it
+                hint: Add 'pause' and 'unpause' to services.commands in the policy, or write 'freeze: stop'.
+                """
+        }
+        #expect(services.unpauseCommands([CommandServices.service]).isEmpty)
     }
 
     @Test func `a command that fails is shown with what it said`() throws {

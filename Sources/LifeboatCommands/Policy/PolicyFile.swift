@@ -27,6 +27,29 @@ enum PolicyFile {
         return try files.first.map { try read($0, context) }
     }
 
+    /// The named policies; without names all of this host and the one `find` would take. One that cannot be read keeps
+    /// no other from being used.
+    static func all(
+        _ names: [String], _ context: CommandContext
+    ) throws -> (policies: [Policy], problems: [LifeboatError]) {
+        var paths = names
+        if names.isEmpty {
+            if let named = context.variable("LIFEBOAT_POLICY") { paths.append(named) }
+            if access(context.absolutePath(defaultName), F_OK) == 0 { paths.append(defaultName) }
+            paths += try systemPolicies()
+        }
+        var policies: [Policy] = []
+        var problems: [LifeboatError] = []
+        for path in paths {
+            do {
+                policies.append(try read(path, context))
+            } catch {
+                problems.append(LifeboatError.converting(error))
+            }
+        }
+        return (policies, problems)
+    }
+
     /// The policy a command needs.
     static func require(_ flag: String?, _ context: CommandContext) throws -> Policy {
         guard let policy = try find(flag, context) else {

@@ -39,7 +39,7 @@ enum PendingWork {
         let listing = try journal.list()
         for damage in listing.damaged { session.warn(damage) }
         for entry in listing.abandoned {
-            session.note("starting services again that \(entry.subject) left stopped")
+            session.note("starting services again that \(entry.subject) left \(entry.state)")
             do {
                 try journal.resume(
                     entry, runner: session.context.processRunner, progress: session.progress,

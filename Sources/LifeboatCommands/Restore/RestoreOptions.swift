@@ -66,7 +66,7 @@ struct PlannedRestore {
         var request = RestoreRequest(
             id: id, stack: assembly.policy.stack, snapshot: snapshot, targets: targets, created: now)
         request.selected = selection.component
-        request.services = assembly.serviceManager()?.subject
+        request.services = stack.services?.subject
         request.checks = assembly.policy.checks
         request.warnings = try SecretComparison.warnings(
             snapshot.manifest.secrets, breaks: { name in assembly.policy.secrets.first { $0.name == name }?.breaks },

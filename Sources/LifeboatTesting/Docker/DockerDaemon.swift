@@ -8,7 +8,8 @@ import LifeboatIO
 /// folder, so that neither the host's engine nor its firewall rules are touched. Needs root.
 package final class DockerDaemon: Sendable {
     package static let shouldRun =
-        geteuid() == 0 && (access("/usr/sbin/dockerd", X_OK) == 0 || access("/usr/bin/dockerd", X_OK) == 0)
+        geteuid() == 0
+        && ["/usr/sbin/dockerd", "/usr/bin/dockerd"].contains { (path: String) in access(path, X_OK) == 0 }
     package static let skipReason = "needs root and a Docker engine (scripts/setup)"
 
     /// A command line for this engine that writes its arguments and environment to `log` before each call.
@@ -27,20 +28,26 @@ package final class DockerDaemon: Sendable {
         log = "\(folder)/calls"
         // Containers of the unprivileged user share folders in it.
         guard chmod(folder, 0o755) == 0 else { throw SystemCallError("open up", folder) }
-        let socket = "unix://\(folder)/s.sock"
         let real = access("/usr/bin/docker", X_OK) == 0 ? "/usr/bin/docker" : "docker"
         let script = """
             #!/bin/sh
             { printf '%s\\n' "$@"; env; } >>'\(log)'
-            exec \(real) -H \(socket) "$@"
+            exec \(real) -H unix://\(folder)/s.sock "$@"
 
             """
         let descriptor = try OwnedDescriptor.open(client, O_WRONLY | O_CREAT, mode: 0o755)
         try Array(script.utf8).withUnsafeBytes { try DescriptorIO.write(descriptor.raw, $0, client) }
         try descriptor.close(client)
+        try launch()
+    }
+
+    /// Path of its socket.
+    package var socket: String { "\(folder)/s.sock" }
+
+    private func launch() throws {
         let command = """
             exec dockerd --bridge=none --iptables=false --ip6tables=false --ip-forward=false --data-root=\(folder)/data \
-            --exec-root=\(folder)/exec --host=\(socket) --pidfile=\(folder)/pid >\(folder)/log 2>&1
+            --exec-root=\(folder)/exec --host=unix://\(socket) --pidfile=\(folder)/pid >>\(folder)/log 2>&1
             """
         let daemon = try runner.start(
             ProcessCommand("unshare", ["--net", "sh", "-c", command]), pipesInput: false, pipesOutput: false)
@@ -57,6 +64,16 @@ package final class DockerDaemon: Sendable {
             remove()
             throw error
         }
+    }
+
+    /// Ends the engine, which stops all containers, and starts it again over the same data. Not for the shared one.
+    package func restart(whileAway: () throws -> Void = {}) throws {
+        process.withLock { slot -> (any RunningProcess)? in
+            defer { slot = nil }
+            return slot
+        }?.terminate(grace: 30)
+        try whileAway()
+        try launch()
     }
 
     private static let sharedSlot = Monitor<DockerDaemon?>(nil)
@@ -93,11 +110,11 @@ package final class DockerDaemon: Sendable {
     /// `--volume /usr:/usr:ro`. No registry is asked, and nothing is copied.
     package func makeHostImage(_ name: String, path: String) throws {
         let script = """
-            set -e; mkdir root; cd root; mkdir -p dev etc proc run sys tmp usr var/run; chmod 1777 tmp
+            set -e; root=$(mktemp -d "$PWD/root-XXXXXX"); cd "$root"; mkdir -p dev etc proc run sys tmp usr var/run; chmod 1777 tmp
             for link in bin lib lib64 sbin; do ln -s usr/$link $link; done
             printf 'root:x:0:0:root:/:/bin/sh\\nservice:x:999:999::/tmp:/bin/sh\\n' >etc/passwd
             printf 'root:x:0:\\nservice:x:999:\\n' >etc/group
-            tar -c . | "$1" import --change "ENV PATH=$2" --change 'ENV LC_ALL=C.UTF-8' - "$3"; rm -rf ../root
+            tar -c . | "$1" import --change "ENV PATH=$2" --change 'ENV LC_ALL=C.UTF-8' - "$3"; rm -rf "$root"
             """
         try run(
             ProcessCommand("sh", ["-c", script, "sh", client, path, name], workingDirectory: folder))

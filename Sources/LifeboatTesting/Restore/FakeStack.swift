@@ -212,6 +212,7 @@ struct FakeServices: ServiceManager {
     var subject: String { "the fake services" }
 
     func startCommands(_ services: [String]) -> [ServiceCommand] { [] }
+    func all(_ cancellation: Cancellation?) throws -> [String] { [Self.service] }
 
     func running(_ cancellation: Cancellation?) throws -> [String] {
         try stack.operate("ask services") { _ in }

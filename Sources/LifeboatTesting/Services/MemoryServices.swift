@@ -9,6 +9,7 @@ package final class MemoryServices: ServiceManager {
     private struct State {
         var running: Set<String>
         var stubborn: Set<String> = []
+        var paused: Set<String> = []
         var log: [String] = []
     }
 
@@ -23,7 +24,12 @@ package final class MemoryServices: ServiceManager {
 
     package var subject: String { "services in memory" }
 
-    /// `stop api`, `start api` …, in order.
+    /// What is paused, in start order.
+    package var paused: [String] {
+        state.withLock { (state: inout State) in names.filter { state.paused.contains($0) } }
+    }
+
+    /// `stop api`, `start api`, `pause api`, `unpause api` …, in order.
     package var log: [String] { state.withLock { (state: inout State) in state.log } }
 
     /// Changes a service behind the manager's back.
@@ -37,6 +43,8 @@ package final class MemoryServices: ServiceManager {
     package func makeStubborn(_ name: String) {
         state.withLock { (state: inout State) in _ = state.stubborn.insert(name) }
     }
+
+    package func all(_ cancellation: Cancellation?) throws -> [String] { names }
 
     package func running(_ cancellation: Cancellation?) throws -> [String] {
         try cancellation?.check()
@@ -53,6 +61,7 @@ package final class MemoryServices: ServiceManager {
                 guard state.running.contains(name) else { return nil }
                 if state.stubborn.contains(name) { return false }
                 state.running.remove(name)
+                state.paused.remove(name)
                 state.log.append("stop \(name)")
                 return true
             }
@@ -73,5 +82,32 @@ package final class MemoryServices: ServiceManager {
 
     package func startCommands(_ services: [String]) -> [ServiceCommand] {
         names.filter { services.contains($0) }.map { ServiceCommand(["start", $0]) }
+    }
+
+    package func pause(
+        _ services: [String], progress: any ProgressSink, cancellation: Cancellation?
+    ) throws -> [String] {
+        var paused: [String] = []
+        for name in names.reversed() where services.contains(name) {
+            try cancellation?.check()
+            state.withLock { (state: inout State) in
+                guard state.running.contains(name), state.paused.insert(name).inserted else { return }
+                state.log.append("pause \(name)")
+                paused.insert(name, at: 0)
+            }
+        }
+        return paused
+    }
+
+    package func unpause(_ services: [String], progress: any ProgressSink) throws {
+        for name in names where services.contains(name) {
+            state.withLock { (state: inout State) in
+                if state.paused.remove(name) != nil { state.log.append("unpause \(name)") }
+            }
+        }
+    }
+
+    package func unpauseCommands(_ services: [String]) -> [ServiceCommand] {
+        names.filter { services.contains($0) }.map { ServiceCommand(["unpause", $0]) }
     }
 }

@@ -10,10 +10,18 @@ package protocol ServiceFixture: Sendable {
     var services: [String] { get }
     /// What runs in fact.
     func observed() throws -> [String]
+    /// What is paused in fact.
+    func observedPaused() throws -> [String]
     func setOutside(_ service: String, running: Bool) throws
     /// From now on stopping this service has no effect.
     func makeStubborn(_ service: String) throws
     func run(_ command: ServiceCommand) throws
+    /// Everything as it was when the fixture was new: for one that is too dear to be made for every check.
+    func reset() throws
+}
+
+extension ServiceFixture {
+    package func reset() throws {}
 }
 
 /// What every `ServiceManager` must do. Each check wants a new fixture.
@@ -33,6 +41,9 @@ package struct ServiceManagerContract: Sendable, CustomStringConvertible {
         ServiceManagerContract("a service that ignores its stop is an error", stubbornServiceIsAnError),
         ServiceManagerContract("the commands for the journal start the services", commandsStart),
         ServiceManagerContract("a cancelled call touches nothing", cancelledTouchesNothing),
+        ServiceManagerContract("pause holds what runs, unpause lets it go on", pauseHolds),
+        ServiceManagerContract("the commands for the journal unpause the services", commandsUnpause),
+        ServiceManagerContract("what is paused can be stopped and started", pausedCanBeStopped),
     ]
 
     private init(_ description: String, _ check: @escaping @Sendable (any ServiceFixture) throws -> Void) {
@@ -129,5 +140,50 @@ package struct ServiceManagerContract: Sendable, CustomStringConvertible {
             return try expect(try fixture.observed() == fixture.services, "all still run")
         }
         throw ContractViolation("stop throws when it was cancelled before")
+    }
+
+    /// Of sockets, timers and the like there is nothing to hold: what can be paused is what `pause` says.
+    private static func pauseAll(_ fixture: any ServiceFixture) throws -> [String] {
+        let paused = try fixture.manager.pause(
+            try fixture.manager.running(nil), progress: silent, cancellation: nil)
+        try expect(!paused.isEmpty, "something was paused")
+        try expect(fixture.services.filter(paused.contains) == paused, "in start order, got \(paused)")
+        try expect(try fixture.observedPaused() == paused, "\(paused) are paused")
+        return paused
+    }
+
+    private static func pauseHolds(_ fixture: any ServiceFixture) throws {
+        let all = try fixture.observed()
+        try fixture.manager.unpause(fixture.services, progress: silent)
+        try expect(try fixture.observed() == all, "unpausing what is not paused does nothing")
+        try expect(
+            try fixture.manager.pause(["somebody-else"], progress: silent, cancellation: nil).isEmpty,
+            "names of others are left alone")
+        let paused = try pauseAll(fixture)
+        for _ in 0..<2 { try fixture.manager.unpause(paused, progress: silent) }
+        try expect(try fixture.observedPaused().isEmpty, "none is paused any more")
+        try expect(try fixture.observed() == all, "all go on")
+    }
+
+    private static func commandsUnpause(_ fixture: any ServiceFixture) throws {
+        let all = try fixture.observed()
+        try expect(fixture.manager.unpauseCommands(["somebody-else"]).isEmpty, "no commands for others")
+        let running = try fixture.manager.running(nil)
+        // As the journal does it: asked for before anything is paused, and run whatever became of it.
+        let commands = fixture.manager.unpauseCommands(running)
+        for command in commands { try fixture.run(command) }
+        _ = try pauseAll(fixture)
+        for command in commands { try fixture.run(command) }
+        try expect(try fixture.observedPaused().isEmpty, "none is paused any more")
+        try expect(try fixture.observed() == all, "all go on")
+    }
+
+    private static func pausedCanBeStopped(_ fixture: any ServiceFixture) throws {
+        _ = try pauseAll(fixture)
+        let stopped = try stopAll(fixture)
+        try expect(stopped == fixture.services, "all were stopped, got \(stopped)")
+        try expect(try fixture.observed().isEmpty && fixture.observedPaused().isEmpty, "nothing runs")
+        try fixture.manager.start(stopped, progress: silent, cancellation: nil)
+        try expect(try fixture.observed() == fixture.services, "all run again")
     }
 }

@@ -52,7 +52,7 @@ struct RedisFaultTests {
         defer { point.release() }
         usleep(300_000)
         server.kill()
-        let error = #expect(throws: LifeboatError.self) { try readAll(try openPart(point, "rdb")) }
+        let error = #expect(throws: LifeboatError.self) { try CapturedContent.readAll(try openPart(point, "rdb")) }
         #expect(error?.message == "cannot capture Redis at 127.0.0.1:\(server.port)")
         #expect(throws: LifeboatError.self) { try point.facts() }
     }
@@ -88,7 +88,7 @@ struct RedisFaultTests {
             #expect(try buffer.withUnsafeMutableBytes { try source.read(into: $0) } > 0)
             if isCancelled {
                 cancellation.cancel()
-                let error = #expect(throws: LifeboatError.self) { try readAll(source) }
+                let error = #expect(throws: LifeboatError.self) { try CapturedContent.readAll(source) }
                 #expect(error?.exitCode == .interrupted)
             }
             point.release()

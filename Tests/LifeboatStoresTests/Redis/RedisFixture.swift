@@ -37,7 +37,7 @@ extension DataStore {
         try during?()
         var streams: [String: [UInt8]] = [:]
         for part in point.parts {
-            if case .stream(let name, let open) = part { streams[name] = try readAll(try open()) }
+            if case .stream(let name, let open) = part { streams[name] = try CapturedContent.readAll(try open()) }
         }
         return CapturedStreams(engineVersion: version, facts: try point.facts(), streams: streams)
     }
