@@ -76,12 +76,21 @@ final class WriterHold: Sendable {
             plan.writers.map { $0.contains(name) } ?? !plan.servers.contains(name)
         }
         let absent = (plan.writers ?? []).filter { !running.contains($0) }
+        if !absent.isEmpty {
+            let known = try plan.services.all(cancellation)
+            if let unknown = absent.first(where: { !known.contains($0) }) {
+                throw LifeboatError(
+                    "'\(unknown)' is none of \(plan.services.subject)",
+                    hint: "Correct 'services.writers' in the policy: it has \(known.joined(separator: ", ")).")
+            }
+        }
         let warnings = absent.map { LifeboatError("writer '\($0)' does not run: there was nothing to hold") }
         guard !writers.isEmpty else { return warnings }
+        let pauses = plan.method == .pause
         try plan.journal.begin(
-            operation: operation, kind: "backup", stack: stack, policy: plan.policy, services: writers,
-            startCommands: plan.method == .pause
-                ? plan.services.unpauseCommands(writers) : plan.services.startCommands(writers))
+            operation: operation, kind: "backup", stack: stack, policy: plan.policy,
+            services: pauses ? [] : writers, startCommands: pauses ? [] : plan.services.startCommands(writers),
+            paused: pauses ? writers : [], unpauseCommands: pauses ? plan.services.unpauseCommands(writers) : [])
         state.withLock { $0 = State(held: writers, wereHeld: writers) }
         do {
             switch plan.method {

@@ -65,6 +65,14 @@ extension StackAssembly {
         }
     }
 
-    /// Where variables of the stack may be besides the environment.
-    private var environmentFiles: [String] { ["\(policy.folder == "/" ? "" : policy.folder)/.env"] }
+    /// Where variables of the stack may be besides the environment: the files Compose reads, or `.env` beside the policy.
+    private var environmentFiles: [String] {
+        let beside = "\(policy.folder == "/" ? "" : policy.folder)/.env"
+        guard case .compose(let compose)? = policy.services.control else { return [beside] }
+        if !compose.environmentFiles.isEmpty { return compose.environmentFiles.reversed() }
+        let folder =
+            compose.projectDirectory ?? compose.files.first.map { $0[..<($0.lastIndex(of: "/") ?? $0.startIndex)] }
+            .map(String.init)
+        return folder.map { ["\($0)/.env"] } ?? [beside]
+    }
 }

@@ -66,6 +66,22 @@ extension PolicyReader {
         }
     }
 
+    /// A server that is held answers nothing, and its store would wait for it inside the window. With Compose and systemd
+    /// all that runs is held but the servers of components: those have to be known, or writers named.
+    mutating func checkWriters(_ services: PolicyFields, _ policy: ServicesPolicy, _ components: [ComponentPolicy]) {
+        guard policy.freeze.method != .none, policy.freeze.writers == nil else { return }
+        switch policy.control {
+        case nil, .commands: return
+        case .compose, .systemd: break
+        }
+        let unknown = components.filter(\.store.hasUnknownServer).map { "'\($0.name)'" }
+        guard !unknown.isEmpty else { return }
+        report(
+            "'\(services.path("freeze"))' needs 'writers': which services serve \(unknown.joined(separator: ", "))"
+                + " is not known", at: services.keyLocation("freeze"),
+            hint: "Name the services that write, beside 'freeze': writers: [api, worker].")
+    }
+
     private mutating func writers(_ node: LocatedNode, _ path: String) -> [String] {
         let names = (list(node, path) ?? []).compactMap { text($0, path, "the name of a service") }
         if case .sequence(let items) = node.content, items.isEmpty {

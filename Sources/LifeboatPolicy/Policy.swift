@@ -107,6 +107,16 @@ package enum StorePolicy: Sendable, Equatable {
         return name
     }
 
+    /// Whether a server answers for it, and nobody says which service runs that.
+    var hasUnknownServer: Bool {
+        switch self {
+        case .postgres: service == nil
+        case .redis, .qdrant: true
+        case .chroma(let chroma): chroma.server != nil
+        case .volume, .sqlite, .models, .command: false
+        }
+    }
+
     /// The policy's word for it.
     package var kind: String {
         switch self {

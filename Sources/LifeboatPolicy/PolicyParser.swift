@@ -48,6 +48,11 @@ extension PolicyReader {
         let components =
             required("components", in: fields, hint: "Name at least one thing to protect.")
             .map { self.components($0, repository: repository) } ?? []
+        if let node = fields["services"], case .mapping(let entries) = node.content {
+            checkWriters(
+                PolicyFields(path: "services", location: node.location, entries: entries), services,
+                components.map(\.policy))
+        }
         let health =
             fields["health"].map {
                 self.health($0, databases: Self.databases(fields), hasContainers: Self.hasContainers(fields))

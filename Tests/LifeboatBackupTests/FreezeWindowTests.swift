@@ -83,10 +83,10 @@ struct FreezeWindowTests {
         let log = EventLog()
         let outcome = try backUp(
             fixture, [HookedStore(name: "a", log: log)],
-            plan(fixture, HeldServices(log: log), .stop, writers: ["worker", "gone"]))
+            plan(fixture, HeldServices(log: log), .stop, writers: ["worker", "idle"]))
         #expect(log.all.filter { $0.hasPrefix("st") } == ["stop worker", "start worker"])
         #expect(outcome.snapshot.manifest.freeze?.services == ["worker"])
-        #expect(outcome.warnings.map(\.message) == ["writer 'gone' does not run: there was nothing to hold"])
+        #expect(outcome.warnings.map(\.message) == ["writer 'idle' does not run: there was nothing to hold"])
     }
 
     @Test func `a folder is of the moment of the freeze, whatever happens before and after`() throws {
@@ -213,6 +213,17 @@ struct FreezeWindowTests {
         #expect(try journal(fixture).list().live.isEmpty)
     }
 
+    @Test func `a writer nobody knows is a mistake that shows`() throws {
+        let fixture = try BackupFixture()
+        defer { fixture.remove() }
+        let log = EventLog()
+        let outcome = try backUp(
+            fixture, [HookedStore(name: "a", log: log)],
+            plan(fixture, HeldServices(log: log), writers: ["api", "worcer"]))
+        #expect(!log.contains("pause api") && !outcome.snapshot.manifest.complete)
+        #expect(outcome.snapshot.manifest.freeze?.problem?.contains("'worcer' is none of services of a test") == true)
+    }
+
     @Test func `writers that cannot be released are told, and stay in the journal`() throws {
         let fixture = try BackupFixture()
         defer { fixture.remove() }
@@ -222,8 +233,9 @@ struct FreezeWindowTests {
         #expect(outcome.snapshot.manifest.complete)
         #expect(outcome.heldProblem?.message.contains("could not be released: api, worker") == true)
         let entry = try #require(try journal(fixture).list().live.first)
-        #expect(entry.services == ["api", "worker"] && entry.kind == "backup" && entry.stack == "test")
-        #expect(entry.startCommands.map(\.words) == [["unpause", "api"], ["unpause", "worker"]])
+        #expect(entry.paused == ["api", "worker"] && entry.kind == "backup" && entry.stack == "test")
+        #expect(entry.services.isEmpty && entry.startCommands.isEmpty)
+        #expect(entry.unpauseCommands?.map(\.words) == [["unpause", "api"], ["unpause", "worker"]])
     }
 
     @Test func `a check that does not hold is kept with its values and is a problem`() throws {

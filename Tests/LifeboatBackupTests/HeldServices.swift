@@ -38,6 +38,7 @@ final class HeldServices: ServiceManager {
 
     var subject: String { "services of a test" }
     func running(_ cancellation: Cancellation?) throws -> [String] { names }
+    func all(_ cancellation: Cancellation?) throws -> [String] { names + ["idle"] }
 
     func stop(_ services: [String], progress: any ProgressSink, cancellation: Cancellation?) throws -> [String] {
         log.note("stop \(services.joined(separator: " "))")
