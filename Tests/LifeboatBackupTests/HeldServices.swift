@@ -16,7 +16,7 @@ final class EventLog: Sendable {
     func contains(_ event: String) -> Bool { all.contains(event) }
 
     /// Blocks until it was noted.
-    func wait(for event: String) { events.wait { $0.contains(event) ? true : nil } as Bool }
+    func wait(for event: String) { _ = events.wait { $0.contains(event) ? true : nil } as Bool }
 }
 
 /// Services that are held by hooks of a test.

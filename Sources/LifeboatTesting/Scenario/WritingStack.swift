@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import LifeboatCore
+package import LifeboatCore
 import LifeboatIO
 
 /// A stack for the built program whose one writer (`fixtures/load-generator`) writes each thing to a database, an SQLite
