@@ -89,10 +89,10 @@ let momentCases = ##"""
       hint: Write a number, {component: NAME, sql: "select count(*) …"}, {component: NAME, points: COLLECTION}, {component: NAME, keys: DATABASE}, {component: NAME, files: PATTERN} or {http: URL, field: PATH}.
     lifeboat.yaml:11:27: 'checks[5].equal[0]' is neither a number nor a question: 'many'
       hint: Write a number, {component: NAME, sql: "select count(*) …"}, {component: NAME, points: COLLECTION}, {component: NAME, keys: DATABASE}, {component: NAME, files: PATTERN} or {http: URL, field: PATH}.
-    lifeboat.yaml:12:38: 'checks[6].within.percent' must be a number from 0 to 100, not '120'
+    lifeboat.yaml:12:39: 'checks[6].within.percent' must be a number from 0 to 100, not '120'
     lifeboat.yaml:13:5: 'checks[7]' must have exactly one rule
       hint: Write one of equal: [A, B], at_least: [A, B], within: {percent: 1, of: [A, B]}.
-    lifeboat.yaml:13:20: unknown key 'equals' in 'checks[7]'
+    lifeboat.yaml:13:18: unknown key 'equals' in 'checks[7]'
       hint: Did you mean 'equal'?
     === checks that ask the wrong store
     stack: demo
@@ -107,7 +107,7 @@ let momentCases = ##"""
       - {name: e, equal: [1, {http: "ftp://a", field: n}]}
       - {name: a, equal: [1, {http: "http://a/", field: n..m}]}
     --- expected
-    lifeboat.yaml:6:37: 'checks[0].equal[1].component' names no component: 'dbb'
+    lifeboat.yaml:6:38: 'checks[0].equal[1].component' names no component: 'dbb'
       hint: Did you mean 'db'?
     lifeboat.yaml:7:44: 'docs' is a volume, which has no 'points'
       hint: Ask for files.
