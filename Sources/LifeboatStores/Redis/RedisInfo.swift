@@ -27,7 +27,9 @@ package struct RedisVersion: Sendable, Equatable, CustomStringConvertible {
         self.numbers = [major] + numbers.dropFirst().prefix(2).map { $0 ?? 0 }
     }
 
-    package var description: String { "\(flavor.rawValue) \(numbers.map { "\($0)" }.joined(separator: "."))" }
+    /// `7.0.15`.
+    package var dotted: String { numbers.map { "\($0)" }.joined(separator: ".") }
+    package var description: String { "\(flavor.rawValue) \(dotted)" }
 
     /// Compares major and minor number: what decides about the format of the data.
     package func isAtLeast(_ major: Int, _ minor: Int) -> Bool {

@@ -94,7 +94,8 @@ package struct RedisStore: DataStore {
                     hint: "Make a component of each primary; they share no point in time."))
         }
         return StoreProbe(
-            engineVersion: info.version?.description,
+            // The store's name says Redis already.
+            engineVersion: info.version.map { $0.flavor == .redis ? $0.dotted : $0.description },
             estimatedBytes: info.number("used_memory_dataset").flatMap { UInt64(exactly: $0) }, warnings: warnings)
     }
 
@@ -272,7 +273,7 @@ enum RedisReplication {
         try offer(link, "rdb-only", "1")
         // Valkey 9 writes the old RDB version 11 to those that do not say theirs, and fails on what that cannot hold.
         if let version, version.flavor == .valkey {
-            try offer(link, "version", version.numbers.map { "\($0)" }.joined(separator: "."))
+            try offer(link, "version", version.dotted)
         }
         try link.send(["PSYNC", "?", "-1"])
         while true {
