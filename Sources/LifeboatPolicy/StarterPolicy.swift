@@ -55,6 +55,7 @@ package enum StarterPolicy {
         #     stop: ["systemctl stop my-api"]
         #     start: ["systemctl start my-api"]
         #     status: ["systemctl is-active --quiet my-api"]   # exit 0 while it runs
+        # Instead of 'commands': 'compose: {file: docker-compose.yml}', or 'systemd: {units: [my-api]}'.
 
         # How to tell that the stack is well after a restore. Each question is asked again until it passed
         # 'consecutive' times in a row, or the time 'within' is over.

@@ -10,7 +10,7 @@ struct HelpTests {
         "", "init", "repository", "repository init", "repository info", "repository trust", "key",
         "key generate", "key list", "key add", "key remove", "key export-recovery-sheet", "backup", "check",
         "snapshots", "show", "ls",
-        "find", "diff", "cat", "export", "forget", "pin", "unpin", "plan", "prune", "restore",
+        "find", "diff", "cat", "export", "forget", "pin", "unpin", "plan", "prune", "restore", "resume",
     ]
 
     @Test(arguments: commands)

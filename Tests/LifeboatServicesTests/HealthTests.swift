@@ -91,15 +91,6 @@ private final class FakeClock: Clock, Sendable {
     func sleep(seconds: Double) { time.withLock { (time: inout Double) in time += seconds } }
 }
 
-private final class Notes: ProgressSink {
-    private let lines = Monitor<[String]>([])
-    var all: [String] { lines.withLock { (lines: inout [String]) in lines } }
-    func report(_ event: ProgressEvent) {
-        guard case .note(let text) = event else { return }
-        lines.withLock { (lines: inout [String]) in lines.append(text) }
-    }
-}
-
 @Suite struct HealthWaiterTests {
     @Test func `each check is asked until it is well or its time is over`() throws {
         let asked = Monitor(0)

@@ -32,6 +32,15 @@ struct SystemdServicesTests {
         #expect(try fixture.observed() == fixture.services)
         #expect(try fixture.log() == ["stop api.service", "stop db.service", "start db.service", "start api.service"])
 
+        // Another process, to which systemd tells nothing of what is down and not loaded.
+        let all = try database.stop(fixture.services, progress: SilentProgress(), cancellation: nil)
+        #expect(all == fixture.services)
+        let later = SystemdServices(
+            units: ["api", "db"], runner: SystemProcessRunner(), environment: ["PATH": path])
+        #expect(try later.all(nil) == ["api.socket", "db.service", "api.service"])
+        try later.start(all + ["nobody.service"], progress: SilentProgress(), cancellation: nil)
+        #expect(try fixture.observed() == fixture.services)
+
         let unknown = SystemdServices(units: ["nobody"], runner: SystemProcessRunner(), environment: ["PATH": path])
         #expect {
             _ = try unknown.running(nil)

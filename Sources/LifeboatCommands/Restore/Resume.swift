@@ -85,7 +85,7 @@ struct Resume: LifeboatCommand {
                 for outcome in try PendingWork.recover(StackAssembly(policy, session), session) {
                     report.restores.append(
                         ResumeReport.Restored(
-                            stack: outcome.stack, restore: outcome.id, decision: outcome.decision.word))
+                            stack: outcome.stack, restore: outcome.id, decision: outcome.decision))
                 }
             } catch {
                 let converted = LifeboatError.converting(error)
@@ -111,7 +111,7 @@ private struct ResumeReport: OutputRendering {
     struct Restored: Encodable, Sendable {
         let stack: String
         let restore: String
-        let decision: String
+        let decision: RestoreRecovery.Decision
     }
 
     var services: [Services] = []
@@ -126,7 +126,7 @@ private struct ResumeReport: OutputRendering {
                 "stack '\(EscapedName.line(item.stack))': \(EscapedName.line(done.joined(separator: "; ")))")
         }
         for item in restores {
-            lines.append("stack '\(EscapedName.line(item.stack))': restore '\(item.restore)' was \(item.decision)")
+            lines.append("stack '\(EscapedName.line(item.stack))': restore '\(item.restore)' was \(item.decision.word)")
         }
         return lines.isEmpty ? "nothing was left undone" : lines.joined(separator: "\n")
     }

@@ -7,6 +7,8 @@ import LifeboatIO
 extension ComposeServices {
     /// Seconds a service is waited for that others need healthy; after that they are started all the same.
     private static let healthPatience = 120
+    /// Seconds beyond the grace period in which an engine has ended a container.
+    static let stoppingMargin = 2
 
     package func startCommands(_ services: [String]) -> [ServiceCommand] {
         guard let (view, up) = remembered() else {
@@ -30,7 +32,7 @@ extension ComposeServices {
             for (container, restart) in targets where restart.revives {
                 commands.append(words(["update", "--restart=\(restart.word)", container.name]))
             }
-            if !targets.isEmpty { commands.append(words(["start"] + targets.map(\.container.name))) }
+            if !targets.isEmpty { commands.append(start(targets.map(\.container))) }
             let later = waves[(index + 1)...].flatMap(\.self)
             for (container, _) in targets
             where later.contains(where: { view.dependencies[$0]?[container.service] == .healthy }) {
@@ -67,21 +69,44 @@ extension ComposeServices {
 
     private func words(_ words: [String]) -> ServiceCommand { ServiceCommand(engine.commandWords + words) }
 
+    /// The engine's command line for a shell; names of containers need no quotes.
+    private var shellWords: String {
+        engine.commandWords.map {
+            "'\($0.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''"))'"
+        }
+        .joined(separator: " ")
+    }
+
+    /// When lifeboat dies while the engine stops a container, that still runs for a while, and starting it does nothing:
+    /// it is given its time first.
+    private func start(_ containers: [EngineContainer]) -> ServiceCommand {
+        let names = containers.map(\.name).joined(separator: " ")
+        let grace = Int(min(3600, containers.map(\.grace).max() ?? 0)) + Self.stoppingMargin
+        let script = """
+            for try in $(seq \(grace)); do \
+            states=$(\(shellWords) inspect --format '{{.State.Running}}' \(names)) || exit 1; \
+            case $states in *true*) sleep 1;; *) break;; esac; done; exec \(shellWords) start \(names)
+            """
+        return ServiceCommand(["sh", "-c", script])
+    }
+
     /// Unpausing what is not paused is an error to docker, and none here.
     private func unpause(_ container: EngineContainer) -> ServiceCommand {
+        let name = container.name
         let script = """
-            name=$1; shift; state=$("$@" inspect --format '{{.State.Paused}}' "$name") || exit 1; \
-            [ "$state" != true ] || exec "$@" unpause "$name"
+            state=$(\(shellWords) inspect --format '{{.State.Paused}}' \(name)) || exit 1; \
+            [ "$state" != true ] || exec \(shellWords) unpause \(name)
             """
-        return ServiceCommand(["sh", "-c", script, "sh", container.name] + engine.commandWords)
+        return ServiceCommand(["sh", "-c", script])
     }
 
     private func awaitHealth(_ container: EngineContainer) -> ServiceCommand {
+        let format = "{{if .State.Health}}{{.State.Health.Status}}{{end}}"
         let script = """
-            name=$1; shift; for try in $(seq \(Self.healthPatience)); do \
-            state=$("$@" inspect --format '{{if .State.Health}}{{.State.Health.Status}}{{end}}' "$name") || exit 1; \
+            for try in $(seq \(Self.healthPatience)); do \
+            state=$(\(shellWords) inspect --format '\(format)' \(container.name)) || exit 1; \
             case $state in healthy|'') exit 0;; esac; sleep 1; done
             """
-        return ServiceCommand(["sh", "-c", script, "sh", container.name] + engine.commandWords)
+        return ServiceCommand(["sh", "-c", script])
     }
 }

@@ -43,6 +43,8 @@ package final class ComposeServices: ServiceManager {
         var model: ComposeModel?
         /// As they were last seen up; what the journal's commands are made from.
         var lastUp: [EngineContainer] = []
+        /// Containers that this very manager has stopped, and waited for.
+        var stopped: Set<String> = []
     }
     let known = Monitor(Known())
 

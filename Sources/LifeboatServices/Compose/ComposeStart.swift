@@ -55,8 +55,24 @@ extension ComposeServices {
                 try engine.setRestartPolicy(own, of: container, patience: deadlines.engineBack, cancellation)
             }
             if container.isPaused { try engine.unpause(container, patience: deadlines.engineBack, cancellation) }
-            if !container.isUp { try engine.start(container, patience: deadlines.engineBack, cancellation) }
+            let isStopping = held.contains { $0.id == container.id }
+            let isDown = try !container.isUp || (isStopping && goesDown(container, cancellation))
+            if isDown { try engine.start(container, patience: deadlines.engineBack, cancellation) }
         }
+    }
+
+    /// Whether a container that runs ends after all: a lifeboat that died may have asked the engine to stop it, and the
+    /// engine goes on with that for as long as the grace period. Not asked of what this manager stopped itself.
+    private func goesDown(_ container: EngineContainer, _ cancellation: Cancellation?) throws -> Bool {
+        if known.withLock({ (known: inout Known) in known.stopped.contains(container.id) }) { return false }
+        let end = clock.monotonicSeconds() + container.grace + Double(Self.stoppingMargin)
+        while clock.monotonicSeconds() < end {
+            try cancellation?.check()
+            let now = try engine.container(container.id, patience: deadlines.engineBack, cancellation)
+            guard let now, now.isUp else { return now != nil }
+            clock.sleep(seconds: 0.2)
+        }
+        return false
     }
 
     /// Waits as Compose does: for what the service needs, if that is started too or runs.

@@ -19,7 +19,10 @@ extension ComposeServices {
                         "container '\(oneOff.name)' was started by hand and is left running",
                         hint: "It may write into data that is being exchanged: end it if it does.")))
         }
-        known.withLock { (known: inout Known) in known.lastUp = up }
+        known.withLock { (known: inout Known) in
+            known.lastUp = up
+            known.stopped.formUnion(up.map(\.id))
+        }
         try holdRestarts(of: up, view.name, cancellation)
         for wave in view.graph.waves(of: Set(up.map(\.service))).reversed() {
             try runConcurrently(
@@ -60,11 +63,13 @@ extension ComposeServices {
     private func stop(
         _ container: EngineContainer, _ progress: any ProgressSink, _ cancellation: Cancellation?
     ) throws {
+        try cancellation?.check()
         let start = clock.monotonicSeconds()
         // An older engine refuses to stop what is paused.
         if container.isPaused { try engine.unpause(container, patience: deadlines.engine, cancellation) }
-        try engine.stop(container, patience: deadlines.engineBack, cancellation)
-        let ended = try engine.container(container.id, patience: deadlines.engineBack, cancellation)
+        // Once asked for it is waited for, whatever else happens: who starts it again must find it stopped.
+        try engine.stop(container, patience: deadlines.engineBack, nil)
+        let ended = try engine.container(container.id, patience: deadlines.engineBack, nil)
         progress.report(
             .note("stopped '\(container.name)' in \(HealthWaiter.shown(clock.monotonicSeconds() - start)) s"))
         // 137: the engine killed it, since it did not end within its grace period.

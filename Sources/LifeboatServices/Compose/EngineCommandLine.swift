@@ -30,10 +30,21 @@ package struct EngineCommandLine: ContainerEngine {
         of project: String?, patience: Double, _ cancellation: Cancellation?
     ) throws -> [EngineContainer] {
         let label = "com.docker.compose.project" + (project.map { "=\($0)" } ?? "")
-        let ids = try run(
-            ["ps", "--all", "--quiet", "--no-trunc", "--filter", "label=\(label)"], patience: patience, cancellation
-        ).split(separator: "\n").map(String.init)
-        return try inspect(ids, patience: patience, cancellation).filter { project == nil || $0.project == project }
+        var attempt = 1
+        while true {
+            let ids = try run(
+                ["ps", "--all", "--quiet", "--no-trunc", "--filter", "label=\(label)"], patience: patience, cancellation
+            ).split(separator: "\n").map(String.init)
+            do {
+                return try inspect(ids, patience: patience, cancellation)
+                    .filter { project == nil || $0.project == project }
+            } catch {
+                // One may have gone since the list was made.
+                let converted = LifeboatError.converting(error)
+                if attempt == 3 || converted.exitCode == .interrupted { throw converted }
+                attempt += 1
+            }
+        }
     }
 
     package func container(

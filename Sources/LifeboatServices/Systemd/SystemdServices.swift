@@ -62,26 +62,39 @@ package struct SystemdServices: ServiceManager {
 
     // MARK: Units
 
-    /// The units and what belongs to them, in start order: sockets before what they start, timers and paths last.
-    private func look(_ cancellation: Cancellation?) throws -> [SystemdUnit] {
+    /// The units and what belongs to them, in start order: sockets before what they start, timers and paths last. Also
+    /// `others`, as far as systemd knows them.
+    ///
+    /// What is down may not be loaded, and of what is not loaded systemd tells no other unit. So `others` are what ran
+    /// before; and triggers that are called as what they start are asked for by name.
+    private func look(others: [String] = [], _ cancellation: Cancellation?) throws -> [SystemdUnit] {
         var found: [String: SystemdUnit] = [:]
         var names = units
+        // Under an alias a unit has another name than it was asked by.
+        var asked: Set<String> = []
         while !names.isEmpty {
-            let shown = try show(names, cancellation)
-            for unit in shown { found[unit.id] = unit }
-            // Under an alias a unit has another name than it was asked by.
-            let known = Set(found.keys).union(names)
-            let next = shown.flatMap { unit in
+            asked.formUnion(names)
+            // In this order: the triggers are loaded before their unit tells of them.
+            let guesses =
+                names.flatMap(SystemdUnit.usualTriggers).filter { !names.contains($0) } + (found.isEmpty ? others : [])
+            let shown = try show(guesses + names, cancellation)
+            let triggers = Set(shown.flatMap(\.triggeredBy)).union(others).union(names)
+            for unit in shown where found[unit.id] == nil {
+                let isGuess = guesses.contains(unit.id) && !names.contains(unit.id)
+                if !isGuess || (unit.loadState == "loaded" && triggers.contains(unit.id)) { found[unit.id] = unit }
+            }
+            let next = found.values.flatMap { unit in
                 unit.triggeredBy + unit.stoppedWith.filter(SystemdUnit.isFollowed)
             }
-            names = Set(next).subtracting(known).sorted()
+            names = Set(next).subtracting(asked).subtracting(found.keys).sorted()
         }
         let needs = found.mapValues { unit -> Set<String> in
-            guard !unit.isTrigger || unit.id.hasSuffix(".socket") else {
+            guard !unit.isLateTrigger else {
                 // After all that is no trigger: nothing may be started before its turn.
                 return Set(found.values.filter { !$0.isTrigger }.map(\.id))
             }
-            var before = Set(unit.after)
+            // systemd itself has timers and paths before what they start, which is about boot.
+            var before = Set(unit.after.filter { found[$0]?.isLateTrigger != true })
             if !unit.isTrigger { before.formUnion(unit.triggeredBy.filter { $0.hasSuffix(".socket") }) }
             return before
         }
@@ -156,7 +169,7 @@ package struct SystemdServices: ServiceManager {
 
     package func start(_ services: [String], progress: any ProgressSink, cancellation: Cancellation?) throws {
         try cancellation?.check()
-        let known = try look(cancellation)
+        let known = try look(others: services, cancellation)
         let names = known.map(\.id).filter(services.contains)
         guard !names.isEmpty else { return }
         for unit in known where names.contains(unit.id) && unit.isFrozen {
@@ -191,7 +204,9 @@ package struct SystemdServices: ServiceManager {
         }
         for unit in wanted.reversed() {
             try cancellation?.check()
-            try run(["freeze", unit.id], "freeze", deadlines.answer, cancellation)
+            try run(
+                ["freeze", unit.id], "freeze", deadlines.answer, cancellation,
+                hint: "Write 'freeze: stop' in the policy.")
         }
         let names = wanted.map(\.id)
         if !names.isEmpty { progress.report(.note("paused \(names.joined(separator: ", "))")) }
@@ -231,13 +246,13 @@ package struct SystemdServices: ServiceManager {
     }
 
     private func run(
-        _ words: [String], _ verb: String, _ deadline: Double, _ cancellation: Cancellation?
+        _ words: [String], _ verb: String, _ deadline: Double, _ cancellation: Cancellation?, hint: String? = nil
     ) throws {
         let command = systemctl + words
         let result = try ServiceCommandRun.result(
             ServiceCommand(command), runner, environment: environment, deadline: deadline, cancellation)
         guard result.termination.succeeded else {
-            throw ServiceCommandRun.failure(command, result).wrapped("cannot \(verb) \(subject)")
+            throw ServiceCommandRun.failure(command, result).wrapped("cannot \(verb) \(subject)", hint: hint)
         }
     }
 }

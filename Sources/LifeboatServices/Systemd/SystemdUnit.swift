@@ -27,6 +27,15 @@ package struct SystemdUnit: Sendable, Equatable {
     /// Starts others.
     var isTrigger: Bool { Self.triggerSuffixes.contains { id.hasSuffix($0) } }
 
+    /// Starts others by itself, sooner or later; a socket waits to be asked.
+    var isLateTrigger: Bool { isTrigger && !id.hasSuffix(".socket") }
+
+    /// What would start that service if it were called as usual.
+    static func usualTriggers(of id: String) -> [String] {
+        guard id.hasSuffix(".service") else { return [] }
+        return triggerSuffixes.map { id.dropLast(".service".count) + $0 }
+    }
+
     private static let triggerSuffixes = [".socket", ".timer", ".path"]
 
     /// Whether stopping another unit may take it along and it can be started again as it was: targets cannot, they pull

@@ -8,8 +8,7 @@ import LifeboatIO
 /// folder, so that neither the host's engine nor its firewall rules are touched. Needs root.
 package final class DockerDaemon: Sendable {
     package static let shouldRun =
-        geteuid() == 0
-        && ["/usr/sbin/dockerd", "/usr/bin/dockerd"].contains { (path: String) in access(path, X_OK) == 0 }
+        geteuid() == 0 && (access("/usr/sbin/dockerd", X_OK) == 0 || access("/usr/bin/dockerd", X_OK) == 0)
     package static let skipReason = "needs root and a Docker engine (scripts/setup)"
 
     /// A command line for this engine that writes its arguments and environment to `log` before each call.

@@ -107,12 +107,12 @@ package final class ComposeFixture: ServiceFixture {
 
     /// A manager as another process would make it.
     package func anotherManager(
-        _ project: ComposeProject? = nil, services: [String]? = nil, folder: String? = nil
+        _ project: ComposeProject? = nil, services: [String]? = nil, mayKill: [String] = []
     ) -> ComposeServices {
         ComposeServices(
-            project ?? ComposeProject(files: [file], name: self.project), services: services,
+            project ?? ComposeProject(files: [file], name: self.project), services: services, mayKill: mayKill,
             engine: EngineAPI(.socket(daemon.socket)),
-            compose: ComposeCommand(runner: runner, environment: environment, folder: folder ?? self.folder),
+            compose: ComposeCommand(runner: runner, environment: environment, folder: folder),
             stateFolder: "\(self.folder)/lifeboat")
     }
 
@@ -212,8 +212,9 @@ package final class ComposeFixture: ServiceFixture {
 
     /// Ends the project.
     package func remove() {
-        for service in services { try? setFlag("stubborn-\(service)", nil) }
-        _ = try? compose(["down", "--timeout", "0", "--volumes", "--remove-orphans"])
+        let label = "label=com.docker.compose.project=\(project)"
+        let ids = (try? docker(["ps", "--all", "--quiet", "--filter", label]))?.split(separator: "\n").map(String.init)
+        if let ids, !ids.isEmpty { _ = try? docker(["rm", "--force", "--volumes"] + ids) }
         try? temporary.remove()
     }
 }
