@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import LifeboatCore
 import LifeboatIO
 import LifeboatRepository
@@ -33,8 +34,8 @@ struct FreezeWindow {
     let progress: any ProgressSink
     let cancellation: Cancellation
 
-    /// Seconds between two looks at the tasks: what the window is longer than it has to be.
-    private static let step = 0.002
+    /// Microseconds between two looks at the tasks: what the window is longer than it has to be.
+    private static let step: UInt32 = 2000
 
     /// Returns when all tasks have ended, the writers long since released; throws what a task threw, or `interrupted`.
     func run(_ tasks: [Task]) throws -> Outcome {
@@ -89,11 +90,16 @@ struct FreezeWindow {
         return Outcome(freeze: freeze, frozen: frozen, releaseProblem: releaseProblem, warnings: warnings)
     }
 
-    /// True when the deadline passed first. Returns early when cancelled.
+    /// True when the deadline passed first. With one, it returns early when cancelled: writers do not wait for tasks
+    /// that take their time to notice.
     private func waitUntilAllLeft(_ state: Monitor<State>, until deadline: Double?) -> Bool {
+        guard let deadline else {
+            _ = state.wait { $0.inside.isEmpty ? true : nil } as Bool
+            return false
+        }
         while !state.withLock({ $0.inside.isEmpty }), !cancellation.isCancelled {
-            if let deadline, clock.monotonicSeconds() >= deadline { return true }
-            clock.sleep(seconds: Self.step)
+            if clock.monotonicSeconds() >= deadline { return true }
+            usleep(Self.step)
         }
         return false
     }
@@ -127,7 +133,7 @@ struct FreezeWindow {
 
         /// The writers may go on. Idempotent.
         func leave() {
-            state.withLock { _ = $0.inside.remove(index) }
+            state.update { _ = $0.inside.remove(index) }
         }
     }
 }

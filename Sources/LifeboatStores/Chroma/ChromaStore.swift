@@ -34,8 +34,6 @@ package struct ChromaStore: DataStore {
 
     package var kind: String { "chroma" }
     package var subject: String { endpoint.subject }
-    /// Its server has no snapshot: records are read one page after the other.
-    package var isReadLive: Bool { true }
 
     /// Records of a collection of that name in any of the databases: for a policy's checks.
     package func points(_ collection: String, cancellation: Cancellation? = nil) throws -> Int64 {
