@@ -317,7 +317,9 @@ package struct Repository: Sendable {
         var present = PackSizes()
         try store.listPages(prefix: RepositoryLayout.packPrefix) { page in
             for object in page {
-                guard let key = sealing.plainKey(object.key), let name = RepositoryLayout.packName(key) else { continue }
+                guard let key = sealing.plainKey(object.key), let name = RepositoryLayout.packName(key) else {
+                    continue
+                }
                 present.append(name, object.size)
             }
         }

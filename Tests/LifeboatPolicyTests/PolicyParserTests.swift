@@ -259,7 +259,8 @@ import Testing
         }
         #expect(try postgres("database: app") == PostgresPolicy(databases: .one("app")))
         #expect(try postgres("database: \"*\", jobs: 4") == PostgresPolicy(databases: .all, jobs: 4))
-        #expect(try postgres("databases: [b, a, postgres]") == PostgresPolicy(databases: .several(["b", "a", "postgres"])))
+        #expect(
+            try postgres("databases: [b, a, postgres]") == PostgresPolicy(databases: .several(["b", "a", "postgres"])))
         #expect(
             try postgres("database: app, container: pg-1")
                 == PostgresPolicy(databases: .one("app"), container: .name("pg-1")))

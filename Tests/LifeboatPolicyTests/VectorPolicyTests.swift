@@ -111,14 +111,14 @@ let vectorDiagnosticCases = ##"""
       hint: Remove it, or name the server that runs on the folder.
     lifeboat.yaml:6:44: 'components.b.chroma.database' means nothing without 'url'
       hint: Remove it, or name the server that runs on the folder.
-    === a chroma folder inside a volume
+    === a volume inside a chroma folder
     stack: demo
     repository: /r
     encryption: none
     components:
-      a: {volume: {path: /srv}}
-      b: {chroma: {path: /srv/chroma}}
+      a: {chroma: {path: /srv/chroma}}
+      b: {volume: {path: /srv/chroma/more}}
     --- expected
-    lifeboat.yaml:6:3: the components 'a' and 'b' overlap
-      hint: '/srv' and '/srv/chroma' would be swapped one inside the other: keep one of them.
+    lifeboat.yaml:6:3: the component 'b' lies inside of 'a'
+      hint: A restore would exchange one inside the other: keep one of them.
     """##

@@ -43,7 +43,8 @@ import Testing
     }
 
     private static func size(_ path: String) throws -> Int {
-        Int(try FileStatus.of(OwnedDescriptor.open(path, O_RDONLY).raw).size)
+        let file = try OwnedDescriptor.open(path, O_RDONLY)
+        return Int(try FileStatus.of(file.raw).size)
     }
 
     /// Contents in an index each.

@@ -14,11 +14,16 @@ import Testing
     /// The folder, and by how much the small sizes are multiplied.
     private static let wanted = getenv("LIFEBOAT_SYNTHETIC").map { String(cString: $0) }
 
-    private static func withFolder(_ name: String, _ body: (_ root: String, _ cache: String) throws -> Void) throws {
-        if let wanted { return try body("\(wanted)/\(name)/repository", "\(wanted)/\(name)/cache") }
+    private static func withFolder(
+        _ name: String, _ body: (_ root: String, _ cache: String, _ state: String) throws -> Void
+    ) throws {
+        func run(_ place: String) throws {
+            try body("\(place)/repository", "\(place)/cache", "\(place)/state/lifeboat")
+        }
+        if let wanted { return try run("\(wanted)/\(name)") }
         let folder = try TemporaryFolder(prefix: "lifeboat-synthetic-")
         defer { try? folder.remove() }
-        try body("\(folder.path)/repository", "\(folder.path)/cache")
+        try run(folder.path)
     }
 
     private static func isWanted(_ name: String) -> Bool {
@@ -29,9 +34,9 @@ import Testing
     /// 10,000,000 chunks in 2,000 indexes and 312,500 packs.
     @Test func manyIndexesAreFoundAgain() throws {
         guard Self.isWanted("open") else { return }
-        try Self.withFolder("open") { root, cache in
+        try Self.withFolder("open") { root, cache, state in
             let full = Self.wanted != nil
-            var synthetic = try SyntheticRepository(root: root, cacheRoot: cache, seed: 1)
+            var synthetic = try SyntheticRepository(root: root, cacheRoot: cache, state: state, seed: 1)
             let count = full ? 2000 : 40
             let chunks = full ? 5000 : 100
             let samples = try synthetic.addIndexes(count, chunks: chunks, chunksPerPack: 32)
@@ -47,10 +52,11 @@ import Testing
     /// 10,000 snapshots of 1,000,000 chunks, one an hour.
     @Test func manySnapshotsAreThere() throws {
         guard Self.isWanted("prune") else { return }
-        try Self.withFolder("prune") { root, cache in
+        try Self.withFolder("prune") { root, cache, state in
             let full = Self.wanted != nil
             var synthetic = try SyntheticRepository(
-                root: root, cacheRoot: cache, chunker: ChunkerParameters(minimum: 256, average: 1024, maximum: 4096),
+                root: root, cacheRoot: cache, state: state,
+                chunker: ChunkerParameters(minimum: 256, average: 1024, maximum: 4096),
                 seed: 2)
             let count = full ? 10_000 : 40
             try synthetic.addSnapshots(

@@ -32,9 +32,9 @@ struct VectorScenarioTests {
         #expect(try qdrant.leftovers() == [])
 
         // Killed in the middle of a download: its snapshots lie about until the next backup.
-        try qdrant.faults(#"{"download_pause":5}"#)
+        try qdrant.faults(#"{"download_pause":30}"#)
         let killed = try folder.binary.start(["backup"], environment: folder.environment, in: folder.path)
-        for _ in 0..<400 where try qdrant.leftovers().count < 4 { usleep(50_000) }
+        for _ in 0..<2000 where try qdrant.leftovers().count < 4 { usleep(50_000) }
         #expect(killed.send(SIGKILL))
         _ = try killed.wait()
         try qdrant.faults("{}")

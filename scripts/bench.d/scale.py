@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows about repositories rather than data: opening a large one, pruning a long history, checking."""
 
-import json
 import os
 import random
-import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -51,10 +49,16 @@ def synthesize(name: str, work: Path) -> Path:
     return folder
 
 
+def own_environment(folder: Path) -> dict[str, str]:
+    """The cache and the state that the repository was made with."""
+    return {**os.environ, "LIFEBOAT_CACHE": str(folder / "cache"),
+            "LIFEBOAT_STATE": str(folder / "state" / "lifeboat")}
+
+
 def open_row(own: Tool, work: Path, runs: int, measure: Measure) -> dict[str, Any]:
     folder = synthesize("open", work)
     repository = ["--repository", str(folder / "repository")]
-    environment = {**os.environ, "LIFEBOAT_CACHE": str(folder / "cache"), "XDG_STATE_HOME": str(folder / "state")}
+    environment = own_environment(folder)
     source = folder / "source"
     source.mkdir(exist_ok=True)
     (source / "hello").write_text("hello\n")
@@ -79,7 +83,7 @@ def prune_row(own: Tool, work: Path, measure: Measure) -> dict[str, Any]:
     folder = work / "pruned"
     subprocess.run(["rm", "-rf", str(folder)], check=True)
     subprocess.run(["cp", "-a", "--reflink=auto", str(origin), str(folder)], check=True)
-    environment = {**os.environ, "LIFEBOAT_CACHE": str(folder / "cache"), "XDG_STATE_HOME": str(folder / "state")}
+    environment = own_environment(folder)
     repository = ["--repository", str(folder / "repository")]
     program = own.program  # type: ignore[attr-defined]
     found = {

@@ -27,7 +27,8 @@ class Tool:
         """Caches and configuration stay inside the run's folder."""
         home = self.place / "home"
         return {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"),
-                "XDG_CONFIG_HOME": str(home / "config"), "XDG_STATE_HOME": str(home / "state"), "LC_ALL": "C.UTF-8"}
+                "XDG_CONFIG_HOME": str(home / "config"), "XDG_STATE_HOME": str(home / "state"),
+                "LIFEBOAT_STATE": str(home / "state" / "lifeboat"), "LC_ALL": "C.UTF-8"}
 
     def version(self) -> str:
         raise NotImplementedError

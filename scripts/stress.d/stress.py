@@ -143,7 +143,7 @@ def forget(world, stack, rng):
         for key in mine:
             del world.snapshots[key]
     code, output, errors, _ = world.run(
-        f"backup{stack[5:]}", ["forget", "--keep-last", "2", "--yes", "--force", "--json", "--stack", stack])
+        "setup", ["forget", "--keep-last", "2", "--yes", "--force", "--json", "--stack", stack])
     if code != 0:
         world.fail(f"forget in {stack} ended with {code}: {errors or output}")
         return

@@ -139,6 +139,12 @@ package final class MappedIndex: @unchecked Sendable {
                 fromByteOffset: chunksStart + position * IndexFormat.chunkSize, as: UInt64.self))
     }
 
+    /// Whether the id at `position`, which begins with `prefix`, is smaller: two that begin alike are told apart by the
+    /// rest.
+    private func isSmaller(_ position: Int, _ prefix: UInt64, _ id: Digest) -> Bool {
+        prefix == id.prefix ? chunkID(position) < id : prefix < id.prefix
+    }
+
     package func chunkID(_ position: Int) -> Digest { digest(chunksStart + position * IndexFormat.chunkSize) }
 
     /// Position of the first record of that id; nil when there is none.
@@ -157,12 +163,12 @@ package final class MappedIndex: @unchecked Sendable {
             // One step inside the range, so that it always shrinks.
             let guess = min(max(low + Int(fraction * Double(high - low)), low), high - 1)
             let value = prefix(guess)
-            if value < wanted {
+            if isSmaller(guess, value, id) {
                 low = guess + 1
                 lowValue = value
                 // A record just beyond often bounds the rest: probe a little to the right.
                 let right = min(guess + 8, high - 1)
-                if right >= low, prefix(right) >= wanted {
+                if right >= low, !isSmaller(right, prefix(right), id) {
                     high = right + 1
                     highValue = prefix(right)
                     break
@@ -171,7 +177,7 @@ package final class MappedIndex: @unchecked Sendable {
                 high = guess
                 highValue = value
                 let left = max(guess - 8, low)
-                if left < high, prefix(left) < wanted {
+                if left < high, isSmaller(left, prefix(left), id) {
                     low = left + 1
                     lowValue = prefix(left)
                     break

@@ -192,10 +192,13 @@ struct ChromaAPI: Sendable {
     func delete(_ database: String, named name: String) throws {
         guard let collection = try collection(database, named: name) else { return }
         struct Answer: Decodable { var ids: [String] }
+        var last: [String] = []
         while true {
             let answer = try get(database, collection.id, offset: 0, limit: 1000, include: [])
             let ids = try client.decode(Answer.self, answer, "read the records of a collection").ids
-            if ids.isEmpty { break }
+            // What does not go one by one goes as a whole.
+            if ids.isEmpty || ids == last { break }
+            last = ids
             _ = try client.call(
                 .post, path(database, "/\(collection.id)/delete"), "delete records of collection '\(name)'",
                 json: try JSONText.encode(["ids": ids]), stall: 600)

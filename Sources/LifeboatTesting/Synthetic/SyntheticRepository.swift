@@ -14,13 +14,16 @@ package struct SyntheticRepository {
     private let root: String
     private var random: SplitMix64
 
-    /// Creates the repository `root`; its local cache goes below `cacheRoot`.
-    package init(root: String, cacheRoot: String, chunker: ChunkerParameters = ChunkerParameters(), seed: UInt64) throws
-    {
+    /// Creates the repository `root`; its local cache goes below `cacheRoot`, and the key it is signed with to `state`,
+    /// the state folder of whoever uses it afterwards.
+    package init(
+        root: String, cacheRoot: String, state: String, chunker: ChunkerParameters = ChunkerParameters(), seed: UInt64
+    ) throws {
         self.root = root
         store = try LocalFolderStore.create(at: root)
-        _ = try Repository.create(in: store, chunker: chunker, clock: SystemClock())
-        repository = try Repository.open(store, cacheRoot: cacheRoot)
+        let trust = HostTrust(state: state)
+        _ = try Repository.create(in: store, chunker: chunker, trust: trust, host: "synthetic", clock: SystemClock())
+        repository = try Repository.open(store, cacheRoot: cacheRoot, trust: trust)
         random = SplitMix64(seed: seed)
     }
 

@@ -186,7 +186,7 @@ struct QdrantFaultTests {
         defer { try? folder.remove() }
         let runner = SystemProcessRunner()
         let mount = try runner.run(
-            ProcessCommand("mount", ["-t", "tmpfs", "-o", "size=96m", "tmpfs", folder.path]))
+            ProcessCommand("mount", ["-t", "tmpfs", "-o", "size=256m", "tmpfs", folder.path]))
         guard mount.termination.succeeded else { return }
         defer { _ = try? runner.run(ProcessCommand("umount", ["-l", folder.path])) }
         let state = try TemporaryFolder()
