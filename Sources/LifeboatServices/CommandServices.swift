@@ -39,7 +39,8 @@ package struct CommandServices: ServiceManager {
     /// `status` they are taken to run. Without `pause` and `unpause` they cannot be paused.
     package init(
         stop: [[String]], start: [[String]], status: [[String]] = [], pause: [[String]] = [],
-        unpause: [[String]] = [], folder: String?, runner: any ProcessRunner, clock: any Clock = SystemClock(), deadlines: Deadlines = Deadlines()
+        unpause: [[String]] = [], folder: String?, runner: any ProcessRunner, clock: any Clock = SystemClock(),
+        deadlines: Deadlines = Deadlines()
     ) {
         stopCommands = stop
         startVectors = start

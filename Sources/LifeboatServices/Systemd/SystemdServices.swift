@@ -65,23 +65,23 @@ package struct SystemdServices: ServiceManager {
     /// The units and what belongs to them, in start order: sockets before what they start, timers and paths last. Also
     /// `others`, as far as systemd knows them.
     ///
-    /// What is down may not be loaded, and of what is not loaded systemd tells no other unit. So `others` are what ran
-    /// before; and triggers that are called as what they start are asked for by name.
+    /// What is down may not be loaded, and of what is not loaded no other unit tells. So `others` are what ran before;
+    /// and triggers that are called as what they start are asked for by name.
     private func look(others: [String] = [], _ cancellation: Cancellation?) throws -> [SystemdUnit] {
         var found: [String: SystemdUnit] = [:]
         var names = units
         // Under an alias a unit has another name than it was asked by.
         var asked: Set<String> = []
         while !names.isEmpty {
+            let extra = asked.isEmpty ? others.map(Self.fullName) : []
             asked.formUnion(names)
-            // In this order: the triggers are loaded before their unit tells of them.
-            let guesses =
-                names.flatMap(SystemdUnit.usualTriggers).filter { !names.contains($0) } + (found.isEmpty ? others : [])
-            let shown = try show(guesses + names, cancellation)
-            let triggers = Set(shown.flatMap(\.triggeredBy)).union(others).union(names)
-            for unit in shown where found[unit.id] == nil {
-                let isGuess = guesses.contains(unit.id) && !names.contains(unit.id)
-                if !isGuess || (unit.loadState == "loaded" && triggers.contains(unit.id)) { found[unit.id] = unit }
+            let guesses = names.flatMap(SystemdUnit.usualTriggers) + extra
+            for unit in try show(names + guesses, cancellation) where found[unit.id] == nil {
+                let belongs = asked.contains(unit.id) || extra.contains(unit.id)
+                let starts = unit.triggers.contains(where: asked.contains)
+                if !guesses.contains(unit.id) || (unit.loadState == "loaded" && (belongs || starts)) {
+                    found[unit.id] = unit
+                }
             }
             let next = found.values.flatMap { unit in
                 unit.triggeredBy + unit.stoppedWith.filter(SystemdUnit.isFollowed)
@@ -95,7 +95,9 @@ package struct SystemdServices: ServiceManager {
             }
             // systemd itself has timers and paths before what they start, which is about boot.
             var before = Set(unit.after.filter { found[$0]?.isLateTrigger != true })
-            if !unit.isTrigger { before.formUnion(unit.triggeredBy.filter { $0.hasSuffix(".socket") }) }
+            if !unit.isTrigger {
+                before.formUnion(found.values.filter { $0.triggers.contains(unit.id) && !$0.isLateTrigger }.map(\.id))
+            }
             return before
         }
         known.withLock { (known: inout Set<String>) in known.formUnion(found.keys) }

@@ -9,8 +9,10 @@ package struct SystemdUnit: Sendable, Equatable {
     /// `success`, `timeout`, `exit-code`, `signal` …
     package var result: String
     package var after: [String]
-    /// Sockets, timers and paths that start it.
+    /// Sockets, timers and paths that start it; only those systemd has loaded.
     package var triggeredBy: [String]
+    /// What it starts.
+    package var triggers: [String]
     /// Units that are stopped with it: RequiredBy, BoundBy, ConsistsOf.
     package var stoppedWith: [String]
     package var canFreeze: Bool
@@ -18,8 +20,8 @@ package struct SystemdUnit: Sendable, Equatable {
 
     /// What is asked for; the stable interface of systemctl(1).
     static let properties = [
-        "Id", "LoadState", "ActiveState", "SubState", "Result", "After", "TriggeredBy", "RequiredBy", "BoundBy",
-        "ConsistsOf", "CanFreeze", "FreezerState",
+        "Id", "LoadState", "ActiveState", "SubState", "Result", "After", "TriggeredBy", "Triggers", "RequiredBy",
+        "BoundBy", "ConsistsOf", "CanFreeze", "FreezerState",
     ]
 
     var isUp: Bool { !["inactive", "failed", ""].contains(activeState) }
@@ -68,6 +70,7 @@ package struct SystemdUnit: Sendable, Equatable {
         result = text("Result")
         after = names("After")
         triggeredBy = names("TriggeredBy")
+        triggers = names("Triggers")
         stoppedWith = names("RequiredBy") + names("BoundBy") + names("ConsistsOf")
         canFreeze = text("CanFreeze") == "yes"
         freezerState = text("FreezerState")
