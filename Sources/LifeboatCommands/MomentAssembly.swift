@@ -71,7 +71,8 @@ extension StackAssembly {
         guard case .compose(let compose)? = policy.services.control else { return [beside] }
         if !compose.environmentFiles.isEmpty { return compose.environmentFiles.reversed() }
         let folder =
-            compose.projectDirectory ?? compose.files.first.map { $0[..<($0.lastIndex(of: "/") ?? $0.startIndex)] }
+            compose.projectDirectory
+            ?? compose.files.first.map { $0[..<($0.lastIndex(of: "/") ?? $0.startIndex)] }
             .map(String.init)
         return folder.map { ["\($0)/.env"] } ?? [beside]
     }

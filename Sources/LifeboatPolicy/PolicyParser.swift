@@ -31,7 +31,7 @@ extension PolicyReader {
         "schedule", "objectives",
     ]
     private static let plannedKeys = [
-        "notify": "Remove it, and let what runs lifeboat look at the exit code.",
+        "notify": "Remove it, and let what runs lifeboat look at the exit code."
     ]
 
     /// Nil only when something was reported.
@@ -66,7 +66,8 @@ extension PolicyReader {
         return Policy(
             stack: stack, repository: repository, encryption: encryption, services: services,
             components: components.map(\.policy), health: health, checks: checks, secrets: secrets,
-            retention: retention, schedule: schedule, objectives: objectives, source: source, folder: folder, text: text)
+            retention: retention, schedule: schedule, objectives: objectives, source: source, folder: folder, text: text
+        )
     }
 
     /// Names of the postgres components as they are written, so that a mistake in one is reported once.

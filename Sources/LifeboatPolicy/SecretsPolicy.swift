@@ -36,7 +36,8 @@ extension PolicyReader {
             guard let secret = secret(item, path) else { return nil }
             if !names.insert(secret.name).inserted {
                 report(
-                    "secret '\(Self.shortened(secret.name))' is named twice", at: item.location, hint: "Keep one of them.")
+                    "secret '\(Self.shortened(secret.name))' is named twice", at: item.location,
+                    hint: "Keep one of them.")
             }
             return secret
         }

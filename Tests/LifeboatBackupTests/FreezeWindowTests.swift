@@ -164,7 +164,8 @@ struct FreezeWindowTests {
         defer { fixture.remove() }
         let log = EventLog()
         let stores = [
-            HookedStore(name: "quick", log: log), HookedStore(name: "slow", log: log) { _ in log.wait(for: "unpause api worker") },
+            HookedStore(name: "quick", log: log),
+            HookedStore(name: "slow", log: log) { _ in log.wait(for: "unpause api worker") },
         ]
         let outcome = try backUp(fixture, stores, plan(fixture, HeldServices(log: log), limit: 0.2))
         let manifest = outcome.snapshot.manifest

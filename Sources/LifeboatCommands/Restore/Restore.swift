@@ -76,7 +76,9 @@ struct Restore: LifeboatCommand {
             found, repository, planned.plan, allowsIncomplete: chosen.incomplete, session)
         let outcome = try executor.execute(planned.plan, from: source, cancellation: session.cancellation)
         session.progress.finish()
-        for warning in outcome.warnings where !planned.plan.warnings.contains(warning) { session.warn(LifeboatError(warning)) }
+        for warning in outcome.warnings where !planned.plan.warnings.contains(warning) {
+            session.warn(LifeboatError(warning))
+        }
         try session.emitReport(RestoreReport(outcome: outcome))
         let isWhole = outcome.components.allSatisfy { found.manifest.component($0.name)?.isComplete ?? false }
         return isWhole && outcome.absent.isEmpty ? .done : .incomplete
