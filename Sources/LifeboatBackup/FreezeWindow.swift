@@ -46,7 +46,7 @@ struct FreezeWindow {
         var warnings: [LifeboatError] = []
         if let hold {
             do {
-                warnings += try hold.hold(cancellation)
+                warnings += try holdWriters(hold, until: begin + hold.limit)
             } catch {
                 try cancellation.check()
                 // A snapshot of several moments is better than none. It says what it is.
@@ -88,6 +88,27 @@ struct FreezeWindow {
                 problem: problems.isEmpty ? nil : problems.joined(separator: "; "))
         }
         return Outcome(freeze: freeze, frozen: frozen, releaseProblem: releaseProblem, warnings: warnings)
+    }
+
+    /// Holding counts too: services that do not stand still in time go on.
+    private func holdWriters(_ hold: WriterHold, until deadline: Double) throws -> [LifeboatError] {
+        let giveUp = Cancellation()
+        let isDone = Monitor(false)
+        let thread = BlockingThread(name: "hold") {
+            defer { isDone.withLock { $0 = true } }
+            return try hold.hold(giveUp)
+        }
+        var isLate = false
+        while !isDone.withLock({ $0 }) {
+            isLate = clock.monotonicSeconds() >= deadline
+            if isLate || cancellation.isCancelled { giveUp.cancel() }
+            usleep(Self.step)
+        }
+        do {
+            return try thread.join()
+        } catch let error as LifeboatError where error.exitCode == .interrupted && isLate {
+            throw LifeboatError("they did not stand still within \(CheckRule.shown(hold.limit)) s (freeze_limit)")
+        }
     }
 
     /// True when the deadline passed first. With one, it returns early when cancelled: writers do not wait for tasks

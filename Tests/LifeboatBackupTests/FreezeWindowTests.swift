@@ -214,6 +214,20 @@ struct FreezeWindowTests {
         #expect(try journal(fixture).list().live.isEmpty)
     }
 
+    @Test func `writers that do not stand still in time go on`() throws {
+        let fixture = try BackupFixture()
+        defer { fixture.remove() }
+        let log = EventLog()
+        let outcome = try backUp(
+            fixture, [HookedStore(name: "a", log: log)],
+            plan(fixture, HeldServices(log: log, ignoresPause: true), limit: 0.2))
+        let problem = try #require(outcome.snapshot.manifest.freeze?.problem)
+        #expect(problem.contains("did not stand still within 0.2 s"))
+        #expect(log.contains("unpause api worker") && log.contains("read a"))
+        #expect(!outcome.snapshot.manifest.complete)
+        #expect(try journal(fixture).list().live.isEmpty)
+    }
+
     @Test func `a writer nobody knows is a mistake that shows`() throws {
         let fixture = try BackupFixture()
         defer { fixture.remove() }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import LifeboatCore
 import LifeboatIO
 import LifeboatServices
@@ -23,15 +24,17 @@ final class EventLog: Sendable {
 final class HeldServices: ServiceManager {
     let log: EventLog
     let names: [String]
+    private let ignoresPause: Bool
     private let onPause: @Sendable () throws -> Void
     private let onUnpause: @Sendable () throws -> Void
 
     init(
-        _ names: [String] = ["api", "worker", "postgres"], log: EventLog,
+        _ names: [String] = ["api", "worker", "postgres"], log: EventLog, ignoresPause: Bool = false,
         onPause: @escaping @Sendable () throws -> Void = {}, onUnpause: @escaping @Sendable () throws -> Void = {}
     ) {
         self.names = names
         self.log = log
+        self.ignoresPause = ignoresPause
         self.onPause = onPause
         self.onUnpause = onUnpause
     }
@@ -50,6 +53,10 @@ final class HeldServices: ServiceManager {
     func pause(_ services: [String], progress: any ProgressSink, cancellation: Cancellation?) throws -> [String] {
         log.note("pause \(services.joined(separator: " "))")
         try onPause()
+        if ignoresPause {
+            while cancellation?.isCancelled == false { usleep(1000) }
+            try cancellation?.check()
+        }
         return services
     }
     func unpause(_ services: [String], progress: any ProgressSink) throws {
