@@ -26,6 +26,10 @@ package struct BackupRequest: Sendable {
     /// Kept in the manifest; nil for ad-hoc backups.
     package var policyText: String?
     package var lifeboatVersion: String
+    /// How writers are held; nil: they are not.
+    package var freeze: FreezePlan?
+    package var checks: [StackCheck] = []
+    package var secrets: [BackupSecret] = []
 
     package init(
         stack: String, host: String, components: [BackupComponent], policyText: String?, lifeboatVersion: String
@@ -38,6 +42,21 @@ package struct BackupRequest: Sendable {
     }
 }
 
+/// A secret of the stack whose fingerprint the snapshot keeps.
+package struct BackupSecret: Sendable {
+    package var name: String
+    /// Or why it is not known.
+    package var value: Result<Secret, LifeboatError>
+    /// What another value breaks.
+    package var breaks: String?
+
+    package init(name: String, value: Result<Secret, LifeboatError>, breaks: String?) {
+        self.name = name
+        self.value = value
+        self.breaks = breaks
+    }
+}
+
 /// A finished backup.
 package struct BackupOutcome: Sendable {
     package var snapshot: Snapshot
@@ -46,8 +65,10 @@ package struct BackupOutcome: Sendable {
     package var statistics: WriterStatistics
     package var files: FileStatistics
     package var warnings: [LifeboatError]
-    /// What is missing from the snapshot: not empty means exit code 3.
+    /// What is missing from the snapshot, or does not agree in it: not empty means exit code 3.
     package var problems: [LifeboatError]
+    /// Why writers of the stack may stand still now: the snapshot is not worse for it, the stack is.
+    package var heldProblem: LifeboatError?
     package var seconds: Double
     package var phases: [(name: String, seconds: Double)]
 }

@@ -6,7 +6,7 @@ import LifeboatIO
 import LifeboatRepository
 import LifeboatStores
 
-/// Captures one file tree: merge-joins today's walk with yesterday's tree, stores the content of what changed, writes
+/// Captures one file tree: merge-joins today's walk with an earlier tree, stores the content of what changed, writes
 /// the new tree. Constant memory; runs on one thread; never opens an unchanged file.
 final class TreeCapture {
     /// What was captured.
@@ -40,10 +40,19 @@ final class TreeCapture {
     private let parentReader: ChunkReader
     private let reuse: (ContentReference) -> Bool
     private let files: ContentWriter
-    private let tree: ContentWriter
+    private let tree: TreeOutput
+    private let treeWriter: ContentWriter
+    private let usesDeltas: Bool
     private let counters: CaptureCounters
     private let cancellation: Cancellation
     private let place: (_ path: [UInt8]) -> String
+
+    /// Where the text of the tree goes.
+    enum TreeOutput {
+        case repository
+        /// Kept aside: as the parent of the capture that counts.
+        case spool(TreeSpool)
+    }
 
     private var parentEntry: TreeEntry?
     private var waiting: [Waiting] = []
@@ -53,11 +62,12 @@ final class TreeCapture {
         content: ContentReference(id: BLAKE3.emptyDigest, depth: 0, size: 0), entries: 0, bytes: 0,
         statistics: FileStatistics(), problems: [], problemCount: 0)
 
-    /// `parent` is yesterday's tree, `parentReader` reads what it refers to; `reuse` tells whether content of it is still in the repository; `place` names a
-    /// path for people.
+    /// `parent` is an earlier tree, `parentReader` reads what it refers to, with `usesDeltas` as bases of deltas too;
+    /// `reuse` tells whether content of it is still in the repository; `place` names a path for people.
     init(
         _ source: any FileTreeSource, parent: MtreeReader?, writer: RepositoryWriter, parentReader: ChunkReader,
-        counters: CaptureCounters, cancellation: Cancellation, reuse: @escaping (ContentReference) -> Bool,
+        counters: CaptureCounters, cancellation: Cancellation, output: TreeOutput = .repository,
+        usesDeltas: Bool = true, reuse: @escaping (ContentReference) -> Bool,
         place: @escaping (_ path: [UInt8]) -> String
     ) throws {
         walk = try source.walk(cancellation)
@@ -68,12 +78,15 @@ final class TreeCapture {
         self.counters = counters
         self.cancellation = cancellation
         self.place = place
+        self.usesDeltas = usesDeltas
         files = writer.makeContentWriter()
-        tree = writer.makeContentWriter(isReread: true)
+        tree = output
+        treeWriter = writer.makeContentWriter(isReread: true)
     }
 
-    /// Walks, reads and stores everything; the tree is on its way into the repository when it returns.
-    func run() throws -> Result {
+    /// Walks, reads and stores everything; the tree is on its way into the repository when it returns. `wasRead` is
+    /// called as soon as nothing more is read from the source: it may change again from then on.
+    func run(wasRead: () -> Void = {}) throws -> Result {
         defer {
             walk.close()
             parent?.close()
@@ -84,15 +97,17 @@ final class TreeCapture {
             try cancellation.check()
             try capture(&item)
         }
+        wasRead()
         while parentEntry != nil {
             result.statistics.removed += 1
             try advanceParent()
         }
         files.flush()
         while firstWaiting < waiting.count { try emitFirst() }
-        try tree.append(bytes: text)
-        let pending = try tree.endContent()
-        tree.flush()
+        try writeText()
+        guard case .repository = tree else { return result }
+        let pending = try treeWriter.endContent()
+        treeWriter.flush()
         result.content = try writer.reference(to: pending)
         return result
     }
@@ -162,7 +177,7 @@ final class TreeCapture {
                 return nil
             }
             defer { source.close() }
-            if let parent = old?.content, parent.size >= DeltaChunks.minimumContent {
+            if usesDeltas, let parent = old?.content, parent.size >= DeltaChunks.minimumContent {
                 files.beginContent(parent: parent, parentReader)
             }
             let outcome: FileReadOutcome
@@ -239,10 +254,15 @@ final class TreeCapture {
         result.entries += 1
         result.bytes += entry.content?.size ?? 0
         MtreeEncoder.append(entry, to: &text)
-        if text.count >= 1 << 18 {
-            try tree.append(bytes: text)
-            text.removeAll(keepingCapacity: true)
+        if text.count >= 1 << 18 { try writeText() }
+    }
+
+    private func writeText() throws {
+        switch tree {
+        case .repository: try treeWriter.append(bytes: text)
+        case .spool(let spool): try spool.append(text)
         }
+        text.removeAll(keepingCapacity: true)
     }
 
     private func report(_ entry: TreeEntry) {

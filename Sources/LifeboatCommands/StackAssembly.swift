@@ -183,7 +183,8 @@ struct StackAssembly {
             name: policy.stack, stores: stores, services: services,
             allServices: try services?.all(session.cancellation) ?? [],
             health: checks.isEmpty
-                ? nil : StackHealth(checks: checks, waiter: HealthWaiter(clock: session.context.clock)))
+                ? nil : StackHealth(checks: checks, waiter: HealthWaiter(clock: session.context.clock)),
+            checks: policy.checks)
     }
 
     private func healthChecks(

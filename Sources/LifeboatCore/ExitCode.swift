@@ -21,7 +21,7 @@ package enum ExitCode: Int32, Sendable, CaseIterable {
         case .done: "done"
         case .failed: "failed"
         case .usage: "wrong usage or an invalid policy"
-        case .incomplete: "incomplete: a component or file is missing from the snapshot or the restore"
+        case .incomplete: "incomplete: something is missing from the snapshot or the restore, or a check does not hold"
         case .objectiveMissed: "an objective (RTO or RPO) was missed"
         case .noRepository: "there is no repository at that place"
         case .busy: "another lifeboat is at work on the same thing"

@@ -67,32 +67,45 @@ extension PolicyReader {
 
     private mutating func http(_ fields: PolicyFields) -> HealthProbePolicy.Question? {
         let status = integer("status", in: fields, 100...599) ?? 200
-        let field = text("field", in: fields)
+        let field = fields["field"].flatMap { jsonPath($0, fields.path("field")) }
         let equals = value("equals", in: fields)
         if (fields["field"] == nil) != (fields["equals"] == nil) {
             report(
                 "'\(fields.path)' needs both 'field' and 'equals', or neither", at: fields.location,
                 hint: "'field' is a path into the JSON answer, such as status or checks[0].ok.")
         }
-        if let field, let node = fields["field"], !Self.isFieldPath(field) {
+        guard let url = fields["http"].flatMap({ httpAddress($0, fields.path("http")) }) else { return nil }
+        return .http(url: url, status: status, field: field, equals: equals)
+    }
+
+    /// A path into the JSON of an answer.
+    mutating func jsonPath(_ node: LocatedNode, _ path: String) -> String? {
+        guard let field = text(node, path) else { return nil }
+        guard Self.isFieldPath(field) else {
             report(
-                "'\(fields.path("field"))' is no path into JSON: '\(Self.shortened(field))'", at: node.location,
+                "'\(path)' is no path into JSON: '\(Self.shortened(field))'", at: node.location,
                 hint: "Write names parted by dots and indexes in brackets: status, checks[0].ok.")
+            return nil
         }
-        guard let node = fields["http"], let url = text(node, fields.path("http"), "a URL") else { return nil }
+        return field
+    }
+
+    /// An http or https URL without a login.
+    mutating func httpAddress(_ node: LocatedNode, _ path: String) -> String? {
+        guard let url = text(node, path, "a URL") else { return nil }
         guard let authority = Self.authority(of: url) else {
             report(
-                "'\(fields.path("http"))' must be an http:// or https:// URL with a host", at: node.location,
+                "'\(path)' must be an http:// or https:// URL with a host", at: node.location,
                 hint: "Write it like http://127.0.0.1:8080/health.")
             return nil
         }
         guard !authority.contains("@") else {
             report(
-                "'\(fields.path("http"))' holds a user or password, which a policy must not hold", at: node.location,
+                "'\(path)' holds a user or password, which a policy must not hold", at: node.location,
                 hint: "Ask a path that needs no login, or use a command that fetches the secret itself.")
             return nil
         }
-        return .http(url: url, status: status, field: field, equals: equals)
+        return url
     }
 
     /// Host and port, with what stands before them; nil for what is no HTTP URL.

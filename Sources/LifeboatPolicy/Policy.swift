@@ -15,6 +15,8 @@ package struct Policy: Sendable, Equatable {
     /// Components in the order of the file; names are unique and follow the rules of `stack`.
     package var components: [ComponentPolicy]
     package var health: [HealthProbePolicy]
+    package var checks: [StackCheck]
+    package var secrets: [SecretPolicy]
     package var retention: RetentionPolicy?
     package var schedule: SchedulePolicy
     package var objectives: ObjectivesPolicy
@@ -28,7 +30,8 @@ package struct Policy: Sendable, Equatable {
     package init(
         stack: String, repository: String, encryption: EncryptionPolicy = .none,
         services: ServicesPolicy = ServicesPolicy(), components: [ComponentPolicy] = [],
-        health: [HealthProbePolicy] = [], retention: RetentionPolicy? = nil,
+        health: [HealthProbePolicy] = [], checks: [StackCheck] = [], secrets: [SecretPolicy] = [],
+        retention: RetentionPolicy? = nil,
         schedule: SchedulePolicy = SchedulePolicy(), objectives: ObjectivesPolicy = ObjectivesPolicy(),
         source: String? = nil, folder: String = "/", text: String = ""
     ) {
@@ -38,6 +41,8 @@ package struct Policy: Sendable, Equatable {
         self.services = services
         self.components = components
         self.health = health
+        self.checks = checks
+        self.secrets = secrets
         self.retention = retention
         self.schedule = schedule
         self.objectives = objectives
@@ -59,7 +64,11 @@ package enum EncryptionPolicy: Sendable, Equatable {
 package struct ServicesPolicy: Sendable, Equatable {
     /// How the services of the stack are stopped and started; nil: lifeboat touches no service.
     package var control: ServiceControlPolicy?
-    package init(control: ServiceControlPolicy? = nil) { self.control = control }
+    package var freeze: FreezePolicy
+    package init(control: ServiceControlPolicy? = nil, freeze: FreezePolicy = FreezePolicy()) {
+        self.control = control
+        self.freeze = freeze
+    }
 }
 
 package struct ComponentPolicy: Sendable, Equatable {
@@ -89,6 +98,22 @@ package enum StorePolicy: Sendable, Equatable {
         case .sqlite(let database): database.path
         case .models(let models): models.path
         case .postgres, .qdrant, .redis, .command: nil
+        }
+    }
+
+    /// The service that runs its server, where the policy names one.
+    package var service: String? {
+        guard case .postgres(let postgres) = self, case .service(let name, _)? = postgres.container else { return nil }
+        return name
+    }
+
+    /// Whether a server answers for it, and nobody says which service runs that.
+    var hasUnknownServer: Bool {
+        switch self {
+        case .postgres: service == nil
+        case .redis, .qdrant: true
+        case .chroma(let chroma): chroma.server != nil
+        case .volume, .sqlite, .models, .command: false
         }
     }
 

@@ -27,12 +27,11 @@ package enum PolicyParser {
 
 extension PolicyReader {
     private static let topLevelKeys = [
-        "stack", "repository", "encryption", "services", "components", "health", "retention", "schedule", "objectives",
+        "stack", "repository", "encryption", "services", "components", "health", "checks", "secrets", "retention",
+        "schedule", "objectives",
     ]
     private static let plannedKeys = [
-        "checks": "Remove it; facts such as rows per table are compared after a restore without it.",
-        "secrets": "Remove it; keep the values themselves in a safe place of their own.",
-        "notify": "Remove it, and let what runs lifeboat look at the exit code.",
+        "notify": "Remove it, and let what runs lifeboat look at the exit code."
     ]
 
     /// Nil only when something was reported.
@@ -49,27 +48,42 @@ extension PolicyReader {
         let components =
             required("components", in: fields, hint: "Name at least one thing to protect.")
             .map { self.components($0, repository: repository) } ?? []
+        if let node = fields["services"], case .mapping(let entries) = node.content {
+            checkWriters(
+                PolicyFields(path: "services", location: node.location, entries: entries), services,
+                components.map(\.policy))
+        }
         let health =
             fields["health"].map {
                 self.health($0, databases: Self.databases(fields), hasContainers: Self.hasContainers(fields))
             } ?? []
+        let checks = fields["checks"].map { self.checks($0, stores: Self.stores(fields)) } ?? []
+        let secrets = fields["secrets"].map { self.secrets($0) } ?? []
         let retention = fields["retention"].flatMap { self.retention($0) }
         let schedule = fields["schedule"].map { self.schedule($0) } ?? SchedulePolicy()
         let objectives = fields["objectives"].map { self.objectives($0) } ?? ObjectivesPolicy()
         guard let stack, let repository, let encryption else { return nil }
         return Policy(
             stack: stack, repository: repository, encryption: encryption, services: services,
-            components: components.map(\.policy), health: health, retention: retention, schedule: schedule,
-            objectives: objectives, source: source, folder: folder, text: text)
+            components: components.map(\.policy), health: health, checks: checks, secrets: secrets,
+            retention: retention, schedule: schedule, objectives: objectives, source: source, folder: folder, text: text
+        )
     }
 
     /// Names of the postgres components as they are written, so that a mistake in one is reported once.
     private static func databases(_ fields: PolicyFields) -> [String] {
-        guard case .mapping(let components)? = fields["components"]?.content else { return [] }
-        return components.compactMap { component in
-            guard case .mapping(let stores) = component.value.content else { return nil }
-            return stores.contains { $0.key == "postgres" } ? component.key : nil
+        stores(fields).filter { $0.value == "postgres" }.keys.sorted()
+    }
+
+    /// The kind of each component as it is written.
+    private static func stores(_ fields: PolicyFields) -> [String: String] {
+        guard case .mapping(let components)? = fields["components"]?.content else { return [:] }
+        var kinds: [String: String] = [:]
+        for component in components {
+            guard case .mapping(let stores) = component.value.content, let store = stores.first else { continue }
+            kinds[component.key] = store.key
         }
+        return kinds
     }
 
     /// Whether containers are controlled, as it is written.
@@ -220,12 +234,8 @@ extension PolicyReader {
     }
 
     private mutating func services(_ node: LocatedNode) -> ServicesPolicy? {
-        let planned = ["writers": "Remove it; with 'freeze: none' no writer is held."]
-        guard let fields = fields(node, "services", known: Self.controlKeys + ["freeze"], planned: planned) else {
-            return nil
-        }
-        let freezeHint = "Write 'freeze: none'; a database is captured at one point in time without a freeze."
-        _ = choice("freeze", in: fields, among: ["none"], planned: ["pause": freezeHint, "stop": freezeHint])
-        return ServicesPolicy(control: control(fields))
+        guard let fields = fields(node, "services", known: Self.controlKeys + Self.freezeKeys) else { return nil }
+        let control = control(fields)
+        return ServicesPolicy(control: control, freeze: freeze(fields, control))
     }
 }

@@ -17,6 +17,8 @@ package struct Repository: Sendable {
     /// Why this host must not write there; nil when it may.
     package let distrust: LifeboatError?
     let local: LocalCopies
+    /// This repository's folder in the local cache: also for what is too large for memory.
+    package var cacheFolder: String { local.folder }
     private let cache: IndexCache
     private let sealedReads = SealedReads()
 

@@ -113,6 +113,9 @@ package protocol DataStore: Sendable {
 
     /// Reaches the store and checks that a capture can work (server up, password, versions, rights).
     func probe() throws -> StoreProbe
+    /// Whether what is captured is what the live store holds while it is read (a folder), so that its point in time is
+    /// that of the reading. During a freeze its trees are read inside the window: once before it, and then what changed.
+    var isReadLive: Bool { get }
     /// Fixes the point in time. The caller releases it.
     func fixPoint(_ cancellation: Cancellation) throws -> any CapturePoint
 
@@ -141,6 +144,8 @@ package protocol DataStore: Sendable {
 }
 
 extension DataStore {
+    package var isReadLive: Bool { false }
+
     package func planStaging(_ restoreID: String, of facts: StoreFacts) throws -> StagedState {
         try planStaging(restoreID)
     }

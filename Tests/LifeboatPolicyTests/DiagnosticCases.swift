@@ -20,7 +20,7 @@ let diagnosticCases = ##"""
     zebra: 1
     --- expected
     lifeboat.yaml:5:1: unknown key 'zebra'
-      hint: Known here: stack, repository, encryption, services, components, health, retention, schedule, objectives.
+      hint: Known here: stack, repository, encryption, services, components, health, checks, secrets, retention, schedule, objectives.
     === unknown keys are all reported
     stack: demo
     repository: /r
@@ -41,15 +41,9 @@ let diagnosticCases = ##"""
     repository: /r
     encryption: none
     components: {docs: {volume: {path: /d}}}
-    checks: []
-    secrets: [A]
     notify: []
     --- expected
-    lifeboat.yaml:5:1: 'checks' is not supported in this version of lifeboat
-      hint: Remove it; facts such as rows per table are compared after a restore without it.
-    lifeboat.yaml:6:1: 'secrets' is not supported in this version of lifeboat
-      hint: Remove it; keep the values themselves in a safe place of their own.
-    lifeboat.yaml:7:1: 'notify' is not supported in this version of lifeboat
+    lifeboat.yaml:5:1: 'notify' is not supported in this version of lifeboat
       hint: Remove it, and let what runs lifeboat look at the exit code.
     === misspelt key of a later version
     stack: demo
@@ -219,20 +213,6 @@ let diagnosticCases = ##"""
     --- expected
     lifeboat.yaml:3:13: 'encryption' must be 'none' or a mapping, not text
       hint: Write 'encryption: {recipients: [age1…]}', 'encryption: {passphrase: {file: PATH}}' or 'encryption: none'.
-    === freezing services
-    stack: demo
-    repository: /r
-    encryption: none
-    components: {docs: {volume: {path: /d}}}
-    services:
-      compose: {file: docker-compose.yml}
-      freeze: pause
-      writers: [a]
-    --- expected
-    lifeboat.yaml:7:11: 'services.freeze: pause' is not supported in this version of lifeboat
-      hint: Write 'freeze: none'; a database is captured at one point in time without a freeze.
-    lifeboat.yaml:8:3: 'services.writers' is not supported in this version of lifeboat
-      hint: Remove it; with 'freeze: none' no writer is held.
     === unknown freeze
     stack: demo
     repository: /r

@@ -13,7 +13,9 @@ import Testing
         var testDescription: String { name }
     }
 
-    static let cases: [Case] = [diagnosticCases, vectorDiagnosticCases, fileStoreCases, serviceControlCases].flatMap {
+    static let cases: [Case] = [
+        diagnosticCases, vectorDiagnosticCases, fileStoreCases, serviceControlCases, momentCases,
+    ].flatMap {
         $0.split(separator: "=== ")
     }.map {
         section in

@@ -41,23 +41,31 @@ struct Backup: LifeboatCommand {
             settings: BackupEngine.settings(
                 processors: host.processors, components: components.count, compressionLevel: 3),
             clock: session.context.clock, progress: session.progress, cancellation: session.cancellation)
-        let outcome = try engine.run(
-            BackupRequest(
-                stack: source.stack, host: host.name, components: components, policyText: source.policyText,
-                lifeboatVersion: LifeboatProgram.version))
+        var request = BackupRequest(
+            stack: source.stack, host: host.name, components: components, policyText: source.policyText,
+            lifeboatVersion: LifeboatProgram.version)
+        if let assembly = source.assembly {
+            request.freeze = try assembly.freezePlan()
+            request.checks = assembly.checks(items)
+            request.secrets = assembly.backupSecrets()
+        }
+        let outcome = try engine.run(request)
         session.progress.finish()
         for warning in outcome.warnings { session.warn(warning) }
         for problem in outcome.problems { try session.problem(problem) }
-        let isComplete = outcome.snapshot.manifest.complete
+        if let problem = outcome.heldProblem { try session.problem(problem) }
+        let manifest = outcome.snapshot.manifest
         let retention = RetentionAfterBackup.run(
-            source.assembly?.policy, repository, isComplete: isComplete, session)
+            source.assembly?.policy, repository, isComplete: manifest.complete,
+            checksHold: manifest.failedChecks.isEmpty, session)
         if let error = retention.error { try session.warnAlways(error) }
         try session.emitReport(
             BackupReport(
                 outcome, warnings: outcome.warnings.count + (retention.error == nil ? 0 : 1),
                 retention: retention.outcome))
         if retention.error?.exitCode == .interrupted { return .interrupted }
-        return isComplete ? .done : .incomplete
+        if outcome.heldProblem != nil { return .failed }
+        return manifest.complete && manifest.failedChecks.isEmpty ? .done : .incomplete
     }
 
     /// What is backed up, from where it is said.

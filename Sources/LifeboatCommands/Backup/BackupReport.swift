@@ -33,11 +33,15 @@ struct BackupReport: OutputRendering {
     let problems: Int
     let seconds: Double
     let phases: [Phase]
+    let freeze: Manifest.Freeze?
+    let checks: [CheckResult]?
     let retention: RetentionAfterBackup.Outcome?
 
     init(_ outcome: BackupOutcome, warnings: Int, retention: RetentionAfterBackup.Outcome? = nil) {
         self.retention = retention
         let manifest = outcome.snapshot.manifest
+        freeze = manifest.freeze
+        checks = manifest.checks
         snapshot = outcome.snapshot.id.hex
         previous = outcome.previous?.id.hex
         stack = manifest.stack
@@ -73,6 +77,14 @@ struct BackupReport: OutputRendering {
                 + "\(grouped(filesRemoved)) removed")
         lines.append(
             "data: \(ByteCount(bytesRead)) read, \(ByteCount(bytesNew)) new, \(ByteCount(bytesStored)) stored")
+        if let freeze { lines.append(FreezeText.line(freeze)) }
+        if let checks {
+            let held = checks.filter(\.holds).count
+            lines.append(
+                held == checks.count
+                    ? "checks: all \(grouped(held)) hold"
+                    : "CHECKS: \(grouped(checks.count - held)) of \(grouped(checks.count)) do not hold")
+        }
         if let removed = retention?.removed, let kept = retention?.kept {
             lines.append("retention: \(counted(removed, "old snapshot")) removed, \(grouped(kept)) kept")
         }
@@ -81,5 +93,19 @@ struct BackupReport: OutputRendering {
                 "INCOMPLETE: \(counted(problems, "problem")); the snapshot is kept, and marked as incomplete")
         }
         return lines.joined(separator: "\n")
+    }
+}
+
+/// How a freeze is told to people.
+enum FreezeText {
+    /// `freeze: writers were paused for 0.4 s (api, worker)`.
+    static func line(_ freeze: Manifest.Freeze) -> String {
+        let names = freeze.services.map { EscapedName.line($0) }.joined(separator: ", ")
+        if freeze.services.isEmpty, freeze.problem == nil { return "freeze: no writer ran, so none was held" }
+        let verb = freeze.method == FreezeMethod.stop.rawValue ? "stopped" : "paused"
+        var text = "freeze: writers were \(verb) for \(DurationText.short(freeze.seconds)) (\(names))"
+        if freeze.services.isEmpty { text = "freeze: writers were not held" }
+        if let problem = freeze.problem { text += "; NOT OF ONE MOMENT: \(EscapedName.line(problem))" }
+        return text
     }
 }

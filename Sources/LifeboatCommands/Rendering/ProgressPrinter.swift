@@ -50,7 +50,7 @@ package final class ProgressPrinter: ProgressSink {
     /// Warnings so far.
     package var warningCount: Int { warnings.withLock { $0 } }
 
-    /// Takes the progress line away; events that still come are dropped. Idempotent.
+    /// Takes the progress line away; of events that still come only warnings are shown. Idempotent.
     package func finish() {
         state.withLock { state in
             state.isFinished = true

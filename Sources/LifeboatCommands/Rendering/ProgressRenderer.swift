@@ -55,7 +55,7 @@ package struct ProgressRenderer: Sendable {
 
     /// What to print after `event` at `time`.
     package mutating func handle(_ event: ProgressEvent, at time: Double) -> [Piece] {
-        guard !isFinished else { return [] }
+        guard !isFinished else { return afterEnd(event) }
         switch event {
         case .phaseStarted(let name, let detail):
             phase = name
@@ -83,10 +83,17 @@ package struct ProgressRenderer: Sendable {
         }
     }
 
+    /// What an operation leaves to be said is told when it is over; `--quiet` leaves it to the exit code.
+    private func afterEnd(_ event: ProgressEvent) -> [Piece] {
+        guard case .warning(let warning) = event else { return [] }
+        if case .quiet = style { return [] }
+        return [.warning(warning)]
+    }
+
     /// Called now and then, so that time goes on also when nothing happens.
     package mutating func tick(at time: Double) -> [Piece] { isFinished ? [] : draw(at: time, force: false) }
 
-    /// The operation ended: nothing is shown from now on.
+    /// The operation ended: nothing but warnings is shown from now on.
     package mutating func finish() -> [Piece] {
         isFinished = true
         guard isShown else { return [] }

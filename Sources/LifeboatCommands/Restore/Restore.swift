@@ -67,6 +67,8 @@ struct Restore: LifeboatCommand {
         let found = try chosen.snapshot(snapshot, repository, selection, location, session)
         let planned = try PlannedRestore(assembly, found, chosen, keepsOld: keepOld, session)
         try confirm(planned.plan, session)
+        // Who was asked has read them in the plan.
+        if yes { for warning in planned.plan.warnings { session.warn(LifeboatError(warning)) } }
         let executor = RestoreExecutor(
             stack: planned.stack, journal: RestoreJournal(stateFolder: try PendingWork.stateFolder(session.context)),
             clock: session.context.clock, progress: session.progress)
@@ -74,7 +76,9 @@ struct Restore: LifeboatCommand {
             found, repository, planned.plan, allowsIncomplete: chosen.incomplete, session)
         let outcome = try executor.execute(planned.plan, from: source, cancellation: session.cancellation)
         session.progress.finish()
-        for warning in outcome.warnings { session.warn(LifeboatError(warning)) }
+        for warning in outcome.warnings where !planned.plan.warnings.contains(warning) {
+            session.warn(LifeboatError(warning))
+        }
         try session.emitReport(RestoreReport(outcome: outcome))
         let isWhole = outcome.components.allSatisfy { found.manifest.component($0.name)?.isComplete ?? false }
         return isWhole && outcome.absent.isEmpty ? .done : .incomplete
@@ -155,6 +159,10 @@ struct RestoreReport: OutputRendering {
             lines.append(
                 "  \(EscapedName.line(component.name)): \(EscapedName.line(component.subject)), "
                     + "\(ByteCount(component.bytes)), \(counted(component.factsVerified, "fact")) verified")
+        }
+        if !outcome.checks.isEmpty {
+            let held = outcome.checks.filter(\.holds).count
+            lines.append("checks: \(grouped(held)) of \(grouped(outcome.checks.count)) hold")
         }
         let phases = outcome.phases.map { "\($0.name) \(DurationText.short($0.seconds))" }
         lines.append("time line: \(phases.joined(separator: ", "))")

@@ -67,6 +67,10 @@ struct PlannedRestore {
             id: id, stack: assembly.policy.stack, snapshot: snapshot, targets: targets, created: now)
         request.selected = selection.component
         request.services = stack.services?.subject
+        request.checks = assembly.policy.checks
+        request.warnings = try SecretComparison.warnings(
+            snapshot.manifest.secrets, breaks: { name in assembly.policy.secrets.first { $0.name == name }?.breaks },
+            secret: assembly.secret)
         request.healthProbes = assembly.policy.health.count
         request.oldData = keepsOld ? .keep : .discard
         request.allowsIncomplete = selection.incomplete

@@ -17,13 +17,18 @@ enum RetentionAfterBackup {
         let problem: String?
     }
 
-    /// Nil when the policy has no rules, or when the backup was not complete: then nothing is removed.
+    /// Nil when the policy has no rules, or when the backup was not complete or a check did not hold: then nothing is
+    /// removed, for what is old may be needed.
     static func run(
-        _ policy: Policy?, _ repository: Repository, isComplete: Bool, _ session: CommandSession
+        _ policy: Policy?, _ repository: Repository, isComplete: Bool, checksHold: Bool, _ session: CommandSession
     ) -> (outcome: Outcome?, error: LifeboatError?) {
         guard let policy, let settings = policy.retention else { return (nil, nil) }
         guard isComplete else {
             session.note("retention was left out, because the snapshot is incomplete")
+            return (nil, nil)
+        }
+        guard checksHold else {
+            session.note("retention was left out, because a check of the policy does not hold")
             return (nil, nil)
         }
         guard repository.sealing.canRead else {

@@ -42,6 +42,7 @@ struct SnapshotReport: OutputRendering {
             ("frozen", "\(manifest.frozen.tableText) UTC"),
             ("ended", "\(manifest.ended.tableText) UTC"),
             ("complete", manifest.complete ? "yes" : "NO"),
+            ("freeze", manifest.freeze.map { String(FreezeText.line($0).dropFirst("freeze: ".count)) } ?? ""),
             ("read", "\(ByteCount(manifest.bytesRead))"),
             ("new", "\(ByteCount(manifest.bytesNew))"),
             ("stored", "\(ByteCount(manifest.bytesStored))"),
@@ -49,12 +50,22 @@ struct SnapshotReport: OutputRendering {
             ("lifeboat", EscapedName.line(manifest.lifeboat)),
         ]
         var sections: [String] = []
+        if let checks = manifest.checks { sections.append(checks.map(Self.line).joined(separator: "\n")) }
+        if let secrets = manifest.secrets, !secrets.fingerprints.isEmpty {
+            let names = secrets.fingerprints.map { EscapedName.line($0.name) }
+            sections.append("fingerprints of secrets: \(names.joined(separator: ", "))")
+        }
         for component in manifest.components { sections.append(Self.section(component)) }
         if let origins = manifest.repairedFrom {
             fields.append(("repaired from", origins.map(\.shortHex).joined(separator: ", ")))
         }
         fields.removeAll { $0.value.isEmpty }
         return ([TextTable.fields(fields)] + sections).joined(separator: "\n\n")
+    }
+
+    private static func line(_ check: CheckResult) -> String {
+        "check '\(EscapedName.line(check.name))' \(check.holds ? "holds" : "DOES NOT HOLD"): "
+            + EscapedName.line(check.explanation)
     }
 
     private static func section(_ component: Manifest.Component) -> String {

@@ -65,6 +65,51 @@ package struct Manifest: Codable, Sendable, Equatable {
         package var isComplete: Bool { problems.isEmpty }
     }
 
+    /// How writers were held while the stores fixed their points in time.
+    package struct Freeze: Codable, Sendable, Equatable {
+        /// `pause` or `stop`.
+        package var method: String
+        /// What was held, in start order; empty when none of the writers ran.
+        package var services: [String]
+        /// From the first moment a writer was held until the last one went on.
+        package var seconds: Double
+        /// Why the components are not of one moment; nil when they are.
+        package var problem: String?
+
+        package init(method: String, services: [String], seconds: Double, problem: String? = nil) {
+            self.method = method
+            self.services = services
+            self.seconds = seconds
+            self.problem = problem
+        }
+    }
+
+    /// By what a restore tells that a secret of the stack is another one than it was.
+    package struct Secrets: Codable, Sendable, Equatable {
+        package struct Fingerprint: Codable, Sendable, Equatable {
+            package var name: String
+            /// 4 hexadecimal digits.
+            package var fingerprint: String
+            /// What another value breaks, in the policy's words.
+            package var breaks: String?
+
+            package init(name: String, fingerprint: String, breaks: String?) {
+                self.name = name
+                self.fingerprint = fingerprint
+                self.breaks = breaks
+            }
+        }
+
+        /// 16 random bytes in hex, the same in later snapshots.
+        package var salt: String
+        package var fingerprints: [Fingerprint]
+
+        package init(salt: String, fingerprints: [Fingerprint]) {
+            self.salt = salt
+            self.fingerprints = fingerprints
+        }
+    }
+
     package var format: Int
     /// Of the repository it was written to: a manifest of another repository is refused.
     package var repositoryID: Digest
@@ -78,11 +123,17 @@ package struct Manifest: Codable, Sendable, Equatable {
     /// When all stores had fixed their point in time: what `--at` compares.
     package var frozen: Timestamp
     package var ended: Timestamp
-    /// Every component is complete.
+    /// Every component is complete, and all are of one moment if the policy asks for that.
     package var complete: Bool
     /// Ids of the snapshots this one stands for since a repair kept what was left of them, oldest first; nil for what
     /// a backup wrote. Such a snapshot is never complete.
     package var repairedFrom: [Digest]?
+    /// Nil: no writer was to be held.
+    package var freeze: Freeze?
+    /// Nil: the policy has no checks.
+    package var checks: [CheckResult]?
+    /// Nil: the policy names no secrets.
+    package var secrets: Secrets?
     package var components: [Component]
     /// Bytes read, plain bytes that were new, and bytes added to the repository.
     package var bytesRead: UInt64
@@ -95,6 +146,7 @@ package struct Manifest: Codable, Sendable, Equatable {
 
     private enum CodingKeys: String, CodingKey {
         case format, stack, host, sequence, previous, started, frozen, ended, complete, components, policy, lifeboat
+        case freeze, checks, secrets
         case repositoryID = "repository_id"
         case bytesRead = "bytes_read"
         case bytesNew = "bytes_new"
@@ -123,6 +175,9 @@ package struct Manifest: Codable, Sendable, Equatable {
         policy = nil
         self.lifeboat = lifeboat
     }
+
+    /// The checks that did not hold.
+    package var failedChecks: [CheckResult] { checks?.filter { !$0.holds } ?? [] }
 
     package func component(_ name: String) -> Component? { components.first { $0.name == name } }
 }

@@ -68,6 +68,8 @@ struct RestoreRun {
     private var timeline: RestoreTimeline
     private(set) var warnings: [LifeboatError] = []
     private var factsVerified: [String: Int] = [:]
+    private var checkResults: [CheckResult] = []
+    private let clock: any Clock
     /// What the snapshot names and does not hold, and is not there.
     private var absent: [String] = []
 
@@ -81,6 +83,7 @@ struct RestoreRun {
         self.source = source
         self.progress = progress
         self.cancellation = cancellation
+        self.clock = clock
         timeline = RestoreTimeline(clock, progress)
     }
 
@@ -171,6 +174,9 @@ struct RestoreRun {
         case .verifyFacts:
             timeline.mark(isDown: false)
             try verifyFacts(step)
+        case .askChecks:
+            timeline.mark(isDown: false)
+            try askChecks()
         case .discardOld:
             try stack.store(step.component).discard(staged(step.component))
         case .keepOld:
@@ -244,6 +250,24 @@ struct RestoreRun {
         factsVerified[step.component ?? ""] = content.facts.counts.count + content.facts.texts.count
     }
 
+    /// A check the restore depends on that does not hold undoes it; any other is told.
+    private mutating func askChecks() throws {
+        let checks = RestoreChecks(stack: stack, plan: plan, clock: clock)
+        checkResults = try checks.run(cancellation)
+        let failures = checks.failures(checkResults)
+        guard failures.isEmpty else {
+            throw LifeboatError(
+                "a check of the policy held in the snapshot, and does not hold after the restore",
+                causes: failures.map { "\($0.name): \($0.explanation)" })
+        }
+        for result in checkResults where !result.holds {
+            warn(
+                LifeboatError(
+                    "check '\(result.name)' does not hold after the restore",
+                    causes: [result.explanation, result.requirement]))
+        }
+    }
+
     private static func grew(_ difference: FactDifference) -> Bool {
         guard let expected = Int64(difference.expected), let found = difference.found.flatMap({ Int64($0) }) else {
             return false
@@ -286,7 +310,7 @@ struct RestoreRun {
                     factsVerified: factsVerified[$0.name] ?? 0)
             },
             phases: timeline.phases, downtimeSeconds: timeline.downtime, totalSeconds: timeline.total,
-            absent: absent,
+            absent: absent, checks: checkResults,
             warnings: plan.warnings + (warnings + troubles).map { ([$0.message] + $0.causes).joined(separator: ": ") })
     }
 

@@ -37,10 +37,12 @@ package struct RestoreOutcome: Codable, Sendable, Equatable {
     package var totalSeconds: Double
     /// What the snapshot names without holding it (models to fetch), and the stack does not have.
     package var absent: [String]
+    /// The policy's checks, asked of the live stack.
+    package var checks: [CheckResult]
     package var warnings: [String]
 
     private enum CodingKeys: String, CodingKey {
-        case id, stack, snapshot, components, phases, absent, warnings
+        case id, stack, snapshot, components, phases, absent, checks, warnings
         case snapshotTime = "snapshot_time"
         case downtimeSeconds = "downtime_seconds"
         case totalSeconds = "total_seconds"

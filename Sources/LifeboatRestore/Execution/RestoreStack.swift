@@ -20,17 +20,20 @@ package struct RestoreStack: Sendable {
     package var allServices: [String]
     /// Nil: there is no probe.
     package var health: (any RestoreHealth)?
+    /// Checks of the policy.
+    package var checks: [StackCheck]
 
     /// `stores` by component name.
     package init(
         name: String, stores: [String: any DataStore], services: (any ServiceManager)?, allServices: [String],
-        health: (any RestoreHealth)?
+        health: (any RestoreHealth)?, checks: [StackCheck] = []
     ) {
         self.name = name
         self.stores = stores
         self.services = services
         self.allServices = allServices
         self.health = health
+        self.checks = checks
     }
 
     func store(_ component: String?) throws -> any DataStore {

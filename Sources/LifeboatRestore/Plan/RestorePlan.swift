@@ -30,6 +30,23 @@ package struct RestorePlan: Codable, Sendable, Equatable {
         }
     }
 
+    /// A check of the policy that is asked again after the restore.
+    package struct Check: Codable, Sendable, Equatable {
+        package var name: String
+        /// The restore is rolled back when it does not hold: it did in the snapshot, and all it asks is restored.
+        package var isRequired: Bool
+
+        private enum CodingKeys: String, CodingKey {
+            case name
+            case isRequired = "required"
+        }
+
+        package init(name: String, isRequired: Bool) {
+            self.name = name
+            self.isRequired = isRequired
+        }
+    }
+
     /// What becomes of the data that was live before, once the restored data is verified.
     package enum OldData: String, Codable, Sendable, Equatable {
         case discard, keep
@@ -47,13 +64,15 @@ package struct RestorePlan: Codable, Sendable, Equatable {
     package var services: String?
     /// Health probes to pass after the start.
     package var healthProbes: Int
+    /// Checks to ask after the start; nil in plans of earlier versions.
+    package var checks: [Check]?
     package var oldData: OldData
     package var steps: [RestoreStep]
     /// What the reader should know before he says yes.
     package var warnings: [String]
 
     private enum CodingKeys: String, CodingKey {
-        case id, stack, snapshot, created, components, services, steps, warnings
+        case id, stack, snapshot, created, components, services, checks, steps, warnings
         case snapshotTime = "snapshot_time"
         case healthProbes = "health_probes"
         case oldData = "old_data"
@@ -61,8 +80,8 @@ package struct RestorePlan: Codable, Sendable, Equatable {
 
     package init(
         id: String, stack: String, snapshot: Digest, snapshotTime: Timestamp, created: Timestamp,
-        components: [Component], services: String?, healthProbes: Int, oldData: OldData, steps: [RestoreStep],
-        warnings: [String]
+        components: [Component], services: String?, healthProbes: Int, checks: [Check] = [], oldData: OldData,
+        steps: [RestoreStep], warnings: [String]
     ) {
         self.id = id
         self.stack = stack
@@ -72,6 +91,7 @@ package struct RestorePlan: Codable, Sendable, Equatable {
         self.components = components
         self.services = services
         self.healthProbes = healthProbes
+        self.checks = checks
         self.oldData = oldData
         self.steps = steps
         self.warnings = warnings
@@ -94,6 +114,7 @@ package struct RestoreStep: Codable, Sendable, Equatable {
         case startServices = "start-services"
         case awaitHealth = "await-health"
         case verifyFacts = "verify-facts"
+        case askChecks = "ask-checks"
         case discardOld = "discard-old"
         case keepOld = "keep-old"
 
@@ -106,7 +127,7 @@ package struct RestoreStep: Codable, Sendable, Equatable {
             case .swap: "swap"
             case .startServices: "start"
             case .awaitHealth: "health"
-            case .verifyFacts: "verify"
+            case .verifyFacts, .askChecks: "verify"
             case .discardOld, .keepOld: "finish"
             }
         }

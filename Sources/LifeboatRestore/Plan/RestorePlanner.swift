@@ -31,6 +31,10 @@ package struct RestoreRequest: Sendable {
     /// How services are stopped and started, for people; nil: no service is touched.
     package var services: String?
     package var healthProbes = 0
+    /// Checks of the policy.
+    package var checks: [StackCheck] = []
+    /// What the reader of the plan should know besides what the planner finds.
+    package var warnings: [String] = []
     package var oldData = RestorePlan.OldData.discard
     /// Restore what an incomplete snapshot holds of its components.
     package var allowsIncomplete = false
@@ -78,12 +82,28 @@ package enum RestorePlanner {
         if request.services != nil, request.healthProbes == 0 {
             warnings.append("the policy has no health probe: nothing proves that the stack works after the restore")
         }
+        let checks = checks(request, restored: planned, &warnings)
         return RestorePlan(
             id: request.id, stack: request.stack, snapshot: request.snapshot.id, snapshotTime: manifest.frozen,
             created: request.created, components: components, services: request.services,
-            healthProbes: request.healthProbes, oldData: request.oldData,
-            steps: steps(components, services: request.services, probes: request.healthProbes, request.oldData),
-            warnings: warnings)
+            healthProbes: request.healthProbes, checks: checks, oldData: request.oldData,
+            steps: steps(
+                components, services: request.services, probes: request.healthProbes, checks: checks, request.oldData),
+            warnings: warnings + request.warnings)
+    }
+
+    /// A check binds the restore when it held in the snapshot and everything it asks is restored from it.
+    private static func checks(
+        _ request: RestoreRequest, restored: Set<String>, _ warnings: inout [String]
+    ) -> [RestorePlan.Check] {
+        request.checks.map { check in
+            let kept = request.snapshot.manifest.checks?.first { $0.name == check.name }
+            if let kept, !kept.holds {
+                warnings.append("check '\(check.name)' did not hold in the snapshot: \(kept.explanation)")
+            }
+            let isWhole = Set(check.values.compactMap(\.component)).isSubset(of: restored)
+            return RestorePlan.Check(name: check.name, isRequired: kept?.holds == true && isWhole)
+        }
     }
 
     private static func chosen(_ request: RestoreRequest) throws(LifeboatError) -> [RestoreRequest.Target] {
@@ -124,7 +144,8 @@ package enum RestorePlanner {
     }
 
     private static func steps(
-        _ components: [RestorePlan.Component], services: String?, probes: Int, _ oldData: RestorePlan.OldData
+        _ components: [RestorePlan.Component], services: String?, probes: Int, checks: [RestorePlan.Check],
+        _ oldData: RestorePlan.OldData
     ) -> [RestoreStep] {
         let total = components.reduce(0) { $0 + $1.bytes }
         var steps = [
@@ -166,6 +187,12 @@ package enum RestorePlanner {
             RestoreStep(
                 .verifyFacts, component: $0.name, touches: nil,
                 summary: "compare \($0.subject) with the facts in the snapshot")
+        }
+        if !checks.isEmpty {
+            steps.append(
+                RestoreStep(
+                    .askChecks, touches: nil,
+                    summary: "ask \(checks.count) check\(checks.count == 1 ? "" : "s") of the policy"))
         }
         steps += components.map { component in
             switch oldData {

@@ -74,11 +74,16 @@ final class PostgresCapturePoint: CapturePoint {
     var method: String { "pg_dump custom format" }
 
     func facts() throws -> StoreFacts {
+        try withConnection { StoreFacts(counts: try PostgresFacts.rows($0, cancellation), texts: texts) }
+    }
+
+    /// The session that sees what the dump sees.
+    func withConnection<Result>(_ body: (PostgresConnection) throws -> Result) throws -> Result {
         try connection.withLock { connection in
             guard let connection else {
                 throw LifeboatError("the point in time of \(store.subject) was released already")
             }
-            return StoreFacts(counts: try PostgresFacts.rows(connection, cancellation), texts: texts)
+            return try body(connection)
         }
     }
 

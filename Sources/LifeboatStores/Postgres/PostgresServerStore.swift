@@ -128,8 +128,13 @@ package struct PostgresServerStore: DataStore {
 }
 
 /// The points of several databases.
-private struct PostgresServerPoint: CapturePoint {
+private struct PostgresServerPoint: CapturePoint, NumberSource {
     let points: [PostgresCapturePoint]
+
+    func number(_ question: CheckQuestion, _ cancellation: Cancellation) throws -> Double {
+        guard let first = points.first else { throw LifeboatError("there is no database to ask") }
+        return try first.number(question, cancellation)
+    }
 
     var method: String { "pg_dump custom format, each database under a snapshot of its own" }
 

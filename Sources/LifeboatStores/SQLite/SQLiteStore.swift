@@ -35,7 +35,7 @@ package struct SQLiteStore: DataStore {
         TemporaryPlace(folders: [temporaryFolder, RootPlace(try VolumePlace.resolved(path)).parent])
     }
 
-    private func open(recovers: Bool = true, _ cancellation: Cancellation) throws -> LiveSQLite {
+    func open(recovers: Bool = true, _ cancellation: Cancellation) throws -> LiveSQLite {
         try LiveSQLite.open(path, try place(), recovers: recovers, patience: patience, cancellation)
     }
 
@@ -213,7 +213,7 @@ struct SQLiteOwner {
 }
 
 /// A read transaction on the database, then the copy that was made from it.
-private final class SQLitePoint: CapturePoint {
+private final class SQLitePoint: CapturePoint, NumberSource {
     private struct State {
         var live: LiveSQLite?
         var copy: SQLiteCopy?
@@ -245,6 +245,17 @@ private final class SQLitePoint: CapturePoint {
 
     var parts: [CapturePart] {
         [.stream(name: SQLiteStore.partName) { SQLiteCopySource(try self.state.withLock { try self.copy(&$0) }) }]
+    }
+
+    /// As of the point: what the copy holds, or will hold.
+    func number(_ question: CheckQuestion, _ cancellation: Cancellation) throws -> Double {
+        guard case .sql(let sql) = question else { throw question.notAnswered(by: store.subject) }
+        return try state.withLock { state in
+            guard let connection = state.copy?.reader ?? state.live?.connection else {
+                throw LifeboatError("the point in time of \(store.subject) was released already")
+            }
+            return try connection.number(answering: sql, cancellation)
+        }
     }
 
     /// Copies within the freeze: for a database whose writers a reader would hold up.

@@ -35,6 +35,7 @@ package struct VolumeStore: DataStore {
 
     package var kind: String { "volume" }
     package var subject: String { "folder '\(path)'" }
+    package var isReadLive: Bool { true }
 
     package func probe() throws -> StoreProbe {
         let root = try WalkedRoot(try VolumePlace.resolved(path))
@@ -109,7 +110,7 @@ package struct VolumeStore: DataStore {
             return [FactDifference(name: "folders", expected: "\(expected["folders"] ?? 1)", found: nil)]
         }
         guard let expectedFiles = expected["files"], expectedFiles > 0, root.status.isFolder else { return [] }
-        let walk = try FolderSource(try VolumePlace.resolved(path), options).walk(Cancellation())
+        let walk = try self.walk(Cancellation())
         defer { walk.close() }
         var counts = VolumeCounts()
         while let item = try walk.next() {
@@ -117,6 +118,11 @@ package struct VolumeStore: DataStore {
             if counts.files > 0 { return [] }
         }
         return [FactDifference(name: "files", expected: "\(expectedFiles)", found: "0")]
+    }
+
+    /// A walk over the live volume.
+    func walk(_ cancellation: Cancellation) throws -> any FileTreeWalk {
+        try FolderSource(try VolumePlace.resolved(path), options).walk(cancellation)
     }
 }
 
