@@ -36,6 +36,8 @@ struct EncryptionTests {
     func writeOnlyHost(_ kind: CommandFixture.Kind) throws {
         let (fixture, _) = try Self.encrypted(kind)
         defer { try? fixture.folder.remove() }
+        // A file that changed just now may change again unnoticed: it would be read again.
+        usleep(50_000)
         let first = try fixture.inRepository("backup", "docs", "--json")
         #expect(first.exit == 0, "\(first)")
         let second = try fixture.inRepository("backup", "docs", "--json")

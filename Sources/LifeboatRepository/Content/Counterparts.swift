@@ -46,8 +46,9 @@ final class Counterparts: Sendable {
         /// A stretch of the parent's chunks, ascending.
         var records: [Record] = []
         var anchors = [Anchor(new: 0, old: 0)]
-        /// Where the last base ended in the parent.
+        /// Where the last base ended in the parent, and where what it was for begins in the new content.
         var lastBaseEnd: UInt64 = 0
+        var lastBased: UInt64 = 0
         /// Chunks in a row for which there was no worthwhile delta.
         var failures = 0
         /// The parent was searched up to here since the last base.
@@ -136,8 +137,7 @@ final class Counterparts: Sendable {
             }
             guard let nearest else { return }
             state.failures = 0
-            state.lastBaseEnd = nearest.end
-            state.searchedEnd = nearest.end
+            Self.note(baseEnd: nearest.end, of: start, &state)
             Self.add(Anchor(new: start + UInt64(length), old: nearest.end), to: &state)
         }
     }
@@ -155,8 +155,7 @@ final class Counterparts: Sendable {
         state.withLock { state in
             state.failures = 0
             guard let baseStart = candidate.start else { return }
-            state.lastBaseEnd = baseStart + UInt64(base.count)
-            state.searchedEnd = state.lastBaseEnd
+            Self.note(baseEnd: baseStart + UInt64(base.count), of: start, &state)
             if let anchor { Self.add(anchor, to: &state) }
         }
     }
@@ -243,6 +242,14 @@ final class Counterparts: Sendable {
         let anchor = state.anchors.last { $0.new <= start + UInt64(length) / 2 } ?? state.anchors[0]
         return start >= anchor.new
             ? anchor.old + (start - anchor.new) : anchor.old - min(anchor.old, anchor.new - start)
+    }
+
+    /// The last base is that of the furthest chunk: a worker may come late with one far behind it.
+    private static func note(baseEnd: UInt64, of start: UInt64, _ state: inout State) {
+        guard start >= state.lastBased else { return }
+        state.lastBased = start
+        state.lastBaseEnd = baseEnd
+        state.searchedEnd = baseEnd
     }
 
     private static func add(_ anchor: Anchor, to state: inout State) {

@@ -61,19 +61,27 @@ struct PruneSurveyor {
     let writes: Bool
 
     /// What looks like damage may be a snapshot that was forgotten, and its packs deleted by another prune, while this
-    /// looked: it looks again before it says so.
+    /// looked. It looks again before it says so, and as long as others go on changing what there is.
     func survey(_ memory: inout PruneMemory, _ moment: () -> MeasuredMoment) throws -> PruneSurvey {
+        var seen: Set<ObjectKey>?
         for _ in 1..<Self.attempts {
             do {
                 return try surveyOnce(&memory, moment)
             } catch let error as LifeboatError where error.exitCode == .damagedRepository {
                 try cancellation.check()
+                let now = try Set(
+                    [RepositoryLayout.indexPrefix, RepositoryLayout.snapshotPrefix].flatMap {
+                        try repository.objects($0).map(\.key)
+                    })
+                guard now != seen else { throw error }
+                seen = now
             }
         }
         return try surveyOnce(&memory, moment)
     }
 
-    private static let attempts = 3
+    /// Bounds what others can make this wait for.
+    private static let attempts = 20
 
     private func surveyOnce(_ memory: inout PruneMemory, _ moment: () -> MeasuredMoment) throws -> PruneSurvey {
         let condemned = try repository.condemnedPacks()
