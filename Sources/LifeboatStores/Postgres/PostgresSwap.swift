@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import LifeboatCore
 
 extension PostgresStore {
@@ -68,7 +69,22 @@ extension PostgresStore {
         try differences(try connect(), PostgresContent(content, database).facts, nil)
     }
 
+    /// A full disk must not keep what fills it: the server may fail to write pages of the staged database that it has
+    /// in memory for any statement that needs a place there, until the database is dropped. Another try meets others.
     package func discard(_ state: StagedState) throws {
+        for _ in 1..<Self.discardAttempts {
+            do {
+                return try discardOnce(state)
+            } catch let error as PostgresError where error.sqlState == SQLState.diskFull {
+                usleep(100_000)
+            }
+        }
+        try discardOnce(state)
+    }
+
+    private static let discardAttempts = 20
+
+    private func discardOnce(_ state: StagedState) throws {
         let databases = try PostgresDatabases(try connectMaintenance(), state)
         if try databases.isRestored(databases.live) {
             // Only what carried the live name when the restore was planned.
