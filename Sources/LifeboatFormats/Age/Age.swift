@@ -55,9 +55,9 @@ package enum Age {
         }
         let size = UInt64(file.count)
         let plainSize = try reader.plainSize(storedSize: size)
-        let piece = unsafe UnsafeMutableRawBufferPointer.allocate(
+        let piece = UnsafeMutableRawBufferPointer.allocate(
             byteCount: min(pieceSize, Int(plainSize)), alignment: 64)
-        defer { unsafe piece.deallocate() }
+        defer { piece.deallocate() }
         var offset: UInt64 = 0
         repeat {
             let plain = offset..<min(plainSize, offset + UInt64(pieceSize))
