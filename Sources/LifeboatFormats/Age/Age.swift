@@ -57,7 +57,7 @@ package enum Age {
         let plainSize = try reader.plainSize(storedSize: size)
         let piece = UnsafeMutableRawBufferPointer.allocate(
             byteCount: min(pieceSize, Int(plainSize)), alignment: 64)
-        defer { piece.deallocate() }
+        defer { unsafe piece.deallocate() }
         var offset: UInt64 = 0
         repeat {
             let plain = offset..<min(plainSize, offset + UInt64(pieceSize))
