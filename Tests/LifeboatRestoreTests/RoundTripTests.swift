@@ -93,7 +93,8 @@ struct RoundTripTests {
             let executor = RestoreExecutor(
                 stack: stack(health), journal: journal, clock: SystemClock(), progress: SilentProgress())
             let source = try RepositorySource(
-                repository, snapshot, options: RepositoryContent.Options(threads: 2), progress: SilentProgress())
+                repository, snapshot, components: ["documents"], options: RepositoryContent.Options(threads: 2),
+                progress: SilentProgress())
             return try executor.execute(try RestorePlanner.plan(request), from: source, cancellation: Cancellation())
         }
 

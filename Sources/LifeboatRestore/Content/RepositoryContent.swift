@@ -31,6 +31,8 @@ package struct RepositoryContent: RestoreContent {
         self.counters = counters
     }
 
+    var parts: [Manifest.Part] { component.parts }
+
     package var engineVersion: String? { component.engineVersion }
 
     package var facts: StoreFacts { StoreFacts(counts: component.counts, texts: component.texts) }
