@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LifeboatCore
+package import LifeboatFormats
 package import LifeboatIO
 
 /// Values a store reports about its content at the point in time of the capture: rows per table, extensions, sizes.
@@ -90,8 +91,16 @@ package protocol RestoreContent: Sendable {
     func openStream(_ name: String) throws -> any ByteSource
     /// Size of a captured stream in bytes; nil when the snapshot holds none of that name.
     func streamSize(_ name: String) -> UInt64?
+    /// The entries of the captured tree of that name in `treeOrder`, without reading file data.
+    func listTree(_ name: String, _ body: (TreeEntry) throws -> Void) throws
     /// Writes the captured tree of that name below `target`.
     func extractTree(_ name: String, into target: any FileTreeTarget, cancellation: Cancellation) throws
+}
+
+extension RestoreContent {
+    package func listTree(_ name: String, _ body: (TreeEntry) throws -> Void) throws {
+        throw LifeboatError("the tree '\(name)' cannot be listed by itself")
+    }
 }
 
 /// Where staged data is, in the store's own words (database names, folder paths): what the journal keeps, so that a

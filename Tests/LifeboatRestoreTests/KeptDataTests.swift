@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import LifeboatCore
+import LifeboatIO
 import LifeboatRestore
 import LifeboatTesting
 import Testing

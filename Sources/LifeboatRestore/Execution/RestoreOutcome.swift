@@ -36,6 +36,11 @@ package struct RestoreOutcome: Codable, Sendable, Equatable {
         package var until: Timestamp?
         /// Nil: unknown.
         package var bytes: UInt64?
+
+        package init(until: Timestamp?, bytes: UInt64?) {
+            self.until = until
+            self.bytes = bytes
+        }
     }
 
     package var id: String
