@@ -50,6 +50,8 @@ package struct RestoreStack: Sendable {
 package protocol RestoreSource: Sendable {
     /// Throws when chunks of these components are missing from the repository; reads no file data.
     func verifyChunks(of components: [String], _ cancellation: Cancellation) throws
+    /// Reads all data of these components and compares it with its digests; throws when any of it is lost.
+    func readChunks(of components: [String], _ cancellation: Cancellation) throws
     /// What the snapshot holds of a component.
     func content(of component: String) throws -> any RestoreContent
 }
