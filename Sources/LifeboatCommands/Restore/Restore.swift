@@ -65,7 +65,8 @@ struct Restore: LifeboatCommand {
         try PendingWork.recover(assembly, session)
         let repository = try location.openForReading(session)
         let found = try chosen.snapshot(snapshot, repository, selection, location, session)
-        let planned = try PlannedRestore(assembly, found, chosen, keepsOld: keepOld, session)
+        guard yes || session.canAsk else { throw Self.cannotAsk("restore") }
+        let planned = try PlannedRestore(assembly, found, chosen, keepsOld: keepOld, startsServers: true, session)
         try confirm(planned.plan, session)
         // Who was asked has read them in the plan.
         if yes { for warning in planned.plan.warnings { session.warn(LifeboatError(warning)) } }

@@ -40,7 +40,8 @@ struct RestoreSelection: ParsableArguments {
     }
 }
 
-/// A plan with the live stack and the snapshot it is about.
+/// A plan with the live stack and the snapshot it is about. `startsServers`: servers that do not run are started first,
+/// since stores are asked where they would put their data.
 struct PlannedRestore {
     let plan: RestorePlan
     let stack: RestoreStack
@@ -48,10 +49,15 @@ struct PlannedRestore {
 
     init(
         _ assembly: StackAssembly, _ snapshot: Snapshot, _ selection: RestoreSelection, keepsOld: Bool,
-        _ session: CommandSession
+        startsServers: Bool = false, _ session: CommandSession
     ) throws {
         self.snapshot = snapshot
-        let stack = try assembly.restoreStack()
+        var stack = try assembly.restoreStack()
+        if startsServers {
+            let names = try assembly.chosen(selection.component).map(\.name)
+            stack.startedServers = try RestoreServers(stack, clock: session.context.clock, progress: session.progress)
+                .startMissing(names, session.cancellation)
+        }
         self.stack = stack
         let now = session.context.clock.now()
         let id = RestoreRequest.newID(now)

@@ -164,6 +164,7 @@ struct RestoreRun {
             try stopServices()
         case .swap:
             timeline.mark(isDown: true)
+            try servers.ensure(step.component, cancellation)
             try stack.store(step.component).swap(staged(step.component))
         case .startServices:
             try stack.services?.start(startedServices, progress: progress, cancellation: cancellation)
@@ -178,6 +179,7 @@ struct RestoreRun {
             timeline.mark(isDown: false)
             try askChecks()
         case .discardOld:
+            try servers.ensure(step.component, undoCancellation)
             try stack.store(step.component).discard(staged(step.component))
         case .keepOld:
             break
@@ -204,15 +206,19 @@ struct RestoreRun {
     private mutating func stopServices() throws {
         guard let services = stack.services else { return }
         let running = try services.running(cancellation)
-        machine.foundServices(running)
+        // A stack of which nothing ran but what this restore started was lost: it is brought up whole.
+        machine.foundServices(stack.startedServers.isSuperset(of: running) ? [] : running)
         try journal.write(machine.record)
         timeline.mark(isDown: true)
-        guard !running.isEmpty else {
+        let stopping = try servers.stopped(running, of: plan.components.map(\.name))
+        guard !stopping.isEmpty else {
             progress.report(.note("the services do not run: nothing to stop"))
             return
         }
-        _ = try services.stop(running, progress: progress, cancellation: cancellation)
+        _ = try services.stop(stopping, progress: progress, cancellation: cancellation)
     }
+
+    private var servers: RestoreServers { RestoreServers(stack, clock: clock, progress: progress) }
 
     /// What goes forward starts: the services that ran, or all of a stack none of which did.
     private var startedServices: [String] {
@@ -285,8 +291,10 @@ struct RestoreRun {
         timeline.enter(machine.record.course == .rollingBack ? "roll back" : "clean up", detail: step.component)
         switch step.undo {
         case .stopServices:
-            _ = try stack.services?.stop(startedServices, progress: progress, cancellation: undoCancellation)
+            let stopping = try servers.stopped(startedServices, of: plan.components.map(\.name))
+            _ = try stack.services?.stop(stopping, progress: progress, cancellation: undoCancellation)
         case .swapBack:
+            try servers.ensure(step.component, undoCancellation)
             try stack.store(step.component).swapBack(staged(step.component))
         case .startServices:
             try stack.services?.start(
@@ -294,6 +302,7 @@ struct RestoreRun {
         case .awaitHealth:
             try stack.health?.awaitHealth(progress, undoCancellation)
         case .discardStaged:
+            try servers.ensure(step.component, undoCancellation)
             try stack.store(step.component).discard(staged(step.component))
         }
     }
