@@ -17,7 +17,7 @@ struct ShopScenarioTests {
     /// The stack with the word `live`, and a complete snapshot of the word `kept` that is the latest.
     private func prepared() throws -> ShopStack {
         let stack = try ShopStack.shared()
-        if try !Self.hasSnapshot.withLock({ $0 }) {
+        if !Self.hasSnapshot.withLock({ $0 }) {
             try stack.setWord("kept")
             let backup = try stack.succeed("backup")
             #expect(try stack.secretsFound(in: [backup]) == "")
