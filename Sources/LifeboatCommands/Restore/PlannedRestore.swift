@@ -15,12 +15,18 @@ struct PlannedRestore {
     let source: RepositorySource
 
     /// `checksChunks`: also look for every chunk now; the execution of the plan begins with that by itself.
-    /// `allowsForeign`: the snapshot may be of another stack.
+    /// `allowsForeign`: the snapshot may be of another stack. `startsServers`: servers that do not run are started first,
+    /// since stores are asked where they would put their data.
     init(
         _ assembly: StackAssembly, _ snapshot: Snapshot, _ repository: Repository, _ selection: RestoreSelection,
-        checksChunks: Bool, allowsForeign: Bool, _ session: CommandSession
+        checksChunks: Bool, allowsForeign: Bool, startsServers: Bool = false, _ session: CommandSession
     ) throws {
-        let stack = try assembly.restoreStack()
+        var stack = try assembly.restoreStack()
+        if startsServers {
+            let names = try assembly.chosen(selection.component).map(\.name)
+            stack.startedServers = try RestoreServers(stack, clock: session.context.clock, progress: session.progress)
+                .startMissing(names, session.cancellation)
+        }
         self.stack = stack
         let now = session.context.clock.now()
         let id = RestoreRequest.newID(now)

@@ -86,10 +86,11 @@ struct Restore: LifeboatCommand {
         if !dryRun { try PendingWork.recover(assembly, session) }
         let repository = try location.openForReading(session)
         let found = try chosen.snapshot(snapshot, repository, selection, location, session)
+        guard dryRun || yes || session.canAsk else { throw Self.cannotAsk("restore") }
         let canType = !yes && session.canAsk
         let planned = try PlannedRestore(
             assembly, found, repository, chosen, checksChunks: dryRun,
-            allowsForeign: dryRun || canType || intoStack != nil, session)
+            allowsForeign: dryRun || canType || intoStack != nil, startsServers: !dryRun, session)
         if dryRun { return try PlanReport.show(planned.plan, session) }
         try planned.requirePossible()
         try confirm(planned.plan, session)
