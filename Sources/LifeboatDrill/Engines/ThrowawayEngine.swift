@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import LifeboatCore
-package import LifeboatIO
+import LifeboatCore
+import LifeboatIO
 import LifeboatServices
 
 /// A server that a drill makes for one component, below the sandbox's folder, and throws away. Blocking; used on the

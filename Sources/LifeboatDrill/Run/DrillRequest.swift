@@ -43,9 +43,10 @@ package struct DrillRequest {
         path: String, clock: any Clock, progress: any ProgressSink, cancellation: Cancellation,
         runner: any ProcessRunner, journal: SandboxJournal,
         secret: @escaping (_ name: String) -> Result<Secret, LifeboatError>,
-        makeStore: @escaping (
-            _ component: ComponentPolicy, _ policy: Policy, _ folder: String
-        ) throws -> any DataStore
+        makeStore:
+            @escaping (
+                _ component: ComponentPolicy, _ policy: Policy, _ folder: String
+            ) throws -> any DataStore
     ) {
         self.policy = policy
         self.snapshot = snapshot

@@ -287,7 +287,9 @@ package final class DrillRun {
             for verdict in try verdicts() {
                 let captured = manifest.checks?.first { $0.name == verdict.name }
                 let isAsCaptured =
-                    captured.map { $0.holds == verdict.holds && $0.values.map(\.number) == verdict.values.map(\.number) }
+                    captured.map {
+                        $0.holds == verdict.holds && $0.values.map(\.number) == verdict.values.map(\.number)
+                    }
                     ?? true
                 result.checks.append(
                     DrillResult.Check(
