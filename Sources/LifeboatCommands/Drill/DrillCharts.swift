@@ -7,36 +7,78 @@ import LifeboatDrill
 enum DrillCharts {
     private static let width = 900.0
 
-    /// A bar for each stretch of time, in the order in which they began.
+    /// A row of the time line: stretches that follow each other under one name, or one of them on its own.
+    private struct Row {
+        var title: String
+        var stretches: [DrillResult.Phase]
+        var isDetail = false
+
+        var seconds: Double { stretches.reduce(0) { $0 + $1.seconds } }
+    }
+
+    /// What takes less than this share of the whole gets no row of its own.
+    private static let detailShare = 0.03
+
+    private static func rows(_ result: DrillResult, _ total: Double) -> [Row] {
+        var rows: [Row] = []
+        for phase in result.phases.filter({ $0.of == nil }).sorted(by: { $0.start < $1.start }) {
+            if rows.last?.title == phase.name {
+                rows[rows.count - 1].stretches.append(phase)
+            } else {
+                rows.append(Row(title: phase.name, stretches: [phase]))
+            }
+        }
+        return rows.flatMap { row -> [Row] in
+            let parts = result.phases.filter { part in
+                part.of == row.title && row.stretches.contains { $0.component == part.component }
+            }
+            let details = (row.stretches.count > 1 ? row.stretches : []) + parts
+            return [row]
+                + details.filter { $0.seconds >= total * detailShare }.sorted { $0.start < $1.start }.map { detail in
+                    let place = detail.component.map { "'\($0)'" } ?? "the stack"
+                    return Row(
+                        title: detail.of == nil ? place : "\(place): \(detail.name)", stretches: [detail],
+                        isDetail: true)
+                }
+        }
+    }
+
+    /// A row for each phase, in the order in which they began, with what in them took long.
     static func timeLine(_ result: DrillResult) -> String {
-        let phases = result.phases.sorted { ($0.start, $0.of == nil ? 0 : 1) < ($1.start, $1.of == nil ? 0 : 1) }
-        let total = max(phases.map { $0.start + $0.seconds }.max() ?? 0, 0.001)
-        let (left, right, row, top) = (230.0, 70.0, 22.0, 26.0)
+        let total = max(result.phases.map { $0.start + $0.seconds }.max() ?? 0, 0.001)
+        let rows = rows(result, total)
+        let (left, right, step, top) = (190.0, 70.0, 22.0, 26.0)
         let span = width - left - right
-        let height = top + Double(phases.count) * row + 6
+        let height = top + Double(rows.count) * step + 6
         var marks = ""
         for tick in ticks(total) {
             let x = left + tick / total * span
             marks += line(x, top - 4, x, height - 4, "grid")
             marks += label(x, 14, DurationText.short(tick), "middle", "axis")
         }
-        for (number, phase) in phases.enumerated() {
-            let y = top + Double(number) * row
-            let x = left + phase.start / total * span
-            let length = max(2, phase.seconds / total * span)
-            let kind = phase.of != nil ? "part" : phase.isRecovery ? "recovery" : "extra"
-            let title = [phase.of.map { "\($0):" }, phase.name, phase.component.map { "of \($0)" }].compactMap { $0 }
-                .joined(separator: " ")
-            marks += label(left - 8, y + 14, title, "end", phase.of == nil ? "name" : "name part-name")
-            let rate = phase.rate.map { ", \(ByteCount(UInt64($0)))/s" } ?? ""
-            marks +=
-                "<rect class=\"\(kind)\" x=\"\(number1(x))\" y=\"\(number1(y + 3))\" width=\"\(number1(length))\" "
-                + "height=\"14\" rx=\"2\"><title>\(HTMLText.escaped(title)): "
-                + "\(DurationText.short(phase.seconds))\(rate)</title></rect>"
-            marks += label(
-                min(x + length + 5, width - 60), y + 14, DurationText.short(phase.seconds), "start", "value")
+        for (number, row) in rows.enumerated() {
+            let y = top + Double(number) * step
+            marks += label(left - 8, y + 14, row.title, "end", row.isDetail ? "part-name" : "name")
+            var end = left
+            for phase in row.stretches {
+                let x = left + phase.start / total * span
+                let length = max(2, phase.seconds / total * span)
+                end = max(end, x + length)
+                let kind = row.isDetail ? "part" : phase.isRecovery ? "recovery" : "extra"
+                marks +=
+                    "<rect class=\"\(kind)\" x=\"\(number1(x))\" y=\"\(number1(y + 3))\" "
+                    + "width=\"\(number1(length))\" height=\"14\"><title>\(HTMLText.escaped(title(phase)))"
+                    + "</title></rect>"
+            }
+            marks += label(min(end + 5, width - 60), y + 14, DurationText.short(row.seconds), "start", "value")
         }
         return svg(height, "Time line of the drill", marks)
+    }
+
+    private static func title(_ phase: DrillResult.Phase) -> String {
+        let rate = phase.rate.map { ", \(ByteCount(UInt64($0)))/s" } ?? ""
+        return
+            "\(phase.name)\(phase.component.map { " of '\($0)'" } ?? ""): \(DurationText.short(phase.seconds))\(rate)"
     }
 
     /// Recovery times of the drills of this stack, oldest first, with the objective.

@@ -139,7 +139,7 @@ struct DrillPage {
     private var timeLine: String {
         let legend =
             "<p class=\"legend\"><span class=\"key recovery\"></span>recovery <span class=\"key part\"></span>part of the"
-            + " line above <span class=\"key extra\"></span>only in a drill</p>"
+            + " row above <span class=\"key extra\"></span>only in a drill</p>"
         let longest = result.costliest.map { "<p>Longest: \(text($0)). \(text(result.advice ?? ""))</p>" } ?? ""
         return section("Time line", DrillCharts.timeLine(result) + legend + longest)
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import LifeboatCore
+import LifeboatDrill
+import LifeboatIO
 import LifeboatPolicy
 import LifeboatRestore
 import LifeboatServices
@@ -31,6 +33,14 @@ enum PendingWork {
                 LifeboatError(
                     "restore '\(record.plan.id)' of stack '\(stack)' was cut off",
                     hint: "Run 'lifeboat restore --resume' with the policy of that stack: it is finished or undone."))
+        }
+        for record in try SandboxJournal(stateFolder: folder).records().records {
+            guard try !record.isKept && !record.owner.isAlive() else { continue }
+            session.warn(
+                LifeboatError(
+                    "drill '\(record.drill)' of stack '\(record.stack)' was cut off",
+                    hint: "The next drill removes what it left in '\(record.folder)', and so does"
+                        + " 'lifeboat drill clean'."))
         }
         try resumeServices(ServiceJournal(stateFolder: folder, clock: session.context.clock), session)
     }

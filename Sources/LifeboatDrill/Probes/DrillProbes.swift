@@ -141,6 +141,9 @@ struct DrillProbes {
                 return "status \(status)" + (field.map { ", '\($0)' as expected" } ?? "")
             }
         case .command(let words, let equals):
+            guard seats.count == self.policy.components.count else {
+                throw Left(reason: "not all components are in the sandbox, and it may ask any of them")
+            }
             return DrillProbe(name: name, kind: "command") { cancellation in
                 try run(words, policy.within, equals, cancellation)
             }

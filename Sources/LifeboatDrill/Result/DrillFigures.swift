@@ -97,6 +97,8 @@ package enum DrillPhase {
     package static let exchange = "exchange"
     package static let start = "start"
     package static let healthy = "healthy"
+    /// What the exchange put aside is removed.
+    package static let discard = "discard"
     package static let facts = "facts"
     package static let checks = "checks"
     package static let probes = "probes"

@@ -115,8 +115,18 @@ extension DrillResult {
         case DrillPhase.verify: RestoreStep.Action.verifyChunks.rawValue
         case DrillPhase.load: RestoreStep.Action.stage.rawValue
         case DrillPhase.exchange: RestoreStep.Action.swap.rawValue
+        case DrillPhase.discard: RestoreStep.Action.discardOld.rawValue
         case DrillPhase.facts: RestoreStep.Action.verifyFacts.rawValue
         default: phase
+        }
+    }
+
+    /// Whether a phase takes longer for more data. Of the others all time is fixed, however large the data was.
+    static func growsWithData(_ phase: String) -> Bool {
+        switch phase {
+        case DrillPhase.resolve, DrillPhase.authenticate, DrillPhase.prepare, DrillPhase.preflight, DrillPhase.probes:
+            false
+        default: true
         }
     }
 
@@ -132,7 +142,7 @@ extension DrillResult {
                 measured.append(
                     PhaseMeasurement(
                         stack: stack, phase: name, component: phase.component, store: component?.store,
-                        bytes: component?.bytes ?? bytes, seconds: phase.seconds, time: ended, origin: .drill))
+                        bytes: Self.growsWithData(phase.name) ? component?.bytes ?? bytes : 0, seconds: phase.seconds, time: ended, origin: .drill))
             }
         }
         return measured

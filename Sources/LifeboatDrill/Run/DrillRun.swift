@@ -96,7 +96,7 @@ package final class DrillRun {
         try each(DrillPhase.exchange) { try exchange($0) }
         try each(DrillPhase.start, { $0.engine != nil && !$0.isServed }) { try $0.engine?.start() }
         try each(DrillPhase.healthy, { $0.engine != nil && !$0.isServed }) { try $0.engine?.awaitReady(cancellation) }
-        try each(DrillPhase.exchange) { try $0.store.discard($0.staged ?? StagedState([:])) }
+        try each(DrillPhase.discard) { try $0.store.discard($0.staged ?? StagedState([:])) }
     }
 
     private func chosen() -> [(policy: ComponentPolicy, captured: Manifest.Component)] {
@@ -450,7 +450,6 @@ package final class DrillRun {
 
     private func find(_ error: LifeboatError, _ phase: String, _ component: String? = nil) {
         result.findings.append(DrillResult.Finding(error, phase: phase, component: component))
-        request.progress.report(.note("\(phase)\(component.map { " of '\($0)'" } ?? ""): \(error.message)"))
     }
 
     private func warn(_ warning: LifeboatError, _ seat: DrillSeat) {
