@@ -57,10 +57,11 @@ let libraries: [Target] = [
             coreIO + ["LifeboatFormats", "LifeboatHTTP", "CLibPQ", "CSQLite"])),
     .target(name: "LifeboatBackup", dependencies: dependencies(allButBackup)),
     .target(name: "LifeboatRestore", dependencies: dependencies(allButBackup)),
+    .target(name: "LifeboatDrill", dependencies: dependencies(allButBackup + ["LifeboatRestore"])),
     .target(
         name: "LifeboatCommands",
         dependencies: dependencies(
-            allButBackup + ["LifeboatBackup", "LifeboatRestore"], [argumentParser])),
+            allButBackup + ["LifeboatBackup", "LifeboatRestore", "LifeboatDrill"], [argumentParser])),
 ]
 
 let executables: [Target] = [
@@ -73,25 +74,28 @@ let testing: [Target] =
         .target(
             name: "LifeboatTesting",
             dependencies: dependencies(
-                allButBackup + ["LifeboatBackup", "LifeboatRestore", "LifeboatCommands"]),
+                allButBackup + ["LifeboatBackup", "LifeboatRestore", "LifeboatDrill", "LifeboatCommands"]),
             path: "Sources/LifeboatTesting")
     ]
     + [
         "LifeboatCore", "LifeboatIO", "LifeboatFormats", "LifeboatHTTP", "LifeboatStorage",
         "LifeboatRepository", "LifeboatPolicy", "LifeboatServices", "LifeboatStores", "LifeboatBackup",
-        "LifeboatRestore", "LifeboatCommands",
+        "LifeboatRestore", "LifeboatDrill", "LifeboatCommands",
     ].map { name in
         .testTarget(
             name: "\(name)Tests",
             dependencies: dependencies(
-                allButBackup + ["LifeboatBackup", "LifeboatRestore", "LifeboatCommands", "LifeboatTesting"]))
+                allButBackup + [
+                    "LifeboatBackup", "LifeboatRestore", "LifeboatDrill", "LifeboatCommands", "LifeboatTesting",
+                ]))
     }
     + [
         .testTarget(
             name: "LifeboatScenarioTests",
             dependencies: dependencies(
                 allButBackup + [
-                    "LifeboatBackup", "LifeboatRestore", "LifeboatCommands", "LifeboatTesting", "lifeboat",
+                    "LifeboatBackup", "LifeboatRestore", "LifeboatDrill", "LifeboatCommands", "LifeboatTesting",
+                    "lifeboat",
                 ]))
     ]
 

@@ -19,5 +19,6 @@ struct Lifeboat: ParsableCommand {
                 ]),
             CommandGroup(name: "Retention", subcommands: [Forget.self, PinCommand.self, Unpin.self]),
             CommandGroup(name: "Restore", subcommands: [Plan.self, Restore.self, Resume.self]),
+            CommandGroup(name: "Drill", subcommands: [DrillNoun.self]),
         ])
 }

@@ -20,6 +20,7 @@ package struct Policy: Sendable, Equatable {
     package var retention: RetentionPolicy?
     package var schedule: SchedulePolicy
     package var objectives: ObjectivesPolicy
+    package var drill: DrillPolicy
     /// The file it came from; nil for text.
     package var source: String?
     /// The folder relative paths were resolved against, absolute; commands of the policy run in it.
@@ -33,7 +34,7 @@ package struct Policy: Sendable, Equatable {
         health: [HealthProbePolicy] = [], checks: [StackCheck] = [], secrets: [SecretPolicy] = [],
         retention: RetentionPolicy? = nil,
         schedule: SchedulePolicy = SchedulePolicy(), objectives: ObjectivesPolicy = ObjectivesPolicy(),
-        source: String? = nil, folder: String = "/", text: String = ""
+        drill: DrillPolicy = DrillPolicy(), source: String? = nil, folder: String = "/", text: String = ""
     ) {
         self.stack = stack
         self.repository = repository
@@ -46,6 +47,7 @@ package struct Policy: Sendable, Equatable {
         self.retention = retention
         self.schedule = schedule
         self.objectives = objectives
+        self.drill = drill
         self.source = source
         self.folder = folder
         self.text = text

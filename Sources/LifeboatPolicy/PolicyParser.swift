@@ -28,7 +28,7 @@ package enum PolicyParser {
 extension PolicyReader {
     private static let topLevelKeys = [
         "stack", "repository", "encryption", "services", "components", "health", "checks", "secrets", "retention",
-        "schedule", "objectives",
+        "schedule", "objectives", "drill",
     ]
     private static let plannedKeys = [
         "notify": "Remove it, and let what runs lifeboat look at the exit code."
@@ -62,12 +62,13 @@ extension PolicyReader {
         let retention = fields["retention"].flatMap { self.retention($0) }
         let schedule = fields["schedule"].map { self.schedule($0) } ?? SchedulePolicy()
         let objectives = fields["objectives"].map { self.objectives($0) } ?? ObjectivesPolicy()
+        let drill = fields["drill"].map { self.drill($0, stores: Self.stores(fields)) } ?? DrillPolicy()
         guard let stack, let repository, let encryption else { return nil }
         return Policy(
             stack: stack, repository: repository, encryption: encryption, services: services,
             components: components.map(\.policy), health: health, checks: checks, secrets: secrets,
-            retention: retention, schedule: schedule, objectives: objectives, source: source, folder: folder, text: text
-        )
+            retention: retention, schedule: schedule, objectives: objectives, drill: drill, source: source,
+            folder: folder, text: text)
     }
 
     /// Names of the postgres components as they are written, so that a mistake in one is reported once.

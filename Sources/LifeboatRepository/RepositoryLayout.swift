@@ -129,6 +129,16 @@ package enum RepositoryLayout {
         stackAndShortID(object, prefix: forgottenPrefix)
     }
 
+    /// `drills/<stack>/20261121T020000Z-<12 digits>.json`
+    package static func drill(stack: String, time: Timestamp, id: Digest) -> ObjectKey {
+        key("\(drillPrefix)\(stack)/\(time.compact)-\(id.shortHex)\(manifestSuffix)")
+    }
+
+    /// Stack and short id in the name of a drill's result; nil when it is not the name of one.
+    package static func drillName(_ object: ObjectKey) -> (stack: String, shortID: String)? {
+        stackAndShortID(object, prefix: drillPrefix)
+    }
+
     /// One of the objects of a lease: `leases/<32 digits>.json`
     package static func lease(_ id: LeaseID, _ part: LeasePart) -> ObjectKey {
         key("\(leasePrefix)\(id.text).\(part.rawValue)")

@@ -12,6 +12,7 @@ struct HelpTests {
         "repair",
         "snapshots", "show", "ls",
         "find", "diff", "cat", "export", "forget", "pin", "unpin", "plan", "prune", "restore", "resume",
+        "drill", "drill run", "drill history", "drill show", "drill report", "drill clean",
     ]
 
     @Test(arguments: commands)

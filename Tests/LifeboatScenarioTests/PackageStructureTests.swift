@@ -21,8 +21,9 @@ import Testing
         "LifeboatStores": (coreIO.union(["LifeboatFormats", "LifeboatHTTP", "CLibPQ", "CSQLite"]), []),
         "LifeboatBackup": (engine, []),
         "LifeboatRestore": (engine, []),
+        "LifeboatDrill": (engine.union(["LifeboatRestore"]), []),
         "LifeboatCommands": (
-            engine.union(["LifeboatBackup", "LifeboatRestore"]), ["ArgumentParser"]
+            engine.union(["LifeboatBackup", "LifeboatRestore", "LifeboatDrill"]), ["ArgumentParser"]
         ),
         "lifeboat": (coreIO.union(["LifeboatCommands"]), []),
         "CBlake3": ([], []),

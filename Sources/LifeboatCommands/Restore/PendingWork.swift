@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import LifeboatCore
+import LifeboatDrill
+import LifeboatIO
 import LifeboatPolicy
 import LifeboatRestore
 import LifeboatServices
@@ -38,6 +40,14 @@ enum PendingWork {
             session.note(
                 "the old data of restore '\(record.plan.id)' of stack '\(record.plan.stack)'\(room) is past its time: "
                     + "the next backup or restore of that stack removes it, or 'lifeboat restore --discard-old'")
+        }
+        for record in try SandboxJournal(stateFolder: folder).records().records {
+            guard try !record.isKept && !record.owner.isAlive() else { continue }
+            session.warn(
+                LifeboatError(
+                    "drill '\(record.drill)' of stack '\(record.stack)' was cut off",
+                    hint: "The next drill removes what it left in '\(record.folder)', and so does"
+                        + " 'lifeboat drill clean'."))
         }
         try resumeServices(ServiceJournal(stateFolder: folder, clock: session.context.clock), session)
     }

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import LifeboatCore
+import LifeboatDrill
 import LifeboatIO
 import LifeboatPolicy
 import LifeboatRestore
@@ -14,7 +15,7 @@ struct Resume: LifeboatCommand {
         discussion: """
             Reads the journal on this host: services are unpaused and started with the commands that were written down \
             before they were touched, without their policy. Restores that were cut off are finished or undone; these \
-            need the policy of their stack. Meant to be run at boot (scripts/lifeboat-resume.service); when there is \
+            need the policy of their stack. Sandboxes of drills that were cut off are removed. Meant to be run at boot (scripts/lifeboat-resume.service); when there is \
             nothing to do it does nothing.
             """)
 
@@ -33,6 +34,13 @@ struct Resume: LifeboatCommand {
         var failed = try resumeServices(
             ServiceJournal(stateFolder: folder, clock: session.context.clock), session, &report)
         if try recoverRestores(RestoreJournal(stateFolder: folder), session, &report) { failed = true }
+        let (cleared, problems) = try Sandbox.clearUp(
+            SandboxJournal(stateFolder: folder), clock: session.context.clock)
+        report.drills = cleared.map(\.drill)
+        for problem in problems {
+            try session.problem(problem)
+            failed = true
+        }
         try session.emitReport(report)
         return failed ? .failed : .done
     }
@@ -116,6 +124,8 @@ private struct ResumeReport: OutputRendering {
 
     var services: [Services] = []
     var restores: [Restored] = []
+    /// Whose sandboxes were removed.
+    var drills: [String] = []
 
     var text: String {
         var lines: [String] = []
@@ -128,6 +138,7 @@ private struct ResumeReport: OutputRendering {
         for item in restores {
             lines.append("stack '\(EscapedName.line(item.stack))': restore '\(item.restore)' was \(item.decision.word)")
         }
+        for drill in drills { lines.append("the sandbox of drill \(drill) was removed") }
         return lines.isEmpty ? "nothing was left undone" : lines.joined(separator: "\n")
     }
 }

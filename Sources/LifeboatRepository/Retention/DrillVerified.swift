@@ -11,17 +11,14 @@ package enum DrillVerified {
         var verified: Bool
     }
 
-    private static let limit: UInt64 = 16 << 20
-
-    /// Ids of the snapshots of a stack that a drill has verified. Throws when a result cannot be read: the newest
-    /// verified snapshot might be the one it speaks of.
+    /// Ids of the snapshots of a stack that a drill has verified. Throws when a result cannot be read or is not signed: the
+    /// newest verified snapshot might be the one it speaks of.
     package static func ids(_ repository: Repository, stack: String) throws -> Set<Digest> {
         var verified: Set<Digest> = []
-        for object in try repository.objects("\(RepositoryLayout.drillPrefix)\(stack)/")
-        where object.key.text.hasSuffix(".json") {
-            let bytes = try repository.load(object.key, limit: limit)
+        for key in try DrillRecords.keys(repository, stack: stack) {
+            let bytes = try DrillRecords.read(key, repository).bytes
             guard let result = try? CanonicalJSON.decode(Result.self, from: bytes) else {
-                throw RepositoryError.damaged(object.key.text, "it is not the JSON of a drill's result")
+                throw RepositoryError.damaged(key.text, "it is not the JSON of a drill's result")
             }
             if result.verified { verified.insert(result.snapshot) }
         }

@@ -63,3 +63,12 @@ extension SQLiteConnection {
         return try CheckQuestion.number(rows.first?.first ?? nil)
     }
 }
+
+extension SQLiteStore {
+    /// The first column of the first row a query gives; nil is NULL or no row.
+    package func scalar(_ sql: String, _ cancellation: Cancellation) throws -> String? {
+        let live = try open(cancellation)
+        defer { live.prepareClosing() }
+        return try live.connection.query(sql, "ask", limit: 1, cancellation: cancellation).first?.first ?? nil
+    }
+}

@@ -158,14 +158,14 @@ struct RetentionTests {
     @Test func drillResultsAreHeededWhereThereAreAny() throws {
         defer { try? folder.remove() }
         let snapshots = try makeSnapshots(6)
-        func put(_ name: String, _ text: String) throws {
-            memory.contents[try #require(ObjectKey("drills/demo/\(name).json"))] = Array(text.utf8)
+        func put(_ text: String) throws {
+            _ = try DrillRecords.store(Array(text.utf8), stack: "demo", time: clock.now(), to: repository)
         }
-        try put("1", #"{"snapshot":"\#(snapshots[0].id.hex)","verified":true,"rta":12}"#)
-        try put("2", #"{"snapshot":"\#(snapshots[1].id.hex)","verified":false}"#)
+        try put(#"{"snapshot":"\#(snapshots[0].id.hex)","verified":true,"rta":12}"#)
+        try put(#"{"snapshot":"\#(snapshots[1].id.hex)","verified":false}"#)
         #expect(try plan().removed.map(\.id) == [snapshots[1].id])
         #expect(try plan().decisions.first?.reasons == [.drillVerified])
-        try put("3", "{}")
+        memory.contents[try #require(ObjectKey("drills/demo/mine.json"))] = Array("{}".utf8)
         #expect(throws: LifeboatError.self) { try plan() }
     }
 

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import LifeboatCore
+import LifeboatDrill
+import LifeboatPolicy
+import LifeboatRepository
+
+/// `lifeboat drill`
+struct DrillNoun: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "drill", abstract: "Rehearse a recovery, measure it, and foretell the next.",
+        subcommands: [DrillRunCommand.self, DrillList.self, DrillShow.self, DrillReportCommand.self, DrillClean.self],
+        defaultSubcommand: DrillRunCommand.self)
+}
+
+/// The stack and the repository whose drills are asked for.
+struct DrillSelection: ParsableArguments {
+    @Option(name: .long, help: ArgumentHelp("The stack; else the policy's.", valueName: "name"))
+    var stack: String?
+
+    @OptionGroup var location: RepositoryOptions
+
+    /// The drills there are; those that cannot be read are told.
+    func history(_ session: CommandSession) throws -> (repository: Repository, history: DrillHistory) {
+        let repository = try location.open(session)
+        let history = try DrillHistory(repository, stack: try name(repository, session))
+        for damage in history.damaged { session.warn(damage) }
+        return (repository, history)
+    }
+
+    private func name(_ repository: Repository, _ session: CommandSession) throws -> String {
+        if let stack {
+            guard RepositoryLayout.isValidStackName(stack) else {
+                throw LifeboatError("'\(EscapedName.line(stack))' is not the name of a stack", exitCode: .usage)
+            }
+            return stack
+        }
+        if let stack = try location.defaultStack(session.context) { return stack }
+        throw LifeboatError(
+            "it is not said which stack is meant", hint: "Say which one with --stack NAME.", exitCode: .usage)
+    }
+}
+
+/// `lifeboat drill clean`
+struct DrillClean: LifeboatCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "clean", abstract: "Remove sandboxes that were kept or left behind on this host.")
+
+    @OptionGroup var output: OutputOptions
+
+    func run(_ session: CommandSession) throws -> ExitCode {
+        let journal = SandboxJournal(stateFolder: try PendingWork.stateFolder(session.context))
+        let (cleared, problems) = try Sandbox.clearUp(journal, clock: session.context.clock, kept: true)
+        for problem in problems { try session.problem(problem) }
+        try session.emitReport(DrillCleanReport(drills: cleared.map(\.drill)))
+        return problems.isEmpty ? .done : .failed
+    }
+}
+
+private struct DrillCleanReport: OutputRendering {
+    static let messageType = "summary"
+    /// Whose sandboxes were removed.
+    let drills: [String]
+
+    var text: String {
+        drills.isEmpty
+            ? "there is no sandbox to remove"
+            : drills.map { "removed the sandbox of drill \($0)" }.joined(separator: "\n")
+    }
+}

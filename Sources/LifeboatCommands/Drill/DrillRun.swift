@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import LifeboatCore
+import LifeboatDrill
+import LifeboatPolicy
+import LifeboatRepository
+import LifeboatRestore
+import LifeboatStores
+
+/// `lifeboat drill run`, which `lifeboat drill` means.
+struct DrillRunCommand: LifeboatCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run", abstract: "Bring a snapshot up in a sandbox, prove it, and take it down.",
+        discussion: """
+            Throw-away engines are made in a folder of their own (PostgreSQL of the snapshot's major version, Redis, \
+            Chroma, Qdrant, as far as their programs are on this host), the data is loaded into them and held against \
+            the snapshot value by value; checks and probes are asked; all is started once more and asked again; then \
+            everything is removed. Nothing live is touched. The result is kept in the repository. Exit code 4: an \
+            objective of the policy was missed; 1: it did not recover.
+            """)
+
+    @Argument(help: "Id of the snapshot (4 digits or more), or 'latest'.")
+    var snapshot = "latest"
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("The newest complete snapshot not after this time (UTC).", valueName: "time"))
+    var at: TimeArgument?
+
+    @Option(
+        name: [.short, .long], parsing: .singleValue,
+        help: ArgumentHelp("Only this component (repeatable).", valueName: "name"))
+    var component: [String] = []
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Make the sandbox below this folder; else 'drill.folder' of the policy, else /var/tmp.",
+            valueName: "folder"))
+    var folder: String?
+
+    @Flag(name: .long, help: "Leave the sandbox running, to look around; 'lifeboat drill clean' removes it.")
+    var keep = false
+
+    @OptionGroup var location: RepositoryOptions
+    @OptionGroup var output: OutputOptions
+
+    func run(_ session: CommandSession) throws -> ExitCode {
+        let context = session.context
+        let policy = try PolicyFile.require(location.policy, context)
+        let assembly = StackAssembly(policy, session)
+        _ = try assembly.chosen(component)
+        if policy.drill.sandbox == .compose {
+            throw LifeboatError(
+                "drills of a Compose project are not supported in this version of lifeboat",
+                hint: "Write 'sandbox: engines' in 'drill' of the policy.", exitCode: .usage)
+        }
+        let journal = SandboxJournal(stateFolder: try PendingWork.stateFolder(context))
+        let lock = try journal.lock(stack: policy.stack)
+        try Self.clearUp(journal, session)
+        let code = try drill(policy, assembly, journal, session)
+        _ = consume lock
+        return code
+    }
+
+    /// What drills that were killed left on this host.
+    private static func clearUp(_ journal: SandboxJournal, _ session: CommandSession) throws {
+        let (cleared, problems) = try Sandbox.clearUp(journal, clock: session.context.clock)
+        for record in cleared { session.note("cleared up after drill \(record.drill), which was cut off") }
+        for problem in problems { session.warn(problem) }
+    }
+
+    private func drill(
+        _ policy: Policy, _ assembly: StackAssembly, _ journal: SandboxJournal, _ session: CommandSession
+    ) throws -> ExitCode {
+        let started = session.context.clock.now()
+        let timeline = DrillTimeline(session.context.clock, session.progress)
+        let (repository, catalog, chosen) = try timeline.measure(DrillPhase.resolve) {
+            () -> (Repository, SnapshotCatalog, Snapshot) in
+            let repository = try location.openForReading(session)
+            let catalog = try SnapshotCatalog(repository, stack: policy.stack)
+            for damage in catalog.damaged { session.warn(damage) }
+            return (repository, catalog, try catalog.find(snapshot, stack: policy.stack, at: at?.timestamp))
+        }
+        let found = try timeline.measure(DrillPhase.authenticate) {
+            // Read from the repository once more: digest, signature, and that it stands under its own name.
+            let manifest = chosen.manifest
+            return try SnapshotCatalog.read(
+                RepositoryLayout.manifest(stack: manifest.stack, time: manifest.frozen, id: chosen.id), repository)
+        }
+        let id = DrillRequest.newID(started)
+        let request = request(policy, assembly, journal, found, catalog, repository, session)
+        let result = try DrillRun(request, timeline, id: id, started: started).run()
+        return try conclude(result, repository, policy, session)
+    }
+
+    private func request(
+        _ policy: Policy, _ assembly: StackAssembly, _ journal: SandboxJournal, _ found: Snapshot,
+        _ catalog: SnapshotCatalog, _ repository: Repository, _ session: CommandSession
+    ) -> DrillRequest {
+        let context = session.context
+        let style = output.style
+        let parent = folder.map { context.absolutePath($0) } ?? policy.drill.folder ?? "/var/tmp"
+        return DrillRequest(
+            policy: policy, snapshot: found, snapshots: catalog.snapshots, repository: repository,
+            selected: component, parent: parent, isKept: keep, host: context.host.name,
+            lifeboat: LifeboatProgram.version, repeatCommand: repeatCommand(found, policy),
+            threads: context.host.processors, path: context.variable("PATH") ?? "/usr/local/bin:/usr/bin:/bin",
+            clock: context.clock, progress: session.progress, cancellation: context.cancellation,
+            runner: context.processRunner, journal: journal, secret: { assembly.secret($0) },
+            makeStore: { component, policy, folder in
+                var inside = context
+                // What stores keep on this host stays in the sandbox.
+                inside.environment["LIFEBOAT_STATE"] = "\(folder)/state"
+                inside.environment["LIFEBOAT_CACHE"] = "\(folder)/cache"
+                inside.environment["TMPDIR"] = "\(folder)/tmp"
+                return try StackAssembly(policy, CommandSession(inside, style)).store(component)
+            })
+    }
+
+    private func repeatCommand(_ found: Snapshot, _ policy: Policy) -> String {
+        var words = ["lifeboat", "drill", found.id.shortHex]
+        words += component.flatMap { ["--component", $0] }
+        if let source = policy.source { words += ["--policy", source] }
+        if let repository = location.repository { words += ["--repository", repository] }
+        return words.joined(separator: " ")
+    }
+
+    /// Keeps the result, and what it tells about times to come.
+    private func conclude(
+        _ result: DrillResult, _ repository: Repository, _ policy: Policy, _ session: CommandSession
+    ) throws -> ExitCode {
+        var id: Digest?
+        do {
+            id = try DrillHistory.store(result, in: repository)
+        } catch {
+            try session.warnAlways(
+                LifeboatError.converting(error, "the result of the drill could not be kept in the repository"))
+        }
+        if result.findings.isEmpty {
+            let rates = RateHistory(stateFolder: try PendingWork.stateFolder(session.context))
+            do {
+                try rates.add(result.measurements, stack: result.stack)
+            } catch {
+                session.warn(LifeboatError.converting(error, "what the drill took could not be kept on this host"))
+            }
+        }
+        session.progress.finish()
+        for finding in result.findings {
+            try session.problem(
+                LifeboatError(finding.message, causes: finding.causes, hint: finding.hint, exitCode: result.exitCode))
+        }
+        try session.emitReport(DrillSummary(id: id, result: result))
+        return result.exitCode
+    }
+}

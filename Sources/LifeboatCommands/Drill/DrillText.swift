@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LifeboatCore
+import LifeboatDrill
+
+/// The result of a drill.
+struct DrillSummary: OutputRendering {
+    static let messageType = "summary"
+
+    /// Nil: it could not be kept.
+    let id: Digest?
+    let result: DrillResult
+    var forecast: RecoveryForecast?
+
+    private enum CodingKeys: String, CodingKey { case id, forecast }
+
+    func encode(to encoder: any Encoder) throws {
+        try result.encode(to: encoder)
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(id?.hex, forKey: .id)
+        try container.encodeIfPresent(forecast, forKey: .forecast)
+    }
+
+    var text: String {
+        (head + figures + proof + troubles + outlook + ["repeat: \(EscapedName.line(result.repeatCommand))"])
+            .joined(separator: "\n")
+    }
+
+    /// One sentence with the verdict.
+    static func headline(_ result: DrillResult) -> String {
+        let what =
+            "drill of stack '\(EscapedName.line(result.stack))', snapshot \(result.snapshot.shortHex) of "
+            + "\(result.snapshotTime.tableText) UTC"
+        let scope = result.isFull ? "" : " (in part)"
+        return switch result.verdict {
+        case .passed: "PASSED: \(what)\(scope)"
+        case .missed: "OBJECTIVE MISSED: \(what)\(scope)"
+        case .failed: "FAILED: \(what)\(scope)"
+        }
+    }
+
+    private var head: [String] {
+        [Self.headline(result)]
+            + result.components.map { component in
+                let engine = component.drillEngine.map { " in \(EscapedName.line($0))" } ?? ""
+                let state =
+                    switch component.state {
+                    case .verified: "\(counted(component.comparedFacts, "fact")) as in the snapshot"
+                    case .failed: "not recovered as the snapshot says"
+                    case .readOnly: "read and verified, not restored"
+                    }
+                return "  \(EscapedName.line(component.name)): \(ByteCount(component.bytes))\(engine), \(state)"
+            }
+    }
+
+    private var figures: [String] {
+        let objectives = result.objectives
+        var lines: [String] = []
+        if let rta = objectives.rta {
+            lines.append("recovery time: \(Self.against(rta, objectives.rto, "RTO"))")
+        }
+        if let age = objectives.age {
+            let gap = objectives.worstGap.map { ", worst gap of late \(DurationText.short($0))" } ?? ""
+            lines.append(
+                "recovery point: \(Self.against(objectives.rpa ?? age, objectives.rpo, "RPO")) (newest snapshot "
+                    + "\(DurationText.short(age)) old\(gap))")
+        }
+        let phases = result.phases.filter { $0.of == nil }
+        var names: [String] = []
+        for phase in phases where !names.contains(phase.name) { names.append(phase.name) }
+        let spans = names.map { name in
+            "\(name) \(DurationText.short(phases.filter { $0.name == name }.reduce(0) { $0 + $1.seconds }))"
+        }
+        lines.append("time line: \(spans.joined(separator: ", "))")
+        if let costliest = result.costliest {
+            lines.append("longest: \(EscapedName.line(costliest)). \(result.advice ?? "")")
+        }
+        return lines
+    }
+
+    static func against(_ seconds: Double, _ objective: Double?, _ name: String) -> String {
+        guard let objective else { return "\(DurationText.short(seconds)) (no \(name) in the policy)" }
+        let verdict = seconds > objective ? "MISSES" : "meets"
+        return "\(DurationText.short(seconds)) \(verdict) the \(name) of \(DurationText.short(objective))"
+    }
+
+    private var proof: [String] {
+        var lines: [String] = []
+        if !result.checks.isEmpty {
+            let held = result.checks.count { $0.holds }
+            lines.append("checks: \(grouped(held)) of \(grouped(result.checks.count)) hold")
+        }
+        if !result.probes.isEmpty {
+            lines.append(
+                "probes: \(grouped(result.probes.count { $0.passed })) of \(grouped(result.probes.count)) passed")
+        }
+        return lines
+    }
+
+    private var troubles: [String] {
+        result.findings.map { finding in
+            "found: \(EscapedName.line(([finding.message] + finding.causes).joined(separator: ": ")))"
+        } + result.warnings.map { "warning: \(EscapedName.line($0))" }
+            + result.leftOut.map { "left out: \(EscapedName.line($0))" }
+    }
+
+    private var outlook: [String] {
+        guard let forecast else { return [] }
+        return forecast.lines.map { line in
+            "expected: \(EscapedName.line(line.component ?? "whole stack")) \(Self.span(line.today)); twice the data "
+                + "\(Self.span(line.twice)); ten times \(Self.span(line.tenfold))"
+        }
+    }
+
+    static func span(_ span: RecoveryForecast.Span) -> String {
+        "\(DurationText.short(span.seconds)) (\(DurationText.short(span.least)) to \(DurationText.short(span.most)))"
+    }
+}
+
+/// A drill in a listing.
+struct DrillRow: TableRow {
+    static let messageType = "drill"
+    static let columns = [
+        TableColumn("ID"), TableColumn("TIME (UTC)"), TableColumn("SNAPSHOT"), TableColumn("SCOPE"),
+        TableColumn("VERDICT"), TableColumn("RTA", alignsRight: true), TableColumn("RTO", alignsRight: true),
+        TableColumn("RPA", alignsRight: true), TableColumn("RPO", alignsRight: true), TableColumn("FOUND"),
+    ]
+
+    let id: String
+    let time: Timestamp
+    let snapshot: String
+    let full: Bool
+    let verdict: String
+    let verified: Bool
+    let rta: Double?
+    let rto: Double?
+    let rpa: Double?
+    let rpo: Double?
+    let findings: Int
+    let found: String?
+
+    init(_ entry: DrillHistory.Entry) {
+        let result = entry.result
+        id = entry.id.hex
+        time = result.started
+        snapshot = result.snapshot.hex
+        full = result.isFull
+        verdict = result.verdict.rawValue
+        verified = result.verified
+        rta = result.objectives.rta
+        rto = result.objectives.rto
+        rpa = result.objectives.rpa
+        rpo = result.objectives.rpo
+        findings = result.findings.count
+        found = result.findings.first?.message
+    }
+
+    var cells: [String] {
+        func short(_ seconds: Double?) -> String { seconds.map { DurationText.short($0) } ?? "-" }
+        return [
+            String(id.prefix(12)), time.tableText, String(snapshot.prefix(12)), full ? "full" : "part", verdict,
+            short(rta), short(rto), short(rpa), short(rpo),
+            found.map { EscapedName.line($0) + (findings > 1 ? " (and \(findings - 1) more)" : "") } ?? "-",
+        ]
+    }
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import LifeboatCore
+import LifeboatIO
+import LifeboatPolicy
+import LifeboatStores
+
+/// A PostgreSQL cluster of its own, reached by a unix socket only.
+final class PostgresEngine: ThrowawayEngine {
+    /// Folder of initdb, postgres and the client programs.
+    let binaries: String
+    let version: String
+    /// Holds the socket and the data.
+    let folder: String
+    /// The superuser, who needs no password: nobody else reaches the socket.
+    let user: String
+    private let account: (user: UInt32, group: UInt32)?
+    private let runner: any ProcessRunner
+    private let process: EngineProcess
+
+    static let port = 5432
+
+    private var data: String { "\(folder)/data" }
+    var subject: String { "PostgreSQL \(version)" }
+
+    /// `captured`: the version of the snapshot, whose major is needed. `preferred`: a folder of the policy to look into
+    /// first.
+    init(
+        captured: String, preferred: String?, folder: String, user: String, _ programs: EnginePrograms,
+        _ clock: any Clock
+    ) throws {
+        self.folder = folder
+        self.user = user
+        runner = programs.runner
+        (binaries, version) = try Self.find(major: Self.major(captured), captured, preferred, programs)
+        process = EngineProcess("PostgreSQL", programs.runner, clock)
+        if geteuid() == 0 {
+            // PostgreSQL refuses to run as root.
+            guard let account = FileAccess.account("postgres") ?? FileAccess.account("nobody") else {
+                throw LifeboatError(
+                    "there is no user that PostgreSQL of the sandbox could run as", hint: "Create a user 'postgres'.")
+            }
+            self.account = account
+        } else {
+            account = nil
+        }
+    }
+
+    private static func major(_ version: String) -> String { String(version.prefix { $0 != "." }) }
+
+    private static func find(
+        major: String, _ captured: String, _ preferred: String?, _ programs: EnginePrograms
+    ) throws -> (folder: String, version: String) {
+        let usual = programs.path.split(separator: ":").map(String.init)
+        var others: [String] = []
+        let folders = [preferred, "/usr/lib/postgresql/\(major)/bin", "/usr/local/pgsql/bin"].compactMap { $0 } + usual
+        for folder in folders + otherMajors() where programs.isExecutable("\(folder)/initdb") {
+            guard programs.isExecutable("\(folder)/postgres"),
+                let version = try programs.version("\(folder)/postgres")
+            else { continue }
+            if Self.major(version) == major { return (folder, version) }
+            let told = "'\(folder)' has version \(version)"
+            if !others.contains(told) { others.append(told) }
+        }
+        throw LifeboatError(
+            "this host has no PostgreSQL \(major) for the sandbox",
+            causes: ["the snapshot is of PostgreSQL \(captured)"] + others,
+            hint: "Install the package postgresql-\(major), or leave the component out with --component.")
+    }
+
+    private static func otherMajors() -> [String] { (10...40).reversed().map { "/usr/lib/postgresql/\($0)/bin" } }
+
+    func prepare(_ cancellation: Cancellation) throws {
+        try FileTree.createFolders(folder, mode: 0o700)
+        if let account, chown(folder, account.user, account.group) != 0 {
+            throw SystemCallError("change the owner of", folder)
+        }
+        let result = try runner.run(
+            command(
+                "initdb",
+                [
+                    "--pgdata", data, "--username", user, "--auth", "trust", "--encoding", "UTF8", "--locale", "C",
+                    "--no-instructions",
+                ]), deadline: 600, cancellation: cancellation)
+        guard result.termination.succeeded else {
+            throw LifeboatError(
+                "cannot make a PostgreSQL for the sandbox: \(result.termination)",
+                causes: ProcessResult.lastLines(of: result.standardError),
+                hint: "Its user must be able to enter '\(folder)': name another place with 'drill.folder'.")
+        }
+    }
+
+    func start() throws {
+        try process.start(
+            command(
+                "postgres",
+                [
+                    "-D", data, "-p", "\(Self.port)", "-c", "listen_addresses=", "-c",
+                    "unix_socket_directories=\(folder)",
+                    // Nothing outside of the folder that a crash would leave.
+                    "-c", "dynamic_shared_memory_type=mmap", "-c", "logging_collector=off",
+                ]))
+    }
+
+    func awaitReady(_ cancellation: Cancellation) throws {
+        let store = PostgresStore(
+            endpoint: PostgresEndpoint(host: folder, port: UInt16(Self.port), user: user), database: "postgres",
+            binaries: binaries, runner: runner)
+        try process.await(cancellation) { _ = try store.scalar("SELECT 1", cancellation: cancellation) }
+    }
+
+    /// At once, also when sessions are open.
+    func stop() throws {
+        let stopping = command("pg_ctl", ["-D", data, "-m", "fast", "-w", "-t", "60", "stop"])
+        _ = try runner.run(stopping, deadline: 90)
+        try process.stop()
+    }
+
+    private func command(_ program: String, _ arguments: [String]) -> ProcessCommand {
+        ProcessCommand(
+            "\(binaries)/\(program)", arguments,
+            environment: ["PGPASSWORD": nil, "PGHOST": nil, "PGSERVICE": nil, "PGDATA": nil, "LC_ALL": "C.UTF-8"],
+            workingDirectory: folder, userID: account?.user, groupID: account?.group)
+    }
+
+    func letGo() { process.letGo() }
+}
