@@ -139,7 +139,8 @@ package final class DrillRun {
     ) throws -> RepositorySource {
         let options = RepositoryContent.Options(threads: request.threads)
         let source = try RepositorySource(
-            request.repository, request.snapshot, options: options, progress: request.progress)
+            request.repository, request.snapshot, components: components.map(\.captured.name), options: options,
+            progress: request.progress)
         for component in components {
             do {
                 try source.verifyChunks(of: [component.captured.name], cancellation)
