@@ -154,6 +154,9 @@ package protocol DataStore: Sendable {
     /// Whether what is captured is what the live store holds while it is read (a folder), so that its point in time is
     /// that of the reading. During a freeze its trees are read inside the window: once before it, and then what changed.
     var isReadLive: Bool { get }
+    /// Whether a server has to run while data is exchanged, since it does that itself (renames a database). False: what
+    /// uses the data is stopped for it.
+    var swapsWithServer: Bool { get }
     /// Fixes the point in time. The caller releases it.
     func fixPoint(_ cancellation: Cancellation) throws -> any CapturePoint
 
@@ -202,6 +205,7 @@ extension DataStore {
     package func stagingRoom(_ content: any RestoreContent) throws -> StagingRoom? { nil }
 
     package var isReadLive: Bool { false }
+    package var swapsWithServer: Bool { false }
 
     package func planStaging(_ restoreID: String, of facts: StoreFacts) throws -> StagedState {
         try planStaging(restoreID)

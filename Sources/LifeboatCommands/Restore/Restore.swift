@@ -86,9 +86,10 @@ struct Restore: LifeboatCommand {
         if !dryRun { try PendingWork.recover(assembly, session) }
         let repository = try location.openForReading(session)
         let found = try chosen.snapshot(snapshot, repository, selection, location, session)
+        guard dryRun || yes || session.canAsk else { throw Self.cannotAsk("restore") }
         let canType = !yes && session.canAsk
         let planned = try PlannedRestore(
-            assembly, found, repository, chosen, checksChunks: dryRun,
+            assembly, found, repository, chosen, isDryRun: dryRun,
             allowsForeign: dryRun || canType || intoStack != nil, session)
         if dryRun { return try PlanReport.show(planned.plan, session) }
         try planned.requirePossible()

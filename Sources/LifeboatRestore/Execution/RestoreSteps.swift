@@ -52,6 +52,7 @@ extension RestoreRun {
             timeline.mark(isDown: false)
             try askChecks()
         case .discardOld:
+            try servers.ensure(step.component, undoCancellation)
             try stack.store(step.component).discard(staged(step.component))
         case .keepOld:
             try keepOld(step)
@@ -89,6 +90,7 @@ extension RestoreRun {
     private func swap(_ step: RestoreStep) throws {
         let store = try stack.store(step.component)
         let staged = try staged(step.component)
+        try servers.ensure(step.component, cancellation)
         if machine.halfSwapped.contains(step.component ?? "") { try store.swapBack(staged) }
         try store.swap(staged)
     }
@@ -145,15 +147,19 @@ extension RestoreRun {
     private mutating func stopServices() throws {
         guard let services = stack.services else { return }
         let running = try services.running(cancellation)
-        machine.foundServices(running)
+        // A stack of which nothing ran but what this restore started was lost: it is brought up whole.
+        machine.foundServices(stack.startedServers.isSuperset(of: running) ? [] : running)
         try journal.write(machine.record)
         timeline.mark(isDown: true)
-        guard !running.isEmpty else {
+        let stopping = try servers.stopped(running, of: plan.components.map(\.name))
+        guard !stopping.isEmpty else {
             progress.report(.note("the services do not run: nothing to stop"))
             return
         }
-        _ = try services.stop(running, progress: progress, cancellation: cancellation)
+        _ = try services.stop(stopping, progress: progress, cancellation: cancellation)
     }
+
+    private var servers: RestoreServers { RestoreServers(stack, clock: clock, progress: progress) }
 
     /// What goes forward starts: the services that ran, or all of a stack none of which did.
     private var startedServices: [String] {
@@ -226,8 +232,10 @@ extension RestoreRun {
         timeline.enter(machine.record.course == .rollingBack ? "roll back" : "clean up", detail: step.component)
         switch step.undo {
         case .stopServices:
-            _ = try stack.services?.stop(startedServices, progress: progress, cancellation: undoCancellation)
+            let stopping = try servers.stopped(startedServices, of: plan.components.map(\.name))
+            _ = try stack.services?.stop(stopping, progress: progress, cancellation: undoCancellation)
         case .swapBack:
+            try servers.ensure(step.component, undoCancellation)
             try stack.store(step.component).swapBack(staged(step.component))
         case .startServices:
             try stack.services?.start(
@@ -235,6 +243,7 @@ extension RestoreRun {
         case .awaitHealth:
             try stack.health?.awaitHealth(progress, undoCancellation)
         case .discardStaged:
+            try servers.ensure(step.component, undoCancellation)
             try stack.store(step.component).discard(staged(step.component))
         }
     }
