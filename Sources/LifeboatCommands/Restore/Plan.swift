@@ -24,7 +24,7 @@ struct Plan: LifeboatCommand {
         let repository = try location.openForReading(session)
         let found = try chosen.snapshot(snapshot, repository, selection, location, session)
         let planned = try PlannedRestore(
-            StackAssembly(policy, session), found, repository, chosen, checksChunks: true, allowsForeign: true, session)
+            StackAssembly(policy, session), found, repository, chosen, isDryRun: true, allowsForeign: true, session)
         return try PlanReport.show(planned.plan, session)
     }
 }

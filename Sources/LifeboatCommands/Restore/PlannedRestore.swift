@@ -14,16 +14,16 @@ struct PlannedRestore {
     let stack: RestoreStack
     let source: RepositorySource
 
-    /// `checksChunks`: also look for every chunk now; the execution of the plan begins with that by itself.
-    /// `allowsForeign`: the snapshot may be of another stack. `startsServers`: servers that do not run are started first,
-    /// since stores are asked where they would put their data.
+    /// `isDryRun`: nothing is touched at all, and every chunk is looked for. Else servers that do not run are started
+    /// first, since stores are asked where they would put their data; the execution begins with the chunks by itself.
+    /// `allowsForeign`: the snapshot may be of another stack.
     init(
         _ assembly: StackAssembly, _ snapshot: Snapshot, _ repository: Repository, _ selection: RestoreSelection,
-        checksChunks: Bool, allowsForeign: Bool, startsServers: Bool = false, _ session: CommandSession
+        isDryRun: Bool, allowsForeign: Bool, _ session: CommandSession
     ) throws {
         var stack = try assembly.restoreStack()
-        if startsServers {
-            let names = try assembly.chosen(selection.component).map(\.name)
+        if !isDryRun {
+            let names = try assembly.chosen(selection.component).map(\.name).filter { !selection.exclude.contains($0) }
             stack.startedServers = try RestoreServers(stack, clock: session.context.clock, progress: session.progress)
                 .startMissing(names, session.cancellation)
         }
@@ -72,7 +72,7 @@ struct PlannedRestore {
             repository, snapshot, components: first.components.map(\.name), options: options,
             progress: session.progress)
         self.source = source
-        let found = try preflight.run(first, source, checksChunks: checksChunks, session.cancellation)
+        let found = try preflight.run(first, source, checksChunks: isDryRun, session.cancellation)
         request.inPlace += found.inPlace
         request.warnings += found.warnings
         var plan = found.inPlace.isEmpty && found.warnings.isEmpty ? first : try RestorePlanner.plan(request)

@@ -89,8 +89,8 @@ struct Restore: LifeboatCommand {
         guard dryRun || yes || session.canAsk else { throw Self.cannotAsk("restore") }
         let canType = !yes && session.canAsk
         let planned = try PlannedRestore(
-            assembly, found, repository, chosen, checksChunks: dryRun,
-            allowsForeign: dryRun || canType || intoStack != nil, startsServers: !dryRun, session)
+            assembly, found, repository, chosen, isDryRun: dryRun,
+            allowsForeign: dryRun || canType || intoStack != nil, session)
         if dryRun { return try PlanReport.show(planned.plan, session) }
         try planned.requirePossible()
         try confirm(planned.plan, session)

@@ -91,6 +91,7 @@ extension RestoreRun {
     private func swap(_ step: RestoreStep) throws {
         let store = try stack.store(step.component)
         let staged = try staged(step.component)
+        try servers.ensure(step.component, cancellation)
         if machine.halfSwapped.contains(step.component ?? "") { try store.swapBack(staged) }
         try store.swap(staged)
     }
