@@ -110,7 +110,7 @@ struct DrillTests {
         #expect(run.exit == 1, "\(run)")
         let found = try findings(fixture)
         let expected = [
-            "component 'database' cannot be restored: database *: rows:public.tags is missing, not 40",
+            "component 'database' cannot be restored: database *: rows:public.tags: 40 in the snapshot, nothing restored",
             "component 'local' cannot be restored: *: rows:t is 2, not 3",
             "'records:default_database/docs' of component 'vectors' is 119, not 120",
             "'model:model.bin' of component 'models' is \(try digest(damaged)), not \(try digest(sound))",

@@ -35,7 +35,7 @@ let drillCases = ##"""
     lifeboat.yaml:10:7: 'drill.probes[1]' must ask exactly one question
       hint: Write one of {http: URL}, {component: NAME, sql: "select …"}, {component: NAME, redis: "llen jobs"}, {component: NAME, neighbours: COLLECTION} or {command: [PROGRAM, ARGUMENT]}.
     lifeboat.yaml:11:7: 'drill.probes[2]' needs the key 'component'
-    lifeboat.yaml:12:38: 'drill.probes[3].component' names no component: 'dat'
+    lifeboat.yaml:12:36: 'drill.probes[3].component' names no component: 'dat'
       hint: Did you mean 'data'?
     lifeboat.yaml:13:8: 'docs' is a volume, which has no 'sql'
       hint: Ask a component that is a postgres or sqlite.
