@@ -76,6 +76,13 @@ package enum StarterPolicy {
         # How fast the stack must come back, and how much work may be lost at most.
         objectives: {rto: 4h, rpo: 24h}
 
+        # How recoveries are rehearsed ('lifeboat drill'): where sandboxes are made, and what is asked of what came back.
+        # drill:
+        #   folder: /var/tmp
+        #   probes:
+        #     - {name: documents, component: database, sql: "select count(*) from documents"}
+        #     - {command: [./check-copy]}
+
         """
     }
 

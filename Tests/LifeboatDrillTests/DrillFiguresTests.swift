@@ -13,10 +13,11 @@ struct DrillFiguresTests {
     private static func snapshots(_ days: [(sequence: UInt64, day: Double, complete: Bool)]) -> [Snapshot] {
         days.map { day in
             var manifest = Manifest(
-                repositoryID: Digest.zero, stack: "demo", host: "h", sequence: day.sequence, previous: nil,
+                repositoryID: Digest(bigEndianWords: 0, 0, 0, 0), stack: "demo", host: "h", sequence: day.sequence,
+                previous: nil,
                 started: start.adding(seconds: Int64(day.day * 86_400)), lifeboat: "test")
             manifest.complete = day.complete
-            return Snapshot(id: Digest.zero, manifest: manifest)
+            return Snapshot(id: Digest(bigEndianWords: 0, 0, 0, 0), manifest: manifest)
         }
     }
 
@@ -27,8 +28,8 @@ struct DrillFiguresTests {
             Self.snapshots([
                 (1, 1, true), (2, 2, true), (3, 3, false), (4, 5, true), (5, 6, true), (10, 12, true), (11, 13, true),
             ]), now: now)
-        #expect(point.age == 7 * 86_400)
-        #expect(point.worst?.seconds == 3 * 86_400)
+        #expect(point.age == 604_800.0)
+        #expect(point.worst?.seconds == 259_200.0)
         #expect(point.worst?.end == Self.start.adding(seconds: 5 * 86_400))
         // Long ago: it says nothing any more.
         let later = RecoveryPoint.figures(
@@ -40,8 +41,9 @@ struct DrillFiguresTests {
     /// A drill whose load takes 2 s and another second for each MB, and whose engine takes 5 s to make.
     private static func result(megabytes: UInt64, number: Int = 0, slowness: Double = 1) -> DrillResult {
         var result = DrillResult(
-            drill: "d\(number)", repositoryID: Digest.zero, stack: "demo", host: "h", lifeboat: "test",
-            sandbox: "engines", snapshot: Digest.zero, snapshotTime: start, sequence: 1,
+            drill: "d\(number)", repositoryID: Digest(bigEndianWords: 0, 0, 0, 0), stack: "demo", host: "h",
+            lifeboat: "test",
+            sandbox: "engines", snapshot: Digest(bigEndianWords: 0, 0, 0, 0), snapshotTime: start, sequence: 1,
             started: start.adding(seconds: Int64(number)),
             objectives: DrillResult.Objectives(rto: 3600, rpo: nil), repeatCommand: "lifeboat drill")
         result.ended = result.started

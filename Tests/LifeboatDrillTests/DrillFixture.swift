@@ -58,7 +58,7 @@ struct DrillFixture {
             try AtomicFile.write("document \(number)\n", to: "\(path)/docs/file-\(number)", mode: 0o644)
         }
         try AtomicFile.write(String(repeating: "weights ", count: 4000), to: "\(path)/models/model.bin", mode: 0o644)
-        try SQLiteProgram.sql("\(path)/local.db", "create table t (a int); insert into t values (1), (2), (3);")
+        try SQLiteProgram.sql("\(path)/local.db", "create table t (a int)", "insert into t values (1), (2), (3)")
     }
 
     /// The engines' programs under the names they go by.
@@ -113,7 +113,7 @@ struct DrillFixture {
 
     func run(_ arguments: [String], _ extra: [String: String] = [:]) throws -> LifeboatRun {
         try InProcessRunner().run(
-            arguments, environment: environment.merging(extra) { $1 }, workingDirectory: path)
+            arguments, environment: environment.merging(extra) { $1 }, in: path)
     }
 
     func run(_ arguments: String...) throws -> LifeboatRun { try run(arguments) }

@@ -14,7 +14,7 @@ import Testing
     }
 
     static let cases: [Case] = [
-        diagnosticCases, vectorDiagnosticCases, fileStoreCases, serviceControlCases, momentCases,
+        diagnosticCases, vectorDiagnosticCases, fileStoreCases, serviceControlCases, momentCases, drillCases,
     ].flatMap {
         $0.split(separator: "=== ")
     }.map {

@@ -230,7 +230,8 @@ package final class DrillRun {
                     cancellation: cancellation)
             }
         } catch {
-            try fail(seat, error, DrillPhase.load)
+            try fail(
+                seat, LifeboatError.converting(error, "component '\(seat.name)' cannot be restored"), DrillPhase.load)
         }
         let figures = meter.figures
         if figures.fetch > 0 {
