@@ -35,7 +35,6 @@ extension RestoreRun {
             try stopServices()
         case .swap:
             timeline.mark(isDown: true)
-            try servers.ensure(step.component, cancellation)
             try swap(step)
         case .writeInPlace:
             timeline.mark(isDown: true)
