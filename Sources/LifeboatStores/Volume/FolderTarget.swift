@@ -296,11 +296,15 @@ package final class FolderTarget: FileTreeTarget {
             try last.finish { path, name, final in
                 try self.describing("rename", path) { () throws(Errno) in
                     let folder = try self.openExisting(SplitPath(path)?.parent ?? [])
+                    // The folder was finished before: it keeps its times.
+                    let time = try FileStatus.of(folder.raw).modificationTime
                     try name.withCName { name throws(Errno) in
                         try final.withCName { final throws(Errno) in
                             guard renameat(folder.raw, name, folder.raw, final) == 0 else { throw Errno(errno) }
                         }
                     }
+                    let moment = timespec(tv_sec: Int(time.seconds), tv_nsec: Int(time.nanoseconds))
+                    guard utimensat(folder.raw, ".", [moment, moment], 0) == 0 else { throw Errno(errno) }
                 }
             }
         }
