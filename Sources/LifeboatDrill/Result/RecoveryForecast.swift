@@ -142,7 +142,8 @@ extension DrillResult {
                 measured.append(
                     PhaseMeasurement(
                         stack: stack, phase: name, component: phase.component, store: component?.store,
-                        bytes: Self.growsWithData(phase.name) ? component?.bytes ?? bytes : 0, seconds: phase.seconds, time: ended, origin: .drill))
+                        bytes: Self.growsWithData(phase.name) ? component?.bytes ?? bytes : 0, seconds: phase.seconds,
+                        time: ended, origin: .drill))
             }
         }
         return measured

@@ -82,7 +82,7 @@ package final class DrillRun {
         }
         try timeline.measure(DrillPhase.prepare) { try makeSandbox(components) }
         for component in components { try seat(component, source) }
-        try each(DrillPhase.prepare, { $0.engine != nil }) { seat in
+        try each(DrillPhase.prepare, of: seats.filter { $0.engine != nil }) { seat in
             try seat.engine?.prepare(cancellation)
             guard seat.place.startsEmpty else { return }
             try seat.engine?.start()
@@ -94,8 +94,9 @@ package final class DrillRun {
         }
         for seat in seats where !seat.hasFailed { try load(seat) }
         try each(DrillPhase.exchange) { try exchange($0) }
-        try each(DrillPhase.start, { $0.engine != nil && !$0.isServed }) { try $0.engine?.start() }
-        try each(DrillPhase.healthy, { $0.engine != nil && !$0.isServed }) { try $0.engine?.awaitReady(cancellation) }
+        let stopped = seats.filter { $0.engine != nil && !$0.isServed }
+        try each(DrillPhase.start, of: stopped) { try $0.engine?.start() }
+        try each(DrillPhase.healthy, of: stopped) { try $0.engine?.awaitReady(cancellation) }
         try each(DrillPhase.discard) { try $0.store.discard($0.staged ?? StagedState([:])) }
     }
 
@@ -357,15 +358,12 @@ package final class DrillRun {
 
     private func restart() throws {
         let working = seats.filter { !$0.hasFailed }
-        if working.contains(where: { $0.engine != nil }) {
-            try each(DrillPhase.restart, { $0.engine != nil }, isRecovery: false) { seat in
-                try seat.engine?.stop()
-                try seat.engine?.start()
-            }
-            try each(DrillPhase.again, { $0.engine != nil }, isRecovery: false) {
-                try $0.engine?.awaitReady(cancellation)
-            }
+        let engines = working.filter { $0.engine != nil }
+        try each(DrillPhase.restart, of: engines, isRecovery: false) { seat in
+            try seat.engine?.stop()
+            try seat.engine?.start()
         }
+        try each(DrillPhase.again, of: engines, isRecovery: false) { try $0.engine?.awaitReady(cancellation) }
         let before = result.findings.count
         try compareFacts(working, DrillPhase.factsAgain, isRecovery: false) { seat, facts in
             seat.result.holdsAfterRestart = !facts.contains { $0.state == .different }
@@ -424,10 +422,9 @@ package final class DrillRun {
 
     /// Runs a step for every component that is still on its way, each measured.
     private func each(
-        _ phase: String, _ applies: (DrillSeat) -> Bool = { _ in true }, isRecovery: Bool = true,
-        _ step: (DrillSeat) throws -> Void
+        _ phase: String, of chosen: [DrillSeat]? = nil, isRecovery: Bool = true, _ step: (DrillSeat) throws -> Void
     ) throws {
-        for seat in seats where !seat.hasFailed && applies(seat) {
+        for seat in chosen ?? seats where !seat.hasFailed {
             try cancellation.check()
             do {
                 try timeline.measure(phase, seat.name, isRecovery: isRecovery) { try step(seat) }
