@@ -10,7 +10,7 @@ import LifeboatStores
 /// Policy words of the stores `redis` and `command` as live things.
 extension StackAssembly {
     func redis(_ redis: RedisPolicy, _ name: String) throws -> RedisStore {
-        let container = redis.container.map { RedisContainer(name: $0, runner: session.context.processRunner) }
+        let container = redis.container.map(serverContainer)
         let host = redis.host ?? (redis.container == nil ? "127.0.0.1" : "")
         let address = RawAddress(
             host: redis.socket == nil ? host : "localhost", port: UInt16(exactly: redis.port ?? 6379) ?? 6379,
@@ -25,7 +25,8 @@ extension StackAssembly {
             transfer: redis.transfer.flatMap { RedisStore.Transfer(rawValue: $0.rawValue) }, data: redis.data,
             spoolFolder: session.context.variable("TMPDIR") ?? "/var/tmp")
         return RedisStore(
-            RedisEndpoint(address, user: redis.user, password: password), container: container, options: options)
+            RedisEndpoint(address, user: redis.user, password: password), container: container, options: options,
+            runner: session.context.processRunner)
     }
 
     func command(_ command: CommandPolicy, _ name: String) throws -> CommandStore {

@@ -95,12 +95,7 @@ struct StackAssembly {
                 "component '\(name)' does not say which user it connects as",
                 hint: "Add 'user: NAME' to it in the policy.", exitCode: .usage)
         }
-        let container = postgres.container.map { container -> PostgresContainer in
-            switch container {
-            case .name(let name): PostgresContainer(.name(name))
-            case .service(let service, let project): PostgresContainer(.service(service, project: project))
-            }
-        }
+        let container = postgres.container.map(serverContainer)
         let usual = container == nil ? context.variable("PGHOST") ?? "/var/run/postgresql" : ""
         let endpoint = PostgresEndpoint(
             host: postgres.host ?? usual, port: UInt16(exactly: postgres.port ?? 5432) ?? 5432, user: user,
@@ -184,7 +179,7 @@ struct StackAssembly {
             allServices: try services?.all(session.cancellation) ?? [],
             health: checks.isEmpty
                 ? nil : StackHealth(checks: checks, waiter: HealthWaiter(clock: session.context.clock)),
-            checks: policy.checks)
+            checks: policy.checks, servers: servers)
     }
 
     private func healthChecks(

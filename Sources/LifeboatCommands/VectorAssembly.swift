@@ -11,6 +11,7 @@ extension StackAssembly {
             url: qdrant.url,
             key: try serviceKey(qdrant.apiKey, "API key of Qdrant at '\(qdrant.url)'", "\(name).qdrant.api_key"),
             collections: qdrant.collections, certificates: qdrant.certificates,
+            container: qdrant.container.map { (serverContainer($0), session.context.processRunner) },
             stateFolder: try PendingWork.stateFolder(session.context))
     }
 
@@ -20,6 +21,7 @@ extension StackAssembly {
                 url: server.url,
                 token: try serviceKey(server.token, "token of Chroma at '\(server.url)'", "\(name).chroma.token"),
                 tenant: server.tenant, database: server.database, certificates: server.certificates,
+                container: server.container.map { (serverContainer($0), session.context.processRunner) },
                 stateFolder: try PendingWork.stateFolder(session.context))
         }
         if let path = chroma.path {

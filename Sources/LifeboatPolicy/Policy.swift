@@ -103,18 +103,25 @@ package enum StorePolicy: Sendable, Equatable {
         }
     }
 
-    /// The service that runs its server, where the policy names one.
-    package var service: String? {
-        guard case .postgres(let postgres) = self, case .service(let name, _)? = postgres.container else { return nil }
-        return name
+    /// The container its server runs in, where the policy names one.
+    package var container: ContainerPolicy? {
+        switch self {
+        case .postgres(let postgres): postgres.container
+        case .redis(let redis): redis.container
+        case .qdrant(let qdrant): qdrant.container
+        case .chroma(let chroma): chroma.server?.container
+        case .volume, .sqlite, .models, .command: nil
+        }
     }
+
+    /// The service that runs its server, where the policy names one.
+    package var service: String? { container?.service }
 
     /// Whether a server answers for it, and nobody says which service runs that.
     var hasUnknownServer: Bool {
         switch self {
-        case .postgres: service == nil
-        case .redis, .qdrant: true
-        case .chroma(let chroma): chroma.server != nil
+        case .postgres, .redis, .qdrant: service == nil
+        case .chroma(let chroma): chroma.server != nil && service == nil
         case .volume, .sqlite, .models, .command: false
         }
     }

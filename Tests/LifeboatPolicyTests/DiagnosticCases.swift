@@ -373,10 +373,9 @@ let diagnosticCases = ##"""
     lifeboat.yaml:6:49: 'components.b.redis.tls.key' needs 'components.b.redis.tls.certificate' beside it
     lifeboat.yaml:6:58: 'components.b.redis.user' needs a password
       hint: Add 'password: {env: REDIS_PASSWORD}', or remove the user.
-    lifeboat.yaml:7:15: 'components.c.redis.service' is not supported in this version of lifeboat
-      hint: Name the server instead: host and port as they are reached from this host, or its container.
-    lifeboat.yaml:7:38: 'components.c.redis.container' is no name of a container: 'a b'
-      hint: Write it as 'docker ps' shows it in its last column.
+    lifeboat.yaml:7:15: 'components.c.redis.container' and 'components.c.redis.service' exclude each other
+      hint: Keep one of them.
+    lifeboat.yaml:7:38: 'components.c.redis.container' is no name of a container
     lifeboat.yaml:7:55: unknown value 'copy' in 'components.c.redis.transfer'
       hint: Known here: replication, bgsave.
     lifeboat.yaml:7:66: 'components.c.redis.tls' must be true or false, not '3'

@@ -99,7 +99,7 @@ import Testing
         let expected: [StorePolicy] = [
             .redis(
                 RedisPolicy(
-                    host: "h", port: 7000, container: "stack-redis-1", user: "u", password: .environment("P"),
+                    host: "h", port: 7000, container: .name("stack-redis-1"), user: "u", password: .environment("P"),
                     tls: RedisPolicy.TLS(authority: "/p/ca.pem", certificate: "/p/c.pem", key: "/p/k.pem"),
                     data: "/p/redis", transfer: .bgsave)),
             .redis(RedisPolicy(socket: "/run/redis.sock")), .redis(RedisPolicy(tls: RedisPolicy.TLS())),

@@ -105,8 +105,8 @@ let vectorDiagnosticCases = ##"""
       a: {chroma: {tenant: x}}
       b: {chroma: {path: ./c, token: {env: T}, database: d}}
     --- expected
-    lifeboat.yaml:5:15: 'components.a.chroma' needs the key 'url' or 'path'
-      hint: 'url' reads the records from the server, 'path' copies its folder on this host.
+    lifeboat.yaml:5:15: 'components.a.chroma' needs the key 'url', 'service' or 'path'
+      hint: 'url' and 'service' read the records from the server, 'path' copies its folder on this host.
     lifeboat.yaml:6:27: 'components.b.chroma.token' means nothing without 'url'
       hint: Remove it, or name the server that runs on the folder.
     lifeboat.yaml:6:44: 'components.b.chroma.database' means nothing without 'url'

@@ -56,15 +56,15 @@ struct PostgresContainerTests {
 
         private static let image = Monitor(false)
 
-        func endpoint(_ selection: PostgresContainer.Selection? = nil, password: String = PostgresContainerTests.canary)
+        func endpoint(_ selection: ServerContainer.Selection? = nil, password: String = PostgresContainerTests.canary)
             -> PostgresEndpoint
         {
             PostgresEndpoint(
                 host: sockets, user: "postgres", password: Secret(password),
-                container: PostgresContainer(selection ?? .name(name), engine: daemon.client))
+                container: ServerContainer(selection ?? .name(name), engine: daemon.client))
         }
 
-        func store(_ database: String, _ selection: PostgresContainer.Selection? = nil) -> PostgresStore {
+        func store(_ database: String, _ selection: ServerContainer.Selection? = nil) -> PostgresStore {
             PostgresStore(endpoint: endpoint(selection), database: database, runner: runner)
         }
 
@@ -176,14 +176,14 @@ struct PostgresContainerTests {
     @Test func whatTheEngineSaysIsTold() throws {
         let daemon = try DockerDaemon.shared()
         let endpoint = PostgresEndpoint(
-            host: "", user: "postgres", container: PostgresContainer(.name("nobody"), engine: daemon.client))
+            host: "", user: "postgres", container: ServerContainer(.name("nobody"), engine: daemon.client))
         let error = #expect(throws: LifeboatError.self) {
             try PostgresStore(endpoint: endpoint, database: "app", runner: SystemProcessRunner()).probe()
         }
         #expect(error?.message == "'\(daemon.client)' cannot find container 'nobody'")
         #expect(error?.causes.joined().contains("No such container") == true)
         let none = PostgresEndpoint(
-            host: "", user: "postgres", container: PostgresContainer(.name("x"), engine: "/nowhere/docker"))
+            host: "", user: "postgres", container: ServerContainer(.name("x"), engine: "/nowhere/docker"))
         #expect(throws: (any Error).self) {
             try PostgresStore(endpoint: none, database: "app", runner: SystemProcessRunner()).probe()
         }

@@ -92,11 +92,11 @@ import Testing
 @Suite struct PostgresContainerTextTests {
     @Test func theEndpointLeavesItsHostOutInsideAContainer() {
         let endpoint = PostgresEndpoint(
-            host: "127.0.0.1", port: 15432, user: "u", sslMode: "require", container: PostgresContainer(.name("pg")))
+            host: "127.0.0.1", port: 15432, user: "u", sslMode: "require", container: ServerContainer(.name("pg")))
         #expect(endpoint.connectionString("app") == "user='u' dbname='app' application_name='lifeboat'")
         #expect(endpoint.address == "127.0.0.1:15432")
         let unnamed = PostgresEndpoint(
-            host: "", user: "u", container: PostgresContainer(.service("db", project: "shop")))
+            host: "", user: "u", container: ServerContainer(.service("db", project: "shop")))
         #expect(unnamed.address == "service 'db' of project 'shop'")
     }
 
@@ -122,7 +122,7 @@ import Testing
         let found: String
         do {
             found =
-                try PostgresContainer.Inspection.address(in: inspection, serverPort: 5432).map {
+                try ServerContainer.Inspection.address(in: inspection, serverPort: 5432).map {
                     "\($0.host):\($0.port)"
                 }
                 ?? "nowhere"

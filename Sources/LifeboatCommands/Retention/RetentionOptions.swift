@@ -117,6 +117,8 @@ struct RetentionOptions: ParsableArguments {
 struct DurationArgument: ExpressibleByArgument {
     let seconds: Double
 
+    init(seconds: Double) { self.seconds = seconds }
+
     init?(argument: String) {
         guard let seconds = PolicyDuration.seconds(argument) else { return nil }
         self.seconds = seconds

@@ -140,7 +140,8 @@ package final class DrillRun {
     ) throws -> RepositorySource {
         let options = RepositoryContent.Options(threads: request.threads)
         let source = try RepositorySource(
-            request.repository, request.snapshot, options: options, progress: request.progress)
+            request.repository, request.snapshot, components: components.map(\.captured.name), options: options,
+            progress: request.progress)
         for component in components {
             do {
                 try source.verifyChunks(of: [component.captured.name], cancellation)
@@ -480,11 +481,5 @@ package final class DrillRun {
 
 extension DrillSeat {
     /// Its data goes through the server, which has to run for it: no stop, no start.
-    var isServed: Bool {
-        switch captured.store {
-        case "postgres", "qdrant": true
-        case "chroma": place.startsEmpty
-        default: false
-        }
-    }
+    var isServed: Bool { store.swapsWithServer }
 }

@@ -4,8 +4,10 @@ package import LifeboatCore
 
 package struct ChromaPolicy: Sendable, Equatable {
     package struct Server: Sendable, Equatable {
-        /// `http://` or `https://`, without user, password, query and fragment.
+        /// `http://` or `https://`, without user, password, query and fragment. With a container it only names it.
         package var url: String
+        /// Where the server runs, instead of a URL.
+        package var container: ContainerPolicy?
         package var token: SecretReference?
         package var tenant: String
         /// Nil: all databases of the tenant.
@@ -14,10 +16,11 @@ package struct ChromaPolicy: Sendable, Equatable {
         package var certificates: String?
 
         package init(
-            url: String, token: SecretReference? = nil, tenant: String = "default_tenant", database: String? = nil,
-            certificates: String? = nil
+            url: String, container: ContainerPolicy? = nil, token: SecretReference? = nil,
+            tenant: String = "default_tenant", database: String? = nil, certificates: String? = nil
         ) {
             self.url = url
+            self.container = container
             self.token = token
             self.tenant = tenant
             self.database = database
@@ -38,28 +41,27 @@ package struct ChromaPolicy: Sendable, Equatable {
     /// Whether two components would capture and restore one collection of a server.
     func overlaps(_ other: ChromaPolicy) -> Bool {
         guard path == nil, other.path == nil, let server, let another = other.server else { return false }
-        return (server.url, server.tenant) == (another.url, another.tenant)
+        return (server.url, server.tenant, server.container) == (another.url, another.tenant, another.container)
             && (server.database == nil || another.database == nil || server.database == another.database)
     }
 }
 
 extension PolicyReader {
     mutating func chroma(_ node: LocatedNode, _ path: String) -> ChromaPolicy? {
-        let known = ["url", "path", "token", "tenant", "database", "certificates"]
+        let known = ["url", "service", "project", "port", "path", "token", "tenant", "database", "certificates"]
         guard let fields = fields(node, path, known: known) else { return nil }
         let folder = self.path("path", in: fields)
-        let url = fields["url"].flatMap {
-            serviceURL($0, fields.path("url"), example: "http://127.0.0.1:8000", keyName: "token")
-        }
+        let server = server(fields, example: "http://127.0.0.1:8000", keyName: "token", port: 8000)
         let token = secret("token", in: fields)
         let tenant = text("tenant", in: fields)
         let database = text("database", in: fields)
         let certificates = self.path("certificates", in: fields)
-        if fields["url"] == nil {
+        if fields["url"] == nil, fields["service"] == nil {
             guard fields["path"] != nil else {
                 report(
-                    "'\(fields.path)' needs the key 'url' or 'path'", at: fields.location,
-                    hint: "'url' reads the records from the server, 'path' copies its folder on this host.")
+                    "'\(fields.path)' needs the key 'url', 'service' or 'path'", at: fields.location,
+                    hint: "'url' and 'service' read the records from the server, 'path' copies its folder on this host."
+                )
                 return nil
             }
             for key in ["token", "tenant", "database", "certificates"] where fields[key] != nil {
@@ -68,12 +70,13 @@ extension PolicyReader {
                     hint: "Remove it, or name the server that runs on the folder.")
             }
         }
-        if url == nil, folder == nil { return nil }
+        if server == nil, folder == nil { return nil }
         return ChromaPolicy(
             path: folder,
-            server: url.map {
+            server: server.map {
                 ChromaPolicy.Server(
-                    url: $0, token: token, tenant: tenant ?? "default_tenant", database: database,
+                    url: $0.url, container: $0.container, token: token, tenant: tenant ?? "default_tenant",
+                    database: database,
                     certificates: certificates)
             })
     }

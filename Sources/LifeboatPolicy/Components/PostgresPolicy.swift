@@ -12,19 +12,12 @@ package struct PostgresPolicy: Sendable, Equatable {
         case all
     }
 
-    /// Where the server and the client programs that fit it are, when it runs in a container.
-    package enum Container: Sendable, Equatable {
-        /// `container: NAME`
-        case name(String)
-        /// `service: NAME` of Docker Compose, with `project: NAME` where several have one.
-        case service(String, project: String?)
-    }
-
     /// Host name, address or socket folder; nil: the container's address, or libpq's default.
     package var host: String?
     package var port: Int?
     package var databases: Databases
-    package var container: Container?
+    /// Where the server and the client programs that fit it are, when it runs in a container.
+    package var container: ContainerPolicy?
     package var user: String?
     package var password: SecretReference?
     /// libpq's sslmode.
@@ -39,7 +32,8 @@ package struct PostgresPolicy: Sendable, Equatable {
     package var jobs: Int?
 
     package init(
-        host: String? = nil, port: Int? = nil, databases: Databases, container: Container? = nil, user: String? = nil,
+        host: String? = nil, port: Int? = nil, databases: Databases, container: ContainerPolicy? = nil,
+        user: String? = nil,
         password: SecretReference? = nil, sslMode: String? = nil, binaries: String? = nil, globals: Bool = true,
         maintenanceDatabase: String = "postgres", jobs: Int? = nil
     ) {
@@ -144,29 +138,6 @@ extension PolicyReader {
             report("'\(path)' is empty", at: list.location, hint: "Name at least one database.")
         }
         return names.isEmpty ? nil : .several(names)
-    }
-
-    private mutating func container(_ fields: PolicyFields) -> PostgresPolicy.Container? {
-        let name = text("container", in: fields)
-        let service = text("service", in: fields)
-        let project = text("project", in: fields)
-        if fields["container"] != nil, fields["service"] != nil {
-            report(
-                "'\(fields.path("container"))' and '\(fields.path("service"))' exclude each other",
-                at: fields.keyLocation("service"), hint: "Keep one of them.")
-        }
-        if fields["project"] != nil, fields["service"] == nil {
-            report(
-                "'\(fields.path("project"))' means nothing without 'service'", at: fields.keyLocation("project"),
-                hint: "Name the service of that project which runs the server.")
-        }
-        for (key, text) in [("container", name), ("service", service), ("project", project)] {
-            // They become arguments of the container engine.
-            guard let text, text.hasPrefix("-") || !text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != 0x2C })
-            else { continue }
-            report("'\(fields.path(key))' is no name of a \(key)", at: fields[key]?.location ?? fields.location)
-        }
-        return name.map { .name($0) } ?? service.map { .service($0, project: project) }
     }
 
     /// PostgreSQL cuts names at 63 bytes (NAMEDATALEN).

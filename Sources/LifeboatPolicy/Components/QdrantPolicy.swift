@@ -3,8 +3,10 @@
 package import LifeboatCore
 
 package struct QdrantPolicy: Sendable, Equatable {
-    /// `http://` or `https://`, without user, password, query and fragment.
+    /// `http://` or `https://`, without user, password, query and fragment. With a container it only names it.
     package var url: String
+    /// Where the server runs, instead of a URL.
+    package var container: ContainerPolicy?
     package var apiKey: SecretReference?
     /// Names of collections or aliases; nil: all collections.
     package var collections: [String]?
@@ -12,9 +14,11 @@ package struct QdrantPolicy: Sendable, Equatable {
     package var certificates: String?
 
     package init(
-        url: String, apiKey: SecretReference? = nil, collections: [String]? = nil, certificates: String? = nil
+        url: String, container: ContainerPolicy? = nil, apiKey: SecretReference? = nil, collections: [String]? = nil,
+        certificates: String? = nil
     ) {
         self.url = url
+        self.container = container
         self.apiKey = apiKey
         self.collections = collections
         self.certificates = certificates
@@ -22,7 +26,7 @@ package struct QdrantPolicy: Sendable, Equatable {
 
     /// Whether two components would capture and restore one collection.
     func overlaps(_ other: QdrantPolicy) -> Bool {
-        guard url == other.url else { return false }
+        guard (url, container) == (other.url, other.container) else { return false }
         guard let collections, let others = other.collections else { return true }
         return !Set(collections).isDisjoint(with: others)
     }
@@ -30,16 +34,17 @@ package struct QdrantPolicy: Sendable, Equatable {
 
 extension PolicyReader {
     mutating func qdrant(_ node: LocatedNode, _ path: String) -> QdrantPolicy? {
-        guard let fields = fields(node, path, known: ["url", "api_key", "collections", "certificates"]) else {
-            return nil
-        }
-        let url = required("url", in: fields).flatMap {
-            serviceURL($0, fields.path("url"), example: "http://127.0.0.1:6333", keyName: "api_key")
-        }
+        let known = ["url", "service", "project", "port", "api_key", "collections", "certificates"]
+        guard let fields = fields(node, path, known: known) else { return nil }
+        if fields["service"] == nil { _ = required("url", in: fields) }
+        let server = server(fields, example: "http://127.0.0.1:6333", keyName: "api_key", port: 6333)
         let key = secret("api_key", in: fields)
         let collections = collectionNames("collections", in: fields)
         let certificates = self.path("certificates", in: fields)
-        return url.map { QdrantPolicy(url: $0, apiKey: key, collections: collections, certificates: certificates) }
+        return server.map {
+            QdrantPolicy(
+                url: $0.url, container: $0.container, apiKey: key, collections: collections, certificates: certificates)
+        }
     }
 
     private mutating func collectionNames(_ key: String, in fields: PolicyFields) -> [String]? {

@@ -26,7 +26,7 @@ package struct RedisPolicy: Sendable, Equatable {
     /// A unix socket, instead of host and port.
     package var socket: String?
     /// The Docker container it runs in.
-    package var container: String?
+    package var container: ContainerPolicy?
     package var user: String?
     package var password: SecretReference?
     /// Nil: no TLS.
@@ -36,8 +36,9 @@ package struct RedisPolicy: Sendable, Equatable {
     package var transfer: Transfer?
 
     package init(
-        host: String? = nil, port: Int? = nil, socket: String? = nil, container: String? = nil, user: String? = nil,
-        password: SecretReference? = nil, tls: TLS? = nil, data: String? = nil, transfer: Transfer? = nil
+        host: String? = nil, port: Int? = nil, socket: String? = nil, container: ContainerPolicy? = nil,
+        user: String? = nil, password: SecretReference? = nil, tls: TLS? = nil, data: String? = nil,
+        transfer: Transfer? = nil
     ) {
         self.host = host
         self.port = port
@@ -53,22 +54,21 @@ package struct RedisPolicy: Sendable, Equatable {
     /// For people and comparisons: where the server is.
     package var address: String {
         if let socket { return socket }
-        if host == nil, let container { return "container \(container):\(port ?? 6379)" }
+        if host == nil, let container { return "\(container.address):\(port ?? 6379)" }
         return "\(host ?? "127.0.0.1"):\(port ?? 6379)"
     }
 }
 
 extension PolicyReader {
     mutating func redis(_ node: LocatedNode, _ path: String) -> RedisPolicy? {
-        let known = ["host", "port", "socket", "container", "user", "password", "tls", "data", "transfer"]
-        let planned = [
-            "service": "Name the server instead: host and port as they are reached from this host, or its container."
+        let known = [
+            "host", "port", "socket", "container", "service", "project", "user", "password", "tls", "data", "transfer",
         ]
-        guard let fields = fields(node, path, known: known, planned: planned) else { return nil }
+        guard let fields = fields(node, path, known: known) else { return nil }
         let transfer = choice("transfer", in: fields, among: RedisPolicy.Transfer.allCases.map(\.rawValue))
         let policy = RedisPolicy(
             host: text("host", in: fields), port: integer("port", in: fields, 1...65_535),
-            socket: self.path("socket", in: fields), container: text("container", in: fields),
+            socket: self.path("socket", in: fields), container: container(fields),
             user: text("user", in: fields), password: secret("password", in: fields), tls: tls("tls", in: fields),
             data: self.path("data", in: fields), transfer: transfer.flatMap { RedisPolicy.Transfer(rawValue: $0) })
         if fields["socket"] != nil {
@@ -83,11 +83,6 @@ extension PolicyReader {
             report(
                 "'\(fields.path("user"))' needs a password", at: fields.keyLocation("user"),
                 hint: "Add 'password: {env: REDIS_PASSWORD}', or remove the user.")
-        }
-        if let name = policy.container, let location = fields["container"]?.location, !Self.isContainerName(name) {
-            report(
-                "'\(fields.path("container"))' is no name of a container: '\(Self.shortened(name))'", at: location,
-                hint: "Write it as 'docker ps' shows it in its last column.")
         }
         return policy
     }
@@ -105,14 +100,5 @@ extension PolicyReader {
         }
         return RedisPolicy.TLS(
             authority: path("ca", in: files), certificate: path("certificate", in: files), key: path("key", in: files))
-    }
-
-    /// Docker's rule: a letter or digit, then letters, digits, `_`, `.` and `-`.
-    static func isContainerName(_ name: String) -> Bool {
-        func isAlphanumeric(_ byte: UInt8) -> Bool {
-            (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
-        }
-        guard let first = name.utf8.first, isAlphanumeric(first) else { return false }
-        return name.utf8.allSatisfy { isAlphanumeric($0) || [45, 46, 95].contains($0) }
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LifeboatCore
-import LifeboatIO
+package import LifeboatIO
 
 /// The collections of a Chroma server, read record by record through its interface, since Chroma has no snapshots.
 ///
@@ -17,15 +17,16 @@ package struct ChromaStore: DataStore {
     let stateFolder: String
     let api: ChromaAPI
 
-    /// `url` without user, password and path; `stateFolder` is made when it is needed.
+    /// `url` without user, password and path; with a container, which that runner's engine has, it names the service and
+    /// the port in there; `stateFolder` is made when it is needed.
     package init(
         url: String, token: Secret? = nil, tenant: String = "default_tenant", database: String? = nil,
-        certificates: String? = nil, stateFolder: String
+        certificates: String? = nil, container: (ServerContainer, any ProcessRunner)? = nil, stateFolder: String
     ) {
         // Chroma itself checks no token any more: what stands before it looks at one of these.
         endpoint = RESTEndpoint(
             service: "Chroma", url: url, keyHeaders: [("Authorization", "Bearer "), ("X-Chroma-Token", "")], key: token,
-            certificates: certificates)
+            certificates: certificates, container: container)
         self.tenant = tenant
         self.database = database
         self.stateFolder = "\(stateFolder)/chroma"
@@ -34,6 +35,7 @@ package struct ChromaStore: DataStore {
 
     package var kind: String { "chroma" }
     package var subject: String { endpoint.subject }
+    package var swapsWithServer: Bool { true }
 
     /// Records of a collection of that name in any of the databases: for a policy's checks.
     package func points(_ collection: String, cancellation: Cancellation? = nil) throws -> Int64 {

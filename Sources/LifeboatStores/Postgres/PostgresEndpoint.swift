@@ -17,11 +17,11 @@ package struct PostgresEndpoint: Sendable {
     /// Seconds until an attempt to connect is given up.
     package var connectTimeout: Double = 10
     /// The container the server runs in, whose client programs are used; nil: those of this host.
-    package var container: PostgresContainer?
+    package var container: ServerContainer?
 
     package init(
         host: String, port: UInt16 = 5432, user: String, password: Secret? = nil, sslMode: String? = nil,
-        connectTimeout: Double = 10, container: PostgresContainer? = nil
+        connectTimeout: Double = 10, container: ServerContainer? = nil
     ) {
         self.host = host
         self.port = port

@@ -38,6 +38,7 @@ package struct PostgresServerStore: DataStore {
     }
 
     package var kind: String { "postgres" }
+    package var swapsWithServer: Bool { true }
 
     package var subject: String {
         switch selection {

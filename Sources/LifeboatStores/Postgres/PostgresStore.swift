@@ -50,6 +50,7 @@ package struct PostgresStore: DataStore {
     package static let defaultJobs = 2
 
     package var kind: String { "postgres" }
+    package var swapsWithServer: Bool { true }
     package var subject: String { "database '\(database)' on \(endpoint.address)" }
 
     /// Runs a query that gives one value (a policy's check, a health probe); nil is SQL NULL or no row.

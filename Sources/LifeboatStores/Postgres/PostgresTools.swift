@@ -101,7 +101,7 @@ struct PostgresTools {
     /// Debian's packages put them, else in PATH. pg_dump refuses servers newer than itself; that is checked here,
     /// before anything starts.
     static func find(
-        _ programs: [String], server: PostgresVersion, folder: String?, container: PostgresContainer? = nil,
+        _ programs: [String], server: PostgresVersion, folder: String?, container: ServerContainer? = nil,
         atLeast: PostgresVersion? = nil, runner: any ProcessRunner
     ) throws -> PostgresTools {
         var places = folder.map { [$0] } ?? ["/usr/lib/postgresql/\(server.major)/bin", nil]

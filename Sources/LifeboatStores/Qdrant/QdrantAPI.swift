@@ -212,7 +212,7 @@ struct QdrantAPI: Sendable {
         let source = DownloadSource(name: "qdrant-snapshot") { sink in
             // Nothing asks for compression: length and checksum are those of the file.
             try client.download(
-                client.request(.get, path, stall: 120), "download snapshot '\(snapshot.name)'",
+                try client.request(.get, path, stall: 120), "download snapshot '\(snapshot.name)'",
                 cancellation: cancellation, into: sink)
         }
         return CheckedSource(
@@ -230,7 +230,7 @@ struct QdrantAPI: Sendable {
         _ cancellation: Cancellation?
     ) throws {
         let body = MultipartBody(source, size: size, name: "snapshot", file: file)
-        let request = client.request(
+        let request = try client.request(
             .post,
             Self.path(collection, "/snapshots/upload?wait=true&priority=snapshot")
                 + (sha256.map { "&checksum=\(RESTClient.escaped($0))" } ?? ""),

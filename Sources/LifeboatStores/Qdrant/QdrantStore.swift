@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LifeboatCore
-import LifeboatIO
+package import LifeboatIO
 
 /// Collections of one Qdrant server: a snapshot of each, made by the server, restored beside the live one.
 ///
@@ -15,12 +15,15 @@ package struct QdrantStore: DataStore {
     let stateFolder: String
     let api: QdrantAPI
 
-    /// `url` without user, password and path; `stateFolder` is made when it is needed.
+    /// `url` without user, password and path; with a container, which that runner's engine has, it names the service and
+    /// the port in there; `stateFolder` is made when it is needed.
     package init(
-        url: String, key: Secret? = nil, collections: [String]? = nil, certificates: String? = nil, stateFolder: String
+        url: String, key: Secret? = nil, collections: [String]? = nil, certificates: String? = nil,
+        container: (ServerContainer, any ProcessRunner)? = nil, stateFolder: String
     ) {
         endpoint = RESTEndpoint(
-            service: "Qdrant", url: url, keyHeaders: [("api-key", "")], key: key, certificates: certificates)
+            service: "Qdrant", url: url, keyHeaders: [("api-key", "")], key: key, certificates: certificates,
+            container: container)
         self.collections = collections
         self.stateFolder = "\(stateFolder)/qdrant"
         api = QdrantAPI(client: RESTClient(endpoint))
@@ -28,6 +31,7 @@ package struct QdrantStore: DataStore {
 
     package var kind: String { "qdrant" }
     package var subject: String { endpoint.subject }
+    package var swapsWithServer: Bool { true }
 
     /// Points of a collection, or of what an alias points to, counted one by one: for a policy's checks.
     package func points(_ collection: String, cancellation: Cancellation? = nil) throws -> Int64 {

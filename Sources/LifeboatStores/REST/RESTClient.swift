@@ -3,6 +3,7 @@
 import FoundationEssentials
 package import LifeboatCore
 import LifeboatHTTP
+package import LifeboatIO
 
 /// Where a service with a JSON interface over HTTP is, and what lets us in.
 package struct RESTEndpoint: Sendable {
@@ -15,10 +16,12 @@ package struct RESTEndpoint: Sendable {
     package var key: Secret?
     /// A file of certificates to trust instead of the system's.
     package var certificates: String?
+    /// Where a server in a container is found; then `url` only names it.
+    package var container: ContainerAddress?
 
     package init(
         service: String, url: String, keyHeaders: [(name: String, prefix: String)], key: Secret?,
-        certificates: String? = nil
+        certificates: String? = nil, container: (ServerContainer, any ProcessRunner)? = nil
     ) {
         self.service = service
         var url = url
@@ -27,10 +30,17 @@ package struct RESTEndpoint: Sendable {
         self.keyHeaders = keyHeaders
         self.key = key
         self.certificates = certificates
+        self.container = container.map { ContainerAddress($0.0, url: url, runner: $0.1) }
     }
 
     /// `Qdrant at 'http://127.0.0.1:6333'`.
-    var subject: String { "\(service) at '\(url)'" }
+    var subject: String {
+        if let container { return "\(service) in \(container.container)" }
+        return "\(service) at '\(url)'"
+    }
+
+    /// Where requests go to now. Blocking: may ask the container's engine.
+    func base() throws -> String { try container?.base() ?? url }
 }
 
 /// Speaks JSON with one service. Thread-safe; every call blocks.
@@ -43,18 +53,19 @@ struct RESTClient: Sendable {
 
     init(_ endpoint: RESTEndpoint) { self.endpoint = endpoint }
 
-    /// The request for a path below the endpoint, its parts percent-encoded already.
+    /// The request for a path below the endpoint, its parts percent-encoded already. Throws where the server's container
+    /// is not found.
     func request(
         _ method: HTTPMethod, _ path: String, body: HTTPBody = .none, type: String? = nil, stall: Double = 60,
         bodyLimit: Int = 8 << 20
-    ) -> HTTPRequest {
+    ) throws -> HTTPRequest {
         var headers: [HTTPHeader] = []
         if let type { headers.append(HTTPHeader("Content-Type", type)) }
         endpoint.key?.reveal { key in
             for header in endpoint.keyHeaders { headers.append(HTTPHeader(header.name, header.prefix + key)) }
         }
         return HTTPRequest(
-            method, endpoint.url + path, headers: headers, body: body, timeouts: HTTPTimeouts(stall: stall),
+            method, try endpoint.base() + path, headers: headers, body: body, timeouts: HTTPTimeouts(stall: stall),
             certificates: endpoint.certificates, bodyLimit: bodyLimit)
     }
 
@@ -91,7 +102,7 @@ struct RESTClient: Sendable {
         _ method: HTTPMethod, _ path: String, _ purpose: String, json body: [UInt8]? = nil, accepting: Set<Int> = [],
         stall: Double = 60, bodyLimit: Int = 8 << 20, cancellation: Cancellation? = nil
     ) throws -> HTTPResponse {
-        let request = request(
+        let request = try request(
             method, path, body: body.map { .bytes($0) } ?? .none, type: body == nil ? nil : "application/json",
             stall: stall, bodyLimit: bodyLimit)
         return try send(request, purpose, accepting: accepting, cancellation: cancellation)
@@ -112,8 +123,14 @@ struct RESTClient: Sendable {
         switch error {
         case .cancelled: LifeboatError.interrupted
         case .body(let error): error
-        default: RESTError.transport(endpoint.subject, purpose, error)
+        default: unreached(error, purpose)
         }
+    }
+
+    /// A container that was started again may be elsewhere.
+    private func unreached(_ error: HTTPError, _ purpose: String) -> any Error {
+        endpoint.container?.forget()
+        return RESTError.transport(endpoint.subject, purpose, error)
     }
 
     private func checked(

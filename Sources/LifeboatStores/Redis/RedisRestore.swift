@@ -13,7 +13,7 @@ extension RedisStore {
         let folder = try connection?.setting("dir")
         if let container {
             // What the official images use.
-            return try container.hostPath(folder ?? "/data").map { try VolumePlace.resolved($0) }
+            return try container.hostPath(folder ?? "/data", runner).map { try VolumePlace.resolved($0) }
         }
         guard let connection, let folder, let process = try connection.info().number("process_id") else { return nil }
         // The server works in its data folder: when the process of that number here does so too, this is the host it

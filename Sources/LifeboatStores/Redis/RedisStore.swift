@@ -2,7 +2,7 @@
 
 package import LifeboatCore
 import LifeboatHTTP
-import LifeboatIO
+package import LifeboatIO
 
 /// A Redis or Valkey server: its RDB file, fetched over the replication protocol, restored by exchanging the files in its
 /// data folder while it is stopped.
@@ -38,20 +38,25 @@ package struct RedisStore: DataStore {
     static let partName = "rdb"
 
     private let fixedEndpoint: RedisEndpoint
-    let container: RedisContainer?
+    let container: ServerContainer?
     let options: Options
+    let runner: any ProcessRunner
 
-    /// With a container the host of `endpoint` is the container's own address, asked for at each connection, unless
-    /// `endpoint` names one.
-    package init(_ endpoint: RedisEndpoint, container: RedisContainer? = nil, options: Options = Options()) {
+    /// With a container the server is where that is reached from this host, asked for at each connection, unless
+    /// `endpoint` names a host. `runner` asks the container's engine.
+    package init(
+        _ endpoint: RedisEndpoint, container: ServerContainer? = nil, options: Options = Options(),
+        runner: any ProcessRunner = SystemProcessRunner()
+    ) {
         fixedEndpoint = endpoint
         self.container = container
         self.options = options
+        self.runner = runner
     }
 
     package var kind: String { "redis" }
     package var subject: String {
-        if usesContainerAddress, let container { return "Redis in container '\(container.name)'" }
+        if usesContainerAddress, let container { return "Redis in \(container)" }
         return "Redis at \(fixedEndpoint.address.text)"
     }
 
@@ -62,9 +67,11 @@ package struct RedisStore: DataStore {
     /// Nil: the server's container does not run.
     func endpoint() throws -> RedisEndpoint? {
         guard usesContainerAddress, let container else { return fixedEndpoint }
-        guard let address = try container.address() else { return nil }
+        // Containers get a new address when they start.
+        guard let id = try container.found(runner, running: true) else { return nil }
         var endpoint = fixedEndpoint
-        endpoint.address.host = address
+        (endpoint.address.host, endpoint.address.port) = try container.address(
+            of: id, serverPort: fixedEndpoint.address.port, runner)
         return endpoint
     }
 
@@ -72,7 +79,7 @@ package struct RedisStore: DataStore {
         guard let endpoint = try endpoint() else {
             throw LifeboatError(
                 "cannot reach \(subject)", causes: ["the container does not run"],
-                hint: "Start it, or correct 'container' of the component in the policy.")
+                hint: "Start it, or correct the component in the policy.")
         }
         return try RedisConnection(endpoint, cancellation: cancellation)
     }
@@ -240,7 +247,7 @@ package struct RedisStore: DataStore {
             )
         }
         let path = "\(folder)/\(files.databaseName)"
-        return { try container.open(path, cancellation: cancellation) }
+        return { [runner] in try container.open(path, runner, cancellation: cancellation) }
     }
 
     /// Until the server has no child that writes.

@@ -8,10 +8,13 @@ import LifeboatIO
 package struct BinaryRunner: LifeboatRunner {
     /// The program.
     package let path: String
+    /// What it is started with: a program that becomes it.
+    private let prefix: [String]
 
     /// nil: `lifeboat` beside the test bundle.
-    package init(path: String? = nil) throws {
+    package init(path: String? = nil, prefix: [String] = []) throws {
         self.path = try path ?? Self.builtProgram()
+        self.prefix = prefix
     }
 
     /// The program of the same build: it lies in the folder of the running test program.
@@ -59,7 +62,7 @@ package struct BinaryRunner: LifeboatRunner {
         posix_spawnattr_setsigdefault(&attributes, &all)
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
         // env(1) changes the folder and becomes the program, under the same process id.
-        let words = CStrings(["env", "-C", workingDirectory, path] + arguments)
+        let words = CStrings(["env", "-C", workingDirectory] + prefix + [path] + arguments)
         let settings = CStrings(variables.map { "\($0.key)=\($0.value)" })
         var process = pid_t()
         let status = posix_spawn(&process, "/usr/bin/env", &actions, &attributes, words.pointers, settings.pointers)

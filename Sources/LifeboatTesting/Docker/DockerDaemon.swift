@@ -4,8 +4,8 @@ import Glibc
 import LifeboatCore
 import LifeboatIO
 
-/// A real Docker engine of the tests' own: in a network namespace without any network, with all its data in a temporary
-/// folder, so that neither the host's engine nor its firewall rules are touched. Needs root.
+/// A real Docker engine of the tests' own: in a network namespace of its own, with all its data in a temporary folder, so
+/// that neither the host's engine nor its firewall rules are touched. Needs root.
 package final class DockerDaemon: Sendable {
     package static let shouldRun =
         geteuid() == 0 && (access("/usr/sbin/dockerd", X_OK) == 0 || access("/usr/bin/dockerd", X_OK) == 0)
@@ -15,16 +15,21 @@ package final class DockerDaemon: Sendable {
     package let client: String
     package let log: String
     package let folder: String
+    /// What a program is started with to be in the network of the containers: it reaches their addresses and published
+    /// ports. Empty: they have none.
+    package let networkWords: [String]
     private let temporary: TemporaryFolder
     private let runner = SystemProcessRunner(grace: 10)
     private let process = Monitor<(any RunningProcess)?>(nil)
 
-    package init() throws {
+    /// `networked`: containers have networks, which end where the namespace ends.
+    package init(networked: Bool = false) throws {
         // Short: a unix socket's path has 107 bytes at most.
         temporary = try TemporaryFolder(prefix: "lbdk-", in: "/tmp")
         folder = temporary.path
         client = "\(folder)/docker"
         log = "\(folder)/calls"
+        networkWords = networked ? ["nsenter", "--net=\(folder)/net"] : []
         // Containers of the unprivileged user share folders in it.
         guard chmod(folder, 0o755) == 0 else { throw SystemCallError("open up", folder) }
         let real = access("/usr/bin/docker", X_OK) == 0 ? "/usr/bin/docker" : "docker"
@@ -37,6 +42,11 @@ package final class DockerDaemon: Sendable {
         let descriptor = try OwnedDescriptor.open(client, O_WRONLY | O_CREAT, mode: 0o755)
         try Array(script.utf8).withUnsafeBytes { try DescriptorIO.write(descriptor.raw, $0, client) }
         try descriptor.close(client)
+        if networked {
+            // It stays, as a mount, when the engine is started again.
+            try AtomicFile.write("", to: "\(folder)/net")
+            try run(ProcessCommand("unshare", ["--net=\(folder)/net", "ip", "link", "set", "lo", "up"]))
+        }
         try launch()
     }
 
@@ -44,12 +54,17 @@ package final class DockerDaemon: Sendable {
     package var socket: String { "\(folder)/s.sock" }
 
     private func launch() throws {
+        let isolation = networkWords.isEmpty ? ["unshare", "--net"] : networkWords
+        let network =
+            networkWords.isEmpty
+            ? "--bridge=none --iptables=false --ip6tables=false --ip-forward=false" : "--bip=10.231.0.1/24"
         let command = """
-            exec dockerd --bridge=none --iptables=false --ip6tables=false --ip-forward=false --data-root=\(folder)/data \
-            --exec-root=\(folder)/exec --host=unix://\(socket) --pidfile=\(folder)/pid >>\(folder)/log 2>&1
+            exec dockerd \(network) --data-root=\(folder)/data --exec-root=\(folder)/exec --host=unix://\(socket) \
+            --pidfile=\(folder)/pid >>\(folder)/log 2>&1
             """
         let daemon = try runner.start(
-            ProcessCommand("unshare", ["--net", "sh", "-c", command]), pipesInput: false, pipesOutput: false)
+            ProcessCommand(isolation[0], isolation.dropFirst() + ["sh", "-c", command]), pipesInput: false,
+            pipesOutput: false)
         process.withLock { $0 = daemon }
         do {
             // Generous: the machine may be busy.
@@ -129,7 +144,7 @@ package final class DockerDaemon: Sendable {
         _ = try? run(ProcessCommand("sh", ["-c", "\"$1\" ps -q | xargs -r \"$1\" rm -f", "sh", client]))
         daemon.terminate(grace: 30)
         // The namespace of containers without a network stays mounted.
-        _ = try? run(ProcessCommand("sh", ["-c", "umount \(folder)/exec/netns/* 2>/dev/null; true"]))
+        _ = try? run(ProcessCommand("sh", ["-c", "umount \(folder)/exec/netns/* \(folder)/net 2>/dev/null; true"]))
         try? temporary.remove()
     }
 }

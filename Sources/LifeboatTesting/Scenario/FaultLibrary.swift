@@ -29,11 +29,14 @@ package struct ScenarioFault: Sendable {
     package var position: Int
     /// The calls that count; empty: all that change something.
     package var calls: [String]
+    /// Only renames to paths that hold this count; empty: all.
+    package var path: String
 
-    package init(_ kind: Kind, at position: Int, of calls: [String] = []) {
+    package init(_ kind: Kind, at position: Int, of calls: [String] = [], path: String = "") {
         self.kind = kind
         self.position = position
         self.calls = calls
+        self.path = path
     }
 
     /// Environment for the program. The report is a file that gets the call hit, if any, and the number counted.
@@ -50,6 +53,7 @@ package struct ScenarioFault: Sendable {
         return [
             "LD_PRELOAD": try Self.library.get(), "FAULT_KIND": word, "FAULT_NUMBER": "\(number)",
             "FAULT_AT": "\(position)", "FAULT_CALLS": calls.map { "\($0)," }.joined(), "FAULT_REPORT": report,
+            "FAULT_PATH": path,
         ]
     }
 
@@ -102,7 +106,7 @@ extension ScenarioFault {
 
         static int armed;
         static pid_t self;
-        static char kind[16], calls[256], report_path[512];
+        static char kind[16], calls[256], report_path[512], path_part[256];
         static int number;
         static long position;
         static _Atomic long count;
@@ -122,6 +126,7 @@ extension ScenarioFault {
             snprintf(kind, sizeof kind, "%s", getenv("FAULT_KIND"));
             snprintf(calls, sizeof calls, "%s", getenv("FAULT_CALLS"));
             snprintf(report_path, sizeof report_path, "%s", getenv("FAULT_REPORT"));
+            if (getenv("FAULT_PATH") != NULL) snprintf(path_part, sizeof path_part, "%s", getenv("FAULT_PATH"));
             number = atoi(getenv("FAULT_NUMBER"));
             position = atol(getenv("FAULT_AT"));
             unsetenv("LD_PRELOAD");
@@ -134,8 +139,9 @@ extension ScenarioFault {
         }
 
         /* 0: go on; 1: fail with errno set; 2: kill after the call; 3: write less. */
-        static int fault(const char *call) {
+        static int fault_at(const char *call, const char *path) {
             if (!armed || getpid() != self) return 0;
+            if (path_part[0] != 0 && (path == NULL || strstr(path, path_part) == NULL)) return 0;
             char word[32];
             snprintf(word, sizeof word, "%s,", call);
             if (calls[0] != 0 && strstr(calls, word) == NULL) return 0;
@@ -156,6 +162,8 @@ extension ScenarioFault {
             errno = number;
             return 1;
         }
+
+        static int fault(const char *call) { return fault_at(call, NULL); }
 
         static long done(int verdict, long result) {
             if (verdict == 2) {
@@ -211,8 +219,13 @@ extension ScenarioFault {
         int utimensat(int a, const char *b, const struct timespec c[2], int d) {
             GUARDED("attribute", (SYS_utimensat, a, b, c, d));
         }
-        int rename(const char *a, const char *b) { GUARDED("rename", (SYS_renameat2, AT_FDCWD, a, AT_FDCWD, b, 0)); }
-        int renameat(int a, const char *b, int c, const char *d) { GUARDED("rename", (SYS_renameat2, a, b, c, d, 0)); }
+        static int move(int a, const char *b, int c, const char *d) {
+            int verdict = fault_at("rename", d);
+            if (verdict == 1) return -1;
+            return (int)done(verdict, raw(real_syscall(SYS_renameat2, a, b, c, d, 0)));
+        }
+        int rename(const char *a, const char *b) { return move(AT_FDCWD, a, AT_FDCWD, b); }
+        int renameat(int a, const char *b, int c, const char *d) { return move(a, b, c, d); }
         int mkdir(const char *a, mode_t b) { GUARDED("mkdir", (SYS_mkdirat, AT_FDCWD, a, b)); }
         int mkdirat(int a, const char *b, mode_t c) { GUARDED("mkdir", (SYS_mkdirat, a, b, c)); }
         int unlink(const char *a) { GUARDED("unlink", (SYS_unlinkat, AT_FDCWD, a, 0)); }
@@ -244,7 +257,7 @@ extension ScenarioFault {
             for (int i = 0; i < 6; i++) a[i] = va_arg(list, long);
             va_end(list);
             int verdict = 0;
-            if (which == SYS_renameat2) verdict = fault("rename");
+            if (which == SYS_renameat2) verdict = fault_at("rename", (const char *)a[3]);
             if (which == SYS_openat2 && (*(unsigned long long *)a[2] & O_CREAT) != 0) verdict = fault("create");
             if (verdict == 1) return -1;
             return done(verdict, real_syscall(which, a[0], a[1], a[2], a[3], a[4], a[5]));

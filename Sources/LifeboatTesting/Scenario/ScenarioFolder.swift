@@ -11,13 +11,14 @@ package struct ScenarioFolder: Sendable {
     private let folder: TemporaryFolder
 
     /// In memory where there is such a place: the scenarios write durably thousands of times.
-    package init(inMemory: Bool = true) throws {
+    /// `prefix`: what the program is started with, for example to be in another network.
+    package init(inMemory: Bool = true, prefix: [String] = []) throws {
         folder =
             try inMemory && access("/dev/shm", W_OK) == 0
             ? TemporaryFolder(prefix: "lifeboat-scenario-", in: "/dev/shm")
             : TemporaryFolder(prefix: "lifeboat-scenario-", in: "/tmp")
         path = folder.path
-        binary = try BinaryRunner()
+        binary = try BinaryRunner(prefix: prefix)
         for name in ["home", "tree"] { try FileTree.createFolders("\(path)/\(name)") }
     }
 

@@ -52,7 +52,7 @@ extension DataStore {
 
 extension RedisServer {
     func store(
-        user: String? = nil, password: Secret? = nil, container: RedisContainer? = nil,
+        user: String? = nil, password: Secret? = nil, container: ServerContainer? = nil,
         options: RedisStore.Options = RedisStore.Options()
     ) -> RedisStore {
         var endpoint = endpoint

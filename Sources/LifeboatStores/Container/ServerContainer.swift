@@ -4,8 +4,8 @@ import FoundationEssentials
 import LifeboatCore
 import LifeboatIO
 
-/// A running container with a PostgreSQL server in it, found through the command line of its engine.
-package struct PostgresContainer: Sendable, Equatable, CustomStringConvertible {
+/// A container with a server in it, found through the command line of its engine.
+package struct ServerContainer: Sendable, Equatable, CustomStringConvertible {
     package enum Selection: Sendable, Equatable {
         /// Name or id of a container.
         case name(String)
@@ -33,35 +33,51 @@ package struct PostgresContainer: Sendable, Equatable, CustomStringConvertible {
     /// Seconds an answer of the engine may take.
     private static let patience: Double = 60
 
-    /// Name or id to hand to the engine. Blocking.
+    /// Name or id to hand to the engine, of a container that runs. Blocking.
     func identifier(_ runner: any ProcessRunner) throws -> String {
+        if case .name(let name) = selection { return name }
+        guard let id = try found(runner, running: true) else {
+            throw LifeboatError(
+                "no container of \(self) runs", hint: "Start it, or correct 'service' of the component in the policy.")
+        }
+        return id
+    }
+
+    /// Its id; nil: there is none, or with `running` none that runs. One that was removed is no error here: `inspect`
+    /// would not tell it from an engine that is down. Blocking.
+    func found(_ runner: any ProcessRunner, running: Bool) throws -> String? {
+        var arguments = ["ps", "--no-trunc"]
+        if !running { arguments.append("--all") }
         switch selection {
-        case .name(let name): return name
+        case .name(let name): arguments += ["--filter", "name=^/?\(name)$"]
         case .service(let service, let project):
-            var arguments = ["ps", "--no-trunc", "--filter", "label=com.docker.compose.service=\(service)"]
+            arguments += ["--filter", "label=com.docker.compose.service=\(service)"]
             if let project { arguments += ["--filter", "label=com.docker.compose.project=\(project)"] }
             // Containers of `docker compose run` are no servers.
-            arguments += ["--filter", "label=com.docker.compose.oneoff=False", "--format"]
-            arguments.append("{{.ID}} {{.Label \"com.docker.compose.project\"}}")
-            let lines = try ask(arguments, runner).split(separator: "\n")
-            guard let line = lines.first, let id = line.split(separator: " ").first else {
-                throw LifeboatError(
-                    "no container of \(self) runs",
-                    hint: "Start it, or correct 'service' of the component in the policy.")
-            }
-            guard lines.count == 1 else {
-                throw LifeboatError(
-                    "\(lines.count) containers of \(self) run",
-                    causes: lines.map { "project \($0.split(separator: " ").dropFirst().joined(separator: " "))" },
-                    hint: "Name one of them with 'container' in the policy, or its project with 'project'.")
-            }
-            return String(id)
+            arguments += ["--filter", "label=com.docker.compose.oneoff=False"]
         }
+        arguments += ["--format", "{{.ID}} {{.Label \"com.docker.compose.project\"}}"]
+        let lines = try ask(arguments, runner).split(separator: "\n")
+        guard let line = lines.first, let id = line.split(separator: " ").first else { return nil }
+        guard lines.count == 1 else {
+            throw LifeboatError(
+                "\(lines.count) containers of \(self) \(running ? "run" : "exist")",
+                causes: lines.map { "project \($0.split(separator: " ").dropFirst().joined(separator: " "))" },
+                hint: "Name one of them with 'container' in the policy, or its project with 'project'.")
+        }
+        return String(id)
     }
 
     /// Where this host reaches the server: the published port, else the container's own address.
     func address(serverPort: UInt16, _ runner: any ProcessRunner) throws -> (host: String, port: UInt16) {
-        let text = try ask(["inspect", "--type=container", try identifier(runner)], runner)
+        try address(of: try identifier(runner), serverPort: serverPort, runner)
+    }
+
+    /// The same for the container of that name or id.
+    func address(
+        of container: String, serverPort: UInt16, _ runner: any ProcessRunner
+    ) throws -> (host: String, port: UInt16) {
+        let text = try ask(["inspect", "--type=container", container], runner)
         let found: (host: String, port: UInt16)?
         do {
             found = try Inspection.address(in: text, serverPort: serverPort)
@@ -76,7 +92,8 @@ package struct PostgresContainer: Sendable, Equatable, CustomStringConvertible {
         return found
     }
 
-    private func ask(_ arguments: [String], _ runner: any ProcessRunner) throws -> String {
+    /// What the engine's program prints.
+    func ask(_ arguments: [String], _ runner: any ProcessRunner) throws -> String {
         let result = try runner.run(ProcessCommand(engine, arguments), deadline: Self.patience)
         guard result.termination.succeeded else {
             throw LifeboatError(

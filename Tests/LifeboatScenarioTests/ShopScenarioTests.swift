@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import LifeboatCore
+import LifeboatIO
+import LifeboatTesting
+import Testing
+
+/// Whole restores of a whole stack with the built program on a real engine: whatever happens, the stack ends healthy with
+/// exactly its old data or exactly the restored data.
+///
+/// One stack for all of them, one after the other: each begins and ends with a stack that is well.
+@Suite(.serialized, .enabled(if: ShopStack.shouldRun, .init(rawValue: ShopStack.skipReason)))
+struct ShopScenarioTests {
+    private static let restore = ["restore", "latest", "--yes"]
+
+    /// The stack with the word `live`, and a complete snapshot of the word `kept` that is the latest.
+    private func prepared() throws -> ShopStack {
+        let stack = try ShopStack.shared()
+        if !Self.hasSnapshot.withLock({ $0 }) {
+            try stack.setWord("kept")
+            let backup = try stack.succeed("backup")
+            #expect(try stack.secretsFound(in: [backup]) == "")
+            Self.hasSnapshot.withLock { $0 = true }
+        }
+        try stack.setWord("live")
+        return stack
+    }
+    private static let hasSnapshot = Monitor(false)
+
+    private func expectWell(_ stack: ShopStack, _ words: Set<String>, _ comment: String) throws {
+        let problems = try stack.problems()
+        #expect(problems == [], "\(comment)")
+        let word = try stack.word()
+        #expect(words.contains(word), "the word is '\(word)' after \(comment)")
+    }
+
+    /// Seconds, of a restore's JSON.
+    private func downtime(_ run: LifeboatRun) -> String {
+        run.output.firstRange(of: #""downtime_seconds":"#).map { field in
+            String(run.output[field.upperBound...].prefix { $0.isNumber || $0 == "." })
+        } ?? "unknown"
+    }
+
+    @Test func `yesterday comes back over a live stack, and a stack of which nothing is left comes back whole`() throws
+    {
+        let stack = try prepared()
+        let over = try stack.lifeboat("restore", "latest", "--yes", "--json")
+        #expect(over.exit == 0, "\(over)")
+        try expectWell(stack, ["kept"], "\(over)")
+        print("shop: restored over the live stack, down \(downtime(over)) s")
+        // What the servers of the components are, was not stopped; what uses them was.
+        #expect(over.error.contains("stopped 'shop-redis-1'") && !over.error.contains("stopped 'shop-postgres-1'"))
+
+        try stack.compose("down", "--volumes")
+        try stack.folder.shell("rm -f '\(stack.project)'/documents/*")
+        let lost = try stack.lifeboat("restore", "latest", "--yes", "--json")
+        #expect(lost.exit == 0, "\(lost)")
+        try expectWell(stack, ["kept"], "\(lost)")
+        print("shop: restored after 'down --volumes', down \(downtime(lost)) s")
+        #expect(try stack.secretsFound(in: [over, lost]) == "")
+    }
+
+    @Test func `a snapshot whose database is broken rolls back by itself`() throws {
+        let stack = try prepared()
+        try stack.writePolicy("hasty.yaml", within: "6s")
+        // The program does not understand this database; the files and tables of it are sound.
+        try stack.sql("UPDATE settings SET value = '2' WHERE name = 'schema'")
+        let backup = try stack.lifeboat("backup")
+        #expect(backup.exit == 0, "\(backup)")
+        try stack.sql("UPDATE settings SET value = '1' WHERE name = 'schema'")
+        let failed = try stack.lifeboat("restore", "latest", "--yes", "--policy", "hasty.yaml")
+        #expect(failed.exit == 14, "\(failed)")
+        #expect(failed.error.contains("failed and was rolled back"), "\(failed)")
+        #expect(failed.error.contains("status 503"), "\(failed)")
+        try expectWell(stack, ["live"], "\(failed)")
+        // The next `latest` is sound again.
+        try stack.setWord("kept")
+        try stack.succeed("backup")
+    }
+
+    @Test func `killed at a step of its journal, a restore is finished or undone`() throws {
+        let stack = try prepared()
+        let (whole, entries) = try stack.journalEntries(of: Self.restore)
+        #expect(whole.exit == 0 && entries > 20, "\(entries): \(whole)")
+        try stack.setWord("live")
+        // Before the stop, at the stop, between two exchanges, after the start, while the old data goes.
+        let spread = [entries * 3 / 10, entries * 4 / 10, entries / 2, entries * 6 / 10, entries * 9 / 10]
+        let isWhole = getenv("LIFEBOAT_TEST_EVERY_STEP") != nil
+        var words: Set<String> = []
+        var number = 0
+        for entry in isWhole ? Array(1...entries) : spread {
+            for verb in isWhole ? ["--resume", "--rollback"] : [["--resume", "--rollback"][number % 2]] {
+                number += 1
+                // The entry is written and nothing is done; or all before it is done, and it is not written.
+                let kind = number % 4 < 2 ? ScenarioFault.Kind.killAfter : .kill
+                words.insert(try killed(stack, kind, at: entry, then: verb))
+            }
+        }
+        #expect(words == ["kept", "live"])
+        if isWhole { print("shop: \(number) restores killed, at \(entries) entries of the journal") }
+    }
+
+    /// The word of the stack afterwards; the stack has the word `live` before and after.
+    private func killed(
+        _ stack: ShopStack, _ kind: ScenarioFault.Kind, at entry: Int, then verb: String
+    ) throws -> String {
+        let fault = ScenarioFault(kind, at: entry, of: ["rename"], path: "/restores/")
+        let (run, hit) = try stack.lifeboat(Self.restore, fault: fault)
+        #expect(run.exit == 128 + SIGKILL && !hit.isEmpty, "\(kind) at \(entry): \(run)")
+        let after = try stack.lifeboat("restore", verb)
+        let comment = "\(kind) at entry \(entry), then \(verb): \(after)\n\(run)"
+        // Killed before the first entry there is nothing to undo.
+        #expect(after.exit == 0 || after.error.contains("there is no restore of stack"), "\(comment)")
+        try expectWell(stack, ["kept", "live"], comment)
+        let word = try stack.word()
+        if word != "live" { try stack.setWord("live") }
+        return word
+    }
+
+    @Test func `a service that ignores its stop, and one whose health flaps`() throws {
+        let stack = try prepared()
+        try stack.setFlag("stubborn-worker", "")
+        defer { try? stack.setFlag("stubborn-worker", nil) }
+        let refused = try stack.lifeboat("restore", "latest", "--yes")
+        #expect(refused.exit == 1, "\(refused)")
+        #expect(refused.error.contains("service 'worker' did not stop by itself within 3.0 s"), "\(refused)")
+        try expectWell(stack, ["live"], "\(refused)")
+
+        // One that may be killed does not keep the restore; health that comes and goes is waited for until it stays.
+        try stack.writePolicy("patient.yaml", consecutive: 3, mayKill: ["worker"])
+        try stack.setFlag("flap", "9")
+        defer { try? stack.setFlag("flap", nil) }
+        let restored = try stack.lifeboat("restore", "latest", "--yes", "--policy", "patient.yaml")
+        #expect(restored.exit == 0, "\(restored)")
+        try stack.setFlag("flap", nil)
+        try expectWell(stack, ["kept"], "\(restored)")
+    }
+
+    @Test func `a disk that is full while data is staged costs nothing but the restore`() throws {
+        let stack = try prepared()
+        let counting = ScenarioFault(.kill, at: 0, of: ["write"])
+        let report = "\(stack.folder.path)/count"
+        let whole = try stack.folder.lifeboat(
+            Self.restore, environment: stack.environment.merging(try counting.environment(report: report)) { $1 })
+        #expect(whole.exit == 0, "\(whole)")
+        let writes = try #require(Int(try stack.folder.shell("sed -n 's/counted //p' '\(report)'")))
+        try stack.setWord("live")
+        let (full, hit) = try stack.lifeboat(
+            Self.restore, fault: ScenarioFault(.errorFromThere(ENOSPC), at: writes / 2, of: ["write"]))
+        #expect(!hit.isEmpty && full.exit != 0, "\(full)")
+        #expect(full.error.contains("ENOSPC"), "\(full)")
+        // Where the journal could not be written either, the next command puts the rest right.
+        _ = try stack.lifeboat("restore", "--resume")
+        try expectWell(stack, ["live"], "\(full)")
+    }
+
+    @Test func `an engine that starts again, with lifeboat at work or dead`() throws {
+        let stack = try prepared()
+        // Dead, with everything stopped: what the engine revives by its policies must not be there before the data is.
+        let (_, entries) = try stack.journalEntries(of: Self.restore)
+        try stack.setWord("live")
+        let fault = ScenarioFault(.killAfter, at: entries / 2, of: ["rename"], path: "/restores/")
+        let (killed, hit) = try stack.lifeboat(Self.restore, fault: fault)
+        #expect(killed.exit == 128 + SIGKILL && !hit.isEmpty, "\(killed)")
+        try stack.daemon.restart()
+        #expect(try stack.docker("inspect", "--format", "{{.State.Status}}", "shop-redis-1") == "exited")
+        let resumed = try stack.lifeboat("restore", "--resume")
+        #expect(resumed.exit == 0, "\(resumed)")
+        try expectWell(stack, ["live"], "\(resumed)")
+
+        // At work: it begins to stop the services, and the engine goes away for a while.
+        let running = try stack.folder.binary.start(
+            Self.restore, environment: stack.folder.environment.merging(stack.environment) { $1 }, in: stack.folder.path
+        )
+        for _ in 0..<3000 {
+            let begun = try stack.folder.shell("cat '\(stack.folder.state)'/restores/*.json 2>/dev/null || :")
+            if begun.contains("services_found") { break }
+            usleep(50_000)
+        }
+        try stack.daemon.restart { usleep(500_000) }
+        let run = try running.wait()
+        if run.exit != 0 {
+            let resume = try stack.lifeboat("restore", "--resume")
+            #expect(resume.exit == 0, "\(resume)\n\(run)")
+        }
+        try expectWell(stack, run.exit == 0 ? ["kept"] : ["live", "kept"], "\(run)")
+        print("shop: with an engine that started again in between the restore ended with \(run.exit)")
+    }
+}
