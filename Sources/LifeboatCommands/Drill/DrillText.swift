@@ -98,6 +98,11 @@ struct DrillSummary: OutputRendering {
             lines.append(
                 "probes: \(grouped(result.probes.count { $0.passed })) of \(grouped(result.probes.count)) passed")
         }
+        if let untouched = result.untouched {
+            lines.append(
+                "untouched: \(counted(untouched, "other container, volume and network", plural: "other containers, volumes and networks"))"
+            )
+        }
         return lines
     }
 

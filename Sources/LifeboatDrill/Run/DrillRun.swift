@@ -20,6 +20,9 @@ package final class DrillRun {
     private var seats: [DrillSeat] = []
     private var plan: SandboxPlan?
     private var sandbox: Sandbox?
+    private var compose: ComposeSandbox?
+    /// What was on the container engine before.
+    private var living: [String] = []
 
     private var clock: any Clock { request.clock }
     private var cancellation: Cancellation { request.cancellation }
@@ -39,7 +42,8 @@ package final class DrillRun {
         objectives.worstGapEnd = point.worst?.end
         result = DrillResult(
             drill: id, repositoryID: request.repository.config.repositoryID, stack: manifest.stack,
-            host: request.host, lifeboat: request.lifeboat, sandbox: DrillPolicy.Sandbox.engines.rawValue,
+            host: request.host, lifeboat: request.lifeboat,
+            sandbox: (request.project == nil ? DrillPolicy.Sandbox.engines : .compose).rawValue,
             snapshot: request.snapshot.id, snapshotTime: manifest.frozen, sequence: manifest.sequence,
             started: started, objectives: objectives, repeatCommand: request.repeatCommand)
     }
@@ -97,6 +101,9 @@ package final class DrillRun {
         let stopped = seats.filter { $0.engine != nil && !$0.isServed }
         try each(DrillPhase.start, of: stopped) { try $0.engine?.start() }
         try each(DrillPhase.healthy, of: stopped) { try $0.engine?.awaitReady(cancellation) }
+        if let compose {
+            try timeline.measure(DrillPhase.start) { try compose.up() }
+        }
         try each(DrillPhase.discard) { try $0.store.discard($0.staged ?? StagedState([:])) }
     }
 
@@ -154,11 +161,21 @@ package final class DrillRun {
 
     private func makeSandbox(_ components: [(policy: ComponentPolicy, captured: Manifest.Component)]) throws {
         let sandbox = try Sandbox(
-            drill: result.drill, stack: result.stack, in: request.parent, journal: request.journal, clock: clock)
+            drill: result.drill, stack: result.stack, in: request.parent, hasProject: request.project != nil,
+            journal: request.journal, docker: request.docker, clock: clock)
         self.sandbox = sandbox
         for name in ["state", "tmp", "cache"] { try FileTree.createFolders("\(sandbox.folder)/\(name)") }
+        if let project = request.project {
+            living = try ComposeSandbox.living(
+                request.docker, without: SandboxRecord.project(of: result.drill))
+            let compose = try ComposeSandbox(
+                project, name: SandboxRecord.project(of: result.drill), root: sandbox.root,
+                paths: request.policy.components.compactMap(\.store.path), request.docker, cancellation)
+            result.leftOut += compose.project.leftOut
+            self.compose = compose
+        }
         let plan = SandboxPlan(
-            request.policy, components, folder: sandbox.folder, root: sandbox.root,
+            request.policy, components, folder: sandbox.folder, root: sandbox.root, compose: compose,
             EnginePrograms(path: request.path, runner: request.runner), clock)
         try plan.makeFolders()
         result.leftOut += plan.leftOut
@@ -263,9 +280,10 @@ package final class DrillRun {
     ) throws {
         for seat in compared where !seat.hasFailed {
             do {
-                let (facts, absent) = try timeline.measure(phase, seat.name, isRecovery: isRecovery) {
+                let (found, absent) = try timeline.measure(phase, seat.name, isRecovery: isRecovery) {
                     try FactComparison.compare(seat.store, seat.content, cancellation)
                 }
+                let facts = compose == nil ? found : found.map(Self.grown)
                 keep(seat, facts)
                 for fact in facts where fact.state == .different {
                     find(Self.error(fact, seat), phase, seat.name)
@@ -276,6 +294,16 @@ package final class DrillRun {
                 try fail(seat, error, phase)
             }
         }
+    }
+
+    /// Services run by now, and may have added to what was restored.
+    private static func grown(_ fact: DrillResult.Fact) -> DrillResult.Fact {
+        guard fact.state == .different, let expected = Int64(fact.expected),
+            let found = fact.found.flatMap({ Int64($0) }), found > expected
+        else { return fact }
+        var told = fact
+        told.state = .told
+        return told
     }
 
     private static func error(_ fact: DrillResult.Fact, _ seat: DrillSeat) -> LifeboatError {
@@ -337,7 +365,7 @@ package final class DrillRun {
 
     private func askProbes() throws {
         let probes = DrillProbes(
-            policy: request.policy, seats: seats.filter { !$0.hasFailed }, drill: result.drill,
+            policy: request.policy, seats: seats.filter { !$0.hasFailed }, compose: compose, drill: result.drill,
             folder: sandbox?.folder ?? "/", request: request)
         let questions = probes.questions
         result.leftOut += questions.leftOut
@@ -359,7 +387,11 @@ package final class DrillRun {
 
     private func restart() throws {
         let working = seats.filter { !$0.hasFailed }
-        let engines = working.filter { $0.engine != nil }
+        if let compose {
+            try timeline.measure(DrillPhase.restart, isRecovery: false) { try compose.stop() }
+            try timeline.measure(DrillPhase.again, isRecovery: false) { try compose.up() }
+        }
+        let engines = compose == nil ? working.filter { $0.engine != nil } : []
         try each(DrillPhase.restart, of: engines, isRecovery: false) { seat in
             try seat.engine?.stop()
             try seat.engine?.start()
@@ -401,10 +433,24 @@ package final class DrillRun {
         try timeline.measure(DrillPhase.tearDown, isRecovery: false) {
             for seat in seats {
                 // What does not go in order is ended with the rest of the sandbox.
-                do { try seat.engine?.stop() } catch { continue }
+                if compose == nil { do { try seat.engine?.stop() } catch { continue } }
             }
             try sandbox.remove()
+            try compareLiving()
         }
+    }
+
+    /// That nothing on the container engine is another than before.
+    private func compareLiving() throws {
+        guard let compose else { return }
+        let now = try ComposeSandbox.living(request.docker, without: compose.name)
+        let changed = Set(living).symmetricDifference(now).sorted()
+        result.untouched = living.count
+        guard !changed.isEmpty else { return }
+        result.untouched = nil
+        result.warnings.append(
+            "while it was drilled something on the container engine changed: \(changed.prefix(4).joined(separator: "; "))"
+        )
     }
 
     private func conclude() {
