@@ -14,6 +14,11 @@ struct DrillNoun: ParsableCommand {
         defaultSubcommand: DrillRunCommand.self)
 }
 
+extension CommandContext {
+    /// The container engine as the user has it.
+    var docker: DockerProgram { DockerProgram(runner: processRunner, environment: environment) }
+}
+
 /// The stack and the repository whose drills are asked for.
 struct DrillSelection: ParsableArguments {
     @Option(name: .long, help: ArgumentHelp("The stack; else the policy's.", valueName: "name"))
@@ -51,7 +56,8 @@ struct DrillClean: LifeboatCommand {
 
     func run(_ session: CommandSession) throws -> ExitCode {
         let journal = SandboxJournal(stateFolder: try PendingWork.stateFolder(session.context))
-        let (cleared, problems) = try Sandbox.clearUp(journal, clock: session.context.clock, kept: true)
+        let (cleared, problems) = try Sandbox.clearUp(
+            journal, docker: session.context.docker, clock: session.context.clock, kept: true)
         for problem in problems { try session.problem(problem) }
         try session.emitReport(DrillCleanReport(drills: cleared.map(\.drill)))
         return problems.isEmpty ? .done : .failed

@@ -150,8 +150,9 @@ struct DrillPage {
             objective.map { "The objective is \(DurationText.short($0))." } ?? "The policy sets no objective."
         return section(
             "Recovery times so far",
-            DrillCharts.history(report.history, objective: objective)
-                + "<p class=\"detail\">\(text(counted(report.history.count, "drill"))). \(text(note)) A cross is a drill that"
+            DrillCharts.history(report.comparable, objective: objective)
+                + "<p class=\"detail\">\(text(counted(report.comparable.count, "drill"))) of the same components."
+                + " \(text(note)) A cross is a drill that"
                 + " did not recover.</p>")
     }
 

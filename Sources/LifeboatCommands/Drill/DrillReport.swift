@@ -109,5 +109,12 @@ struct DrillReport {
     let forecast: RecoveryForecast?
 
     var result: DrillResult { entry.result }
+
+    /// Those of the same components up to this one: their times can be held against each other.
+    var comparable: [DrillResult] {
+        let names = Set(result.components.map(\.name))
+        return history.filter { $0.ended <= result.ended && Set($0.components.map(\.name)) == names }
+    }
+
     var summary: DrillSummary { DrillSummary(id: entry.id, result: entry.result, forecast: forecast) }
 }

@@ -6,6 +6,7 @@ import LifeboatDrill
 import LifeboatPolicy
 import LifeboatRepository
 import LifeboatRestore
+import LifeboatServices
 import LifeboatStores
 
 /// `lifeboat drill run`, which `lifeboat drill` means.
@@ -17,7 +18,9 @@ struct DrillRunCommand: LifeboatCommand {
             Chroma, Qdrant, as far as their programs are on this host), the data is loaded into them and held against \
             the snapshot value by value; checks and probes are asked; all is started once more and asked again; then \
             everything is removed. Nothing live is touched. The result is kept in the repository. Exit code 4: an \
-            objective of the policy was missed; 1: it did not recover.
+            objective of the policy was missed; 1: it did not recover. With --sandbox compose the services of the \
+            stack's own Compose project come up under another name, on internal networks, without published ports, on \
+            volumes of their own.
             """)
 
     @Argument(help: "Id of the snapshot (4 digits or more), or 'latest'.")
@@ -40,6 +43,15 @@ struct DrillRunCommand: LifeboatCommand {
             valueName: "folder"))
     var folder: String?
 
+    enum Kind: String, ExpressibleByArgument, CaseIterable { case engines, compose }
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "engines (throw-away, the default) or compose (the stack's own project under another name); else "
+                + "'drill.sandbox' of the policy.", valueName: "kind"))
+    var sandbox: Kind?
+
     @Flag(name: .long, help: "Leave the sandbox running, to look around; 'lifeboat drill clean' removes it.")
     var keep = false
 
@@ -51,28 +63,40 @@ struct DrillRunCommand: LifeboatCommand {
         let policy = try PolicyFile.require(location.policy, context)
         let assembly = StackAssembly(policy, session)
         _ = try assembly.chosen(component)
-        if policy.drill.sandbox == .compose {
-            throw LifeboatError(
-                "drills of a Compose project are not supported in this version of lifeboat",
-                hint: "Write 'sandbox: engines' in 'drill' of the policy.", exitCode: .usage)
-        }
+        let project = try project(policy)
         let journal = SandboxJournal(stateFolder: try PendingWork.stateFolder(context))
         let lock = try journal.lock(stack: policy.stack)
         try Self.clearUp(journal, session)
-        let code = try drill(policy, assembly, journal, session)
+        let code = try drill(policy, project, assembly, journal, session)
         _ = consume lock
         return code
     }
 
+    /// The Compose project to bring up; nil: throw-away engines.
+    private func project(_ policy: Policy) throws -> ComposeProject? {
+        let kind = sandbox.flatMap { DrillPolicy.Sandbox(rawValue: $0.rawValue) } ?? policy.drill.sandbox
+        guard kind == .compose else { return nil }
+        guard case .compose(let compose)? = policy.services.control else {
+            throw LifeboatError(
+                "the policy names no Compose project that could be brought up in a sandbox",
+                hint: "Use --sandbox engines, or name the project with 'services.compose'.", exitCode: .usage)
+        }
+        return ComposeProject(
+            files: compose.files, name: compose.project, directory: compose.projectDirectory,
+            environmentFiles: compose.environmentFiles, profiles: compose.profiles)
+    }
+
     /// What drills that were killed left on this host.
     private static func clearUp(_ journal: SandboxJournal, _ session: CommandSession) throws {
-        let (cleared, problems) = try Sandbox.clearUp(journal, clock: session.context.clock)
+        let (cleared, problems) = try Sandbox.clearUp(
+            journal, docker: session.context.docker, clock: session.context.clock)
         for record in cleared { session.note("cleared up after drill \(record.drill), which was cut off") }
         for problem in problems { session.warn(problem) }
     }
 
     private func drill(
-        _ policy: Policy, _ assembly: StackAssembly, _ journal: SandboxJournal, _ session: CommandSession
+        _ policy: Policy, _ project: ComposeProject?, _ assembly: StackAssembly, _ journal: SandboxJournal,
+        _ session: CommandSession
     ) throws -> ExitCode {
         let started = session.context.clock.now()
         let timeline = DrillTimeline(session.context.clock, session.progress)
@@ -90,13 +114,14 @@ struct DrillRunCommand: LifeboatCommand {
                 RepositoryLayout.manifest(stack: manifest.stack, time: manifest.frozen, id: chosen.id), repository)
         }
         let id = DrillRequest.newID(started)
-        let request = request(policy, assembly, journal, found, catalog, repository, session)
+        let request = request(policy, project, assembly, journal, found, catalog, repository, session)
         let result = try DrillRun(request, timeline, id: id, started: started).run()
         return try conclude(result, repository, policy, session)
     }
 
     private func request(
-        _ policy: Policy, _ assembly: StackAssembly, _ journal: SandboxJournal, _ found: Snapshot,
+        _ policy: Policy, _ project: ComposeProject?, _ assembly: StackAssembly, _ journal: SandboxJournal,
+        _ found: Snapshot,
         _ catalog: SnapshotCatalog, _ repository: Repository, _ session: CommandSession
     ) -> DrillRequest {
         let context = session.context
@@ -108,7 +133,8 @@ struct DrillRunCommand: LifeboatCommand {
             lifeboat: LifeboatProgram.version, repeatCommand: repeatCommand(found, policy),
             threads: context.host.processors, path: context.variable("PATH") ?? "/usr/local/bin:/usr/bin:/bin",
             clock: context.clock, progress: session.progress, cancellation: context.cancellation,
-            runner: context.processRunner, journal: journal, secret: { assembly.secret($0) },
+            runner: context.processRunner, docker: context.docker, project: project, journal: journal,
+            secret: { assembly.secret($0) },
             makeStore: { component, policy, folder in
                 var inside = context
                 // What stores keep on this host stays in the sandbox.
@@ -121,6 +147,7 @@ struct DrillRunCommand: LifeboatCommand {
 
     private func repeatCommand(_ found: Snapshot, _ policy: Policy) -> String {
         var words = ["lifeboat", "drill", found.id.shortHex]
+        if let sandbox { words += ["--sandbox", sandbox.rawValue] }
         words += component.flatMap { ["--component", $0] }
         if let source = policy.source { words += ["--policy", source] }
         if let repository = location.repository { words += ["--repository", repository] }

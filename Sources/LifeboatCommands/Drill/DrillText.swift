@@ -68,8 +68,12 @@ struct DrillSummary: OutputRendering {
         let phases = result.phases.filter { $0.of == nil }
         var names: [String] = []
         for phase in phases where !names.contains(phase.name) { names.append(phase.name) }
-        let spans = names.map { name in
-            "\(name) \(DurationText.short(phases.filter { $0.name == name }.reduce(0) { $0 + $1.seconds }))"
+        let spans = names.map { name -> String in
+            let stretches = phases.filter { $0.name == name }
+            let seconds = stretches.reduce(0) { $0 + $1.seconds }
+            let bytes = name == DrillPhase.load ? stretches.reduce(0) { $0 + ($1.bytes ?? 0) } : 0
+            let rate = bytes > 0 && seconds > 0 ? " at \(ByteCount(UInt64(Double(bytes) / seconds)))/s" : ""
+            return "\(name) \(DurationText.short(seconds))\(rate)"
         }
         lines.append("time line: \(spans.joined(separator: ", "))")
         if let costliest = result.costliest {
@@ -93,6 +97,11 @@ struct DrillSummary: OutputRendering {
         if !result.probes.isEmpty {
             lines.append(
                 "probes: \(grouped(result.probes.count { $0.passed })) of \(grouped(result.probes.count)) passed")
+        }
+        if let untouched = result.untouched {
+            lines.append(
+                "untouched: \(counted(untouched, "other container, volume and network", plural: "other containers, volumes and networks"))"
+            )
         }
         return lines
     }

@@ -35,7 +35,7 @@ struct Resume: LifeboatCommand {
             ServiceJournal(stateFolder: folder, clock: session.context.clock), session, &report)
         if try recoverRestores(RestoreJournal(stateFolder: folder), session, &report) { failed = true }
         let (cleared, problems) = try Sandbox.clearUp(
-            SandboxJournal(stateFolder: folder), clock: session.context.clock)
+            SandboxJournal(stateFolder: folder), docker: session.context.docker, clock: session.context.clock)
         report.drills = cleared.map(\.drill)
         for problem in problems {
             try session.problem(problem)

@@ -34,6 +34,7 @@ struct DrillProbe {
 struct DrillProbes {
     let policy: Policy
     let seats: [DrillSeat]
+    let compose: ComposeSandbox?
     let drill: String
     let folder: String
     let request: DrillRequest
@@ -55,6 +56,11 @@ struct DrillProbes {
                     DrillProbe(name: health.name ?? "health of '\(component)'", kind: "health", component: component) {
                         try Self.answer(try store.scalar(sql, cancellation: $0), equals)
                     })
+            } else if let probe = healthInProject(health) {
+                probes.append(probe)
+            } else if case .container = health.question, compose != nil {
+                // Compose itself waits for the health of every container.
+                continue
             } else {
                 leftOut.append(
                     "health probe '\(health.name ?? Self.shown(health.question))' was not asked: it is about the live"
@@ -62,6 +68,36 @@ struct DrillProbes {
             }
         }
         return (probes + neighbourProbes, leftOut)
+    }
+
+    /// A probe over HTTP asked of the same service in the sandbox's project.
+    private func healthInProject(_ health: HealthProbePolicy) -> DrillProbe? {
+        guard case .http(let url, let status, let field, let equals) = health.question, let place = inProject(url)
+        else { return nil }
+        let check = HealthCheck(
+            name: health.name,
+            probe: HTTPHealthProbe(client: HTTPClient(), url: place, status: status, field: field, equals: equals),
+            within: health.within, interval: health.interval, consecutive: health.consecutive)
+        let waiter = HealthWaiter(clock: request.clock)
+        let progress = request.progress
+        return DrillProbe(name: health.name ?? RedactedURL.text(url), kind: "health") { cancellation in
+            for result in try waiter.wait(for: [check], progress: progress, cancellation: cancellation) {
+                if let error = result.error { throw error }
+            }
+            return "status \(status)"
+        }
+    }
+
+    /// The URL of a port that the project publishes on this host, in the sandbox; nil: it is none.
+    private func inProject(_ url: String) -> String? {
+        guard let compose, let scheme = url.firstRange(of: "://") else { return nil }
+        let rest = url[scheme.upperBound...]
+        let authority = rest.prefix { $0 != "/" && $0 != "?" && $0 != "#" }
+        let parts = authority.split(separator: ":", maxSplits: 1)
+        guard let host = parts.first, ["127.0.0.1", "localhost"].contains(host) else { return nil }
+        let port = parts.count > 1 ? Int(parts[1]) : url.hasPrefix("https") ? 443 : 80
+        guard let port, let address = (try? compose.address(published: port)) ?? nil else { return nil }
+        return url[..<scheme.upperBound] + address + rest.dropFirst(authority.count)
     }
 
     private struct Left: Error { var reason: String }
@@ -159,7 +195,7 @@ struct DrillProbes {
 
     /// The URL with the addresses of the sandbox put in; one that names none is about what lives.
     private func filled(_ url: String) throws(Left) -> String {
-        var filled = url
+        var filled = inProject(url) ?? url
         for seat in seats {
             if let address = seat.place.hostAndPort { filled = filled.replacing("{\(seat.name)}", with: address) }
         }

@@ -246,6 +246,9 @@ package struct DrillResult: Codable, Sendable, Equatable {
     package var warnings: [String]
     /// What was not drilled, and why.
     package var leftOut: [String]
+    /// Containers, volumes and networks besides the sandbox's that were found after it as they had been before it; nil: not
+    /// compared, or some were not.
+    package var untouched: Int?
     /// The phase of the recovery that took longest, and what would make it shorter.
     package var costliest: String?
     package var advice: String?
@@ -254,7 +257,7 @@ package struct DrillResult: Codable, Sendable, Equatable {
 
     private enum CodingKeys: String, CodingKey {
         case format, drill, stack, host, lifeboat, sandbox, snapshot, sequence, started, ended, verdict, verified
-        case objectives, seconds, phases, components, checks, probes, findings, warnings, costliest, advice
+        case objectives, seconds, phases, components, checks, probes, findings, warnings, costliest, advice, untouched
         case repositoryID = "repository_id"
         case isFull = "full"
         case snapshotTime = "snapshot_time"

@@ -34,19 +34,13 @@ package struct RecoveryForecast: Codable, Sendable, Equatable {
     /// `sizes`: what is to be recovered, by component. Nil when no drill says anything.
     package init?(_ results: [DrillResult], stack: String, sizes: [(name: String, store: String, bytes: UInt64)]) {
         let useful = results.filter { $0.stack == stack && $0.findings.isEmpty }
-        guard let last = useful.last else { return nil }
-        let measurements = useful.flatMap(\.measurements)
-        let model = ForecastModel(measurements, stack: stack)
-        // What the last drill went through is what the next recovery goes through.
-        let phases = last.phases.filter { $0.isRecovery && $0.of == nil }
-        var common: [String] = []
-        for phase in phases where phase.component == nil && !common.contains(phase.name) { common.append(phase.name) }
+        // What the last drills went through is what the next recovery goes through.
+        guard let widest = useful.last(where: \.isFull) ?? useful.last else { return nil }
+        let model = ForecastModel(useful.flatMap(\.measurements), stack: stack)
+        let common = widest.recoveryPhases(of: nil)
         func span(_ factor: UInt64, _ component: (name: String, store: String, bytes: UInt64)) -> Span {
-            var names: [String] = []
-            for phase in phases where phase.component == component.name && !names.contains(phase.name) {
-                names.append(phase.name)
-            }
-            return names.reduce(Self.none) {
+            let last = useful.last { $0.components.contains { $0.name == component.name } }
+            return (last?.recoveryPhases(of: component.name) ?? []).reduce(Self.none) {
                 $0
                     + model.span(
                         $1, component: component.name, store: component.store,
@@ -109,6 +103,15 @@ private struct ForecastModel {
 }
 
 extension DrillResult {
+    /// Names of the phases a component goes through, or with nil the whole stack, each once.
+    fileprivate func recoveryPhases(of component: String?) -> [String] {
+        var names: [String] = []
+        for phase in phases where phase.isRecovery && phase.of == nil && phase.component == component {
+            if !names.contains(phase.name) { names.append(phase.name) }
+        }
+        return names
+    }
+
     /// What the shared model calls a phase of a drill.
     static func sharedName(_ phase: String) -> String {
         switch phase {
@@ -142,7 +145,8 @@ extension DrillResult {
                 measured.append(
                     PhaseMeasurement(
                         stack: stack, phase: name, component: phase.component, store: component?.store,
-                        bytes: Self.growsWithData(phase.name) ? component?.bytes ?? bytes : 0, seconds: phase.seconds, time: ended, origin: .drill))
+                        bytes: Self.growsWithData(phase.name) ? component?.bytes ?? bytes : 0, seconds: phase.seconds,
+                        time: ended, origin: .drill))
             }
         }
         return measured

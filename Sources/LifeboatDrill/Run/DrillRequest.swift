@@ -4,6 +4,7 @@ package import LifeboatCore
 package import LifeboatIO
 package import LifeboatPolicy
 package import LifeboatRepository
+package import LifeboatServices
 package import LifeboatStores
 
 /// What to drill, and all a drill needs of the world.
@@ -31,6 +32,9 @@ package struct DrillRequest {
     package var progress: any ProgressSink
     package var cancellation: Cancellation
     package var runner: any ProcessRunner
+    package var docker: DockerProgram
+    /// The Compose project to bring up in a sandbox of its own; nil: throw-away engines.
+    package var project: ComposeProject?
     package var journal: SandboxJournal
     /// A secret of the stack on this host.
     package var secret: (_ name: String) -> Result<Secret, LifeboatError>
@@ -41,7 +45,8 @@ package struct DrillRequest {
         policy: Policy, snapshot: Snapshot, snapshots: [Snapshot], repository: Repository, selected: [String],
         parent: String, isKept: Bool, host: String, lifeboat: String, repeatCommand: String, threads: Int,
         path: String, clock: any Clock, progress: any ProgressSink, cancellation: Cancellation,
-        runner: any ProcessRunner, journal: SandboxJournal,
+        runner: any ProcessRunner, docker: DockerProgram,
+        project: ComposeProject?, journal: SandboxJournal,
         secret: @escaping (_ name: String) -> Result<Secret, LifeboatError>,
         makeStore:
             @escaping (
@@ -64,6 +69,8 @@ package struct DrillRequest {
         self.progress = progress
         self.cancellation = cancellation
         self.runner = runner
+        self.docker = docker
+        self.project = project
         self.journal = journal
         self.secret = secret
         self.makeStore = makeStore

@@ -20,6 +20,9 @@ package final class DrillRun {
     private var seats: [DrillSeat] = []
     private var plan: SandboxPlan?
     private var sandbox: Sandbox?
+    private var compose: ComposeSandbox?
+    /// What was on the container engine before.
+    private var living: [String] = []
 
     private var clock: any Clock { request.clock }
     private var cancellation: Cancellation { request.cancellation }
@@ -39,7 +42,8 @@ package final class DrillRun {
         objectives.worstGapEnd = point.worst?.end
         result = DrillResult(
             drill: id, repositoryID: request.repository.config.repositoryID, stack: manifest.stack,
-            host: request.host, lifeboat: request.lifeboat, sandbox: DrillPolicy.Sandbox.engines.rawValue,
+            host: request.host, lifeboat: request.lifeboat,
+            sandbox: (request.project == nil ? DrillPolicy.Sandbox.engines : .compose).rawValue,
             snapshot: request.snapshot.id, snapshotTime: manifest.frozen, sequence: manifest.sequence,
             started: started, objectives: objectives, repeatCommand: request.repeatCommand)
     }
@@ -82,7 +86,7 @@ package final class DrillRun {
         }
         try timeline.measure(DrillPhase.prepare) { try makeSandbox(components) }
         for component in components { try seat(component, source) }
-        try each(DrillPhase.prepare, { $0.engine != nil }) { seat in
+        try each(DrillPhase.prepare, of: seats.filter { $0.engine != nil }) { seat in
             try seat.engine?.prepare(cancellation)
             guard seat.place.startsEmpty else { return }
             try seat.engine?.start()
@@ -94,8 +98,12 @@ package final class DrillRun {
         }
         for seat in seats where !seat.hasFailed { try load(seat) }
         try each(DrillPhase.exchange) { try exchange($0) }
-        try each(DrillPhase.start, { $0.engine != nil && !$0.isServed }) { try $0.engine?.start() }
-        try each(DrillPhase.healthy, { $0.engine != nil && !$0.isServed }) { try $0.engine?.awaitReady(cancellation) }
+        let stopped = seats.filter { $0.engine != nil && !$0.isServed }
+        try each(DrillPhase.start, of: stopped) { try $0.engine?.start() }
+        try each(DrillPhase.healthy, of: stopped) { try $0.engine?.awaitReady(cancellation) }
+        if let compose {
+            try timeline.measure(DrillPhase.start) { try compose.up() }
+        }
         try each(DrillPhase.discard) { try $0.store.discard($0.staged ?? StagedState([:])) }
     }
 
@@ -153,11 +161,21 @@ package final class DrillRun {
 
     private func makeSandbox(_ components: [(policy: ComponentPolicy, captured: Manifest.Component)]) throws {
         let sandbox = try Sandbox(
-            drill: result.drill, stack: result.stack, in: request.parent, journal: request.journal, clock: clock)
+            drill: result.drill, stack: result.stack, in: request.parent, hasProject: request.project != nil,
+            journal: request.journal, docker: request.docker, clock: clock)
         self.sandbox = sandbox
         for name in ["state", "tmp", "cache"] { try FileTree.createFolders("\(sandbox.folder)/\(name)") }
+        if let project = request.project {
+            living = try ComposeSandbox.living(
+                request.docker, without: SandboxRecord.project(of: result.drill))
+            let compose = try ComposeSandbox(
+                project, name: SandboxRecord.project(of: result.drill), root: sandbox.root,
+                paths: request.policy.components.compactMap(\.store.path), request.docker, cancellation)
+            result.leftOut += compose.project.leftOut
+            self.compose = compose
+        }
         let plan = SandboxPlan(
-            request.policy, components, folder: sandbox.folder, root: sandbox.root,
+            request.policy, components, folder: sandbox.folder, root: sandbox.root, compose: compose,
             EnginePrograms(path: request.path, runner: request.runner), clock)
         try plan.makeFolders()
         result.leftOut += plan.leftOut
@@ -262,9 +280,10 @@ package final class DrillRun {
     ) throws {
         for seat in compared where !seat.hasFailed {
             do {
-                let (facts, absent) = try timeline.measure(phase, seat.name, isRecovery: isRecovery) {
+                let (found, absent) = try timeline.measure(phase, seat.name, isRecovery: isRecovery) {
                     try FactComparison.compare(seat.store, seat.content, cancellation)
                 }
+                let facts = compose == nil ? found : found.map(Self.grown)
                 keep(seat, facts)
                 for fact in facts where fact.state == .different {
                     find(Self.error(fact, seat), phase, seat.name)
@@ -275,6 +294,16 @@ package final class DrillRun {
                 try fail(seat, error, phase)
             }
         }
+    }
+
+    /// Services run by now, and may have added to what was restored.
+    private static func grown(_ fact: DrillResult.Fact) -> DrillResult.Fact {
+        guard fact.state == .different, let expected = Int64(fact.expected),
+            let found = fact.found.flatMap({ Int64($0) }), found > expected
+        else { return fact }
+        var told = fact
+        told.state = .told
+        return told
     }
 
     private static func error(_ fact: DrillResult.Fact, _ seat: DrillSeat) -> LifeboatError {
@@ -336,7 +365,7 @@ package final class DrillRun {
 
     private func askProbes() throws {
         let probes = DrillProbes(
-            policy: request.policy, seats: seats.filter { !$0.hasFailed }, drill: result.drill,
+            policy: request.policy, seats: seats.filter { !$0.hasFailed }, compose: compose, drill: result.drill,
             folder: sandbox?.folder ?? "/", request: request)
         let questions = probes.questions
         result.leftOut += questions.leftOut
@@ -358,15 +387,16 @@ package final class DrillRun {
 
     private func restart() throws {
         let working = seats.filter { !$0.hasFailed }
-        if working.contains(where: { $0.engine != nil }) {
-            try each(DrillPhase.restart, { $0.engine != nil }, isRecovery: false) { seat in
-                try seat.engine?.stop()
-                try seat.engine?.start()
-            }
-            try each(DrillPhase.again, { $0.engine != nil }, isRecovery: false) {
-                try $0.engine?.awaitReady(cancellation)
-            }
+        if let compose {
+            try timeline.measure(DrillPhase.restart, isRecovery: false) { try compose.stop() }
+            try timeline.measure(DrillPhase.again, isRecovery: false) { try compose.up() }
         }
+        let engines = compose == nil ? working.filter { $0.engine != nil } : []
+        try each(DrillPhase.restart, of: engines, isRecovery: false) { seat in
+            try seat.engine?.stop()
+            try seat.engine?.start()
+        }
+        try each(DrillPhase.again, of: engines, isRecovery: false) { try $0.engine?.awaitReady(cancellation) }
         let before = result.findings.count
         try compareFacts(working, DrillPhase.factsAgain, isRecovery: false) { seat, facts in
             seat.result.holdsAfterRestart = !facts.contains { $0.state == .different }
@@ -403,10 +433,24 @@ package final class DrillRun {
         try timeline.measure(DrillPhase.tearDown, isRecovery: false) {
             for seat in seats {
                 // What does not go in order is ended with the rest of the sandbox.
-                do { try seat.engine?.stop() } catch { continue }
+                if compose == nil { do { try seat.engine?.stop() } catch { continue } }
             }
             try sandbox.remove()
+            try compareLiving()
         }
+    }
+
+    /// That nothing on the container engine is another than before.
+    private func compareLiving() throws {
+        guard let compose else { return }
+        let now = try ComposeSandbox.living(request.docker, without: compose.name)
+        let changed = Set(living).symmetricDifference(now).sorted()
+        result.untouched = living.count
+        guard !changed.isEmpty else { return }
+        result.untouched = nil
+        result.warnings.append(
+            "while it was drilled something on the container engine changed: \(changed.prefix(4).joined(separator: "; "))"
+        )
     }
 
     private func conclude() {
@@ -425,10 +469,9 @@ package final class DrillRun {
 
     /// Runs a step for every component that is still on its way, each measured.
     private func each(
-        _ phase: String, _ applies: (DrillSeat) -> Bool = { _ in true }, isRecovery: Bool = true,
-        _ step: (DrillSeat) throws -> Void
+        _ phase: String, of chosen: [DrillSeat]? = nil, isRecovery: Bool = true, _ step: (DrillSeat) throws -> Void
     ) throws {
-        for seat in seats where !seat.hasFailed && applies(seat) {
+        for seat in chosen ?? seats where !seat.hasFailed {
             try cancellation.check()
             do {
                 try timeline.measure(phase, seat.name, isRecovery: isRecovery) { try step(seat) }
@@ -484,11 +527,5 @@ package final class DrillRun {
 
 extension DrillSeat {
     /// Its data goes through the server, which has to run for it: no stop, no start.
-    var isServed: Bool {
-        switch captured.store {
-        case "postgres", "qdrant": true
-        case "chroma": place.startsEmpty
-        default: false
-        }
-    }
+    var isServed: Bool { store.swapsWithServer }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import LifeboatCore
+import LifeboatFormats
 import LifeboatIO
 import LifeboatStores
 
@@ -42,6 +43,8 @@ struct MeteredContent: RestoreContent {
     func openStream(_ name: String) throws -> any ByteSource { MeteredSource(try content.openStream(name), meter) }
 
     func streamSize(_ name: String) -> UInt64? { content.streamSize(name) }
+
+    func listTree(_ name: String, _ body: (TreeEntry) throws -> Void) throws { try content.listTree(name, body) }
 
     /// Files are read and written by the same threads: the time of a tree is all fetching and writing at once.
     func extractTree(_ name: String, into target: any FileTreeTarget, cancellation: Cancellation) throws {

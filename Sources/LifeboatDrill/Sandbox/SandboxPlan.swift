@@ -34,16 +34,18 @@ struct SandboxPlan {
     private let root: String
     private let programs: EnginePrograms
     private let clock: any Clock
+    private let compose: ComposeSandbox?
 
-    /// `components`: those of the policy to bring up, with what the snapshot holds of them.
+    /// With `compose` servers are services of that project, else throw-away engines. `components`: those of the policy to bring up, with what the snapshot holds of them.
     init(
         _ policy: Policy, _ components: [(policy: ComponentPolicy, captured: Manifest.Component)], folder: String,
-        root: String, _ programs: EnginePrograms, _ clock: any Clock
+        root: String, compose: ComposeSandbox?, _ programs: EnginePrograms, _ clock: any Clock
     ) {
         self.folder = folder
         self.root = root
         self.programs = programs
         self.clock = clock
+        self.compose = compose
         self.policy = policy
         self.policy.services = ServicesPolicy()
         for (number, component) in components.enumerated() {
@@ -59,6 +61,10 @@ struct SandboxPlan {
 
     private mutating func place(_ component: ComponentPolicy, _ captured: Manifest.Component, _ home: String) throws {
         let name = component.name
+        if let compose, let place = try service(component, compose) {
+            places[name] = place
+            return
+        }
         switch component.store {
         case .volume, .sqlite, .models:
             let moved = moved(component)
@@ -80,6 +86,47 @@ struct SandboxPlan {
                 "component '\(name)' was read and verified, and not restored: its restore command works on the live"
                     + " thing")
         }
+    }
+
+    /// The component on its service in the sandbox's project; nil for one without a server.
+    private func service(_ component: ComponentPolicy, _ compose: ComposeSandbox) throws -> Place? {
+        var store = component.store
+        switch store {
+        case .volume, .sqlite, .models, .command: return nil
+        case .chroma(let chroma) where chroma.server == nil: return nil
+        case .postgres, .redis, .qdrant, .chroma: break
+        }
+        guard let service = store.service else {
+            throw LifeboatError(
+                "component '\(component.name)' does not say which service runs its server",
+                hint: "Name it with 'service' in the component, or drill with 'sandbox: engines'.")
+        }
+        let container = ContainerPolicy.service(service, project: compose.name)
+        switch store {
+        case .postgres(var postgres):
+            postgres.container = container
+            // A socket's folder is one the service shares with the host; a port that is published is not any more.
+            (postgres.host, postgres.port) = (postgres.host.flatMap { $0.hasPrefix("/") ? root + $0 : nil }, nil)
+            store = .postgres(postgres)
+        case .redis(var redis):
+            redis.container = container
+            (redis.host, redis.port) = (nil, nil)
+            redis.socket = redis.socket.map { root + $0 }
+            redis.data = redis.data.map { root + $0 }
+            store = .redis(redis)
+        case .qdrant(var qdrant):
+            qdrant.container = container
+            store = .qdrant(qdrant)
+        case .chroma(var chroma):
+            chroma.server?.container = container
+            chroma.path = chroma.path.map { root + $0 }
+            store = .chroma(chroma)
+        case .volume, .sqlite, .models, .command: break
+        }
+        return Place(
+            policy: ComponentPolicy(name: component.name, store: store),
+            engine: ComposeEngine(compose, service: service), startsEmpty: store.path == nil,
+            address: "service \(service) of project \(compose.name)")
     }
 
     private func postgres(

@@ -35,6 +35,9 @@ package struct SandboxRecord: Codable, Sendable, Equatable {
         self.folder = folder
         isKept = false
     }
+
+    /// The Compose project a sandbox of this drill has.
+    package static func project(of drill: String) -> String { "\(ComposeSandbox.namePrefix)\(drill)" }
 }
 
 /// The records of sandboxes on this host, a file each: `<state folder>/drills/<drill>.json`.

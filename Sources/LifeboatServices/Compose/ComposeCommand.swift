@@ -29,7 +29,7 @@ package struct ComposeProject: Sendable, Equatable {
     var hasModel: Bool { !files.isEmpty || directory != nil }
 
     /// The options before the verb.
-    func options(project: String?) -> [String] {
+    package func options(project: String?) -> [String] {
         var words: [String] = []
         if let project { words += ["--project-name", project] }
         for file in files { words += ["--file", file] }

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FoundationEssentials
+import Glibc
+import LifeboatCore
+package import LifeboatIO
+import LifeboatRepository
+import LifeboatServices
+
+/// The stack's own Compose project under another name, for one drill. Blocking.
+final class ComposeSandbox {
+    let name: String
+    let project: SandboxProject
+    let docker: DockerProgram
+    private let cancellation: Cancellation
+    /// With secrets in it: handed to Compose through its standard input, never written down.
+    private let text: [UInt8]
+
+    /// Seconds for services to become healthy, or to stop.
+    private static let upLimit = 900
+    /// Larger folders are not copied, but read where they are.
+    private static let copyLimit = 64 << 20
+
+    /// `paths`: of components whose data is moved below `root`.
+    init(
+        _ live: ComposeProject, name: String, root: String, paths: [String], _ docker: DockerProgram,
+        _ cancellation: Cancellation
+    ) throws {
+        self.name = name
+        self.docker = docker
+        self.cancellation = cancellation
+        let model = try docker.model(live, cancellation)
+        project = try SandboxProject(model, name: name) { source, isReadOnly in
+            try Self.bind(source, isReadOnly, root, paths, docker)
+        }
+        text = try CanonicalJSON.encode(project.model)
+    }
+
+    private static func bind(
+        _ source: String, _ isReadOnly: Bool, _ root: String, _ paths: [String], _ docker: DockerProgram
+    ) throws -> SandboxProject.Bind {
+        if source.hasSuffix("/docker.sock") { return .dropped("it would reach the container engine") }
+        func isBelow(_ path: String, _ other: String) -> Bool { path == other || path.hasPrefix("\(other)/") }
+        let moved = "\(root)\(source)"
+        if paths.contains(where: { isBelow(source, $0) || isBelow($0, source) }) { return .moved(moved) }
+        if isReadOnly { return .readOnly }
+        guard try docker.size(of: source) <= copyLimit else { return .readOnly }
+        let parent = String(moved[..<(moved.lastIndex(of: "/") ?? moved.endIndex)])
+        try FileTree.createFolders(parent, mode: 0o755)
+        try docker.copy(source, to: moved)
+        return .moved(moved)
+    }
+
+    /// Starts these services, or all, and waits until they are healthy.
+    func up(_ services: [String] = []) throws {
+        var words = ["up", "--detach", "--no-build", "--wait", "--wait-timeout", "\(Self.upLimit)"]
+        // A server comes up alone: what uses it comes when its data is there.
+        if !services.isEmpty { words.append("--no-deps") }
+        try compose(words + services)
+    }
+
+    func stop(_ services: [String] = []) throws { try compose(["stop"] + services) }
+
+    private func compose(_ words: [String]) throws {
+        let program = try docker.composeWords(cancellation)
+        _ = try docker.run(
+            program + ["--project-name", name, "--file", "-"] + words, input: text,
+            deadline: Double(Self.upLimit) + 60, cancellation)
+    }
+
+    /// Address and port of what the project publishes as `port`.
+    func address(published port: Int) throws -> String? {
+        guard let target = project.published[port] else { return nil }
+        let format = "{{range .NetworkSettings.Networks}}{{println .IPAddress}}{{end}}"
+        let ids = try docker.lines(
+            [
+                "ps", "-q", "--filter", "label=com.docker.compose.project=\(name)", "--filter",
+                "label=com.docker.compose.service=\(target.service)",
+            ])
+        guard let id = ids.first,
+            let address = try docker.lines(["inspect", "--format", format, id]).first(where: { !$0.isEmpty })
+        else { return nil }
+        return "\(address):\(target.port)"
+    }
+
+    /// Removes every container, volume and network of a sandbox, and makes sure that none is left.
+    static func remove(_ name: String, _ docker: DockerProgram) throws {
+        guard name.hasPrefix(namePrefix) else { throw LifeboatError("'\(name)' is not the project of a sandbox") }
+        let filter = ["--filter", "label=com.docker.compose.project=\(name)"]
+        for (list, remove) in [
+            (["ps", "--all", "--quiet"], ["rm", "--force", "--volumes"]),
+            (["volume", "ls", "--quiet"], ["volume", "rm", "--force"]),
+            (["network", "ls", "--quiet"], ["network", "rm"]),
+        ] {
+            let found = try docker.lines(list + filter)
+            if found.isEmpty { continue }
+            _ = try docker.run(["docker"] + remove + found, deadline: 300, nil)
+            let left = try docker.lines(list + filter)
+            guard left.isEmpty else {
+                throw LifeboatError("\(left.count) things of the sandbox '\(name)' cannot be removed", causes: left)
+            }
+        }
+    }
+
+    static let namePrefix = "lifeboat-drill-"
+
+    /// Everything on the engine that is not the sandbox's: containers with their state and when they were started,
+    /// volumes, networks.
+    static func living(_ docker: DockerProgram, without name: String) throws -> [String] {
+        let ids = try docker.lines([
+            "ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Label \"com.docker.compose.project\"}}",
+        ]).filter { !$0.hasSuffix(" \(name)") }.compactMap { $0.split(separator: " ").first.map(String.init) }
+        var lines: [String] = []
+        if !ids.isEmpty {
+            let format = "container {{.Name}} {{.Id}} {{.State.Status}} {{.State.StartedAt}} {{.State.Pid}}"
+            lines += try docker.lines(["inspect", "--format", format] + ids)
+        }
+        lines += try docker.lines(["volume", "ls", "--format", "volume {{.Name}}"]).filter { !$0.contains(" \(name)_") }
+        lines += try docker.lines(["network", "ls", "--no-trunc", "--format", "network {{.Name}} {{.ID}}"])
+            .filter { !$0.contains(" \(name)_") }
+        return lines.sorted()
+    }
+}
+
+/// The command line of the container engine.
+package struct DockerProgram: Sendable {
+    private let runner: any ProcessRunner
+    /// Where the engine is, as the user has it.
+    private let environment: [String: String]
+
+    package init(runner: any ProcessRunner, environment: [String: String]) {
+        self.runner = runner
+        self.environment = environment
+    }
+
+    func run(
+        _ words: [String], input: [UInt8] = [], deadline: Double, _ cancellation: Cancellation?
+    ) throws -> [UInt8] {
+        var variables: [String: String?] = environment.mapValues { $0 }
+        variables["COMPOSE_ANSI"] = "never"
+        variables["COMPOSE_PROGRESS"] = "quiet"
+        let result = try runner.run(
+            ProcessCommand(words[0], Array(words.dropFirst()), environment: variables, workingDirectory: "/"),
+            input: input, outputLimit: 64 << 20, deadline: deadline, cancellation: cancellation)
+        guard result.termination.succeeded else {
+            throw LifeboatError(
+                "'\(words.prefix(6).joined(separator: " "))' failed: \(result.termination)",
+                causes: ProcessResult.lastLines(of: result.standardError))
+        }
+        return result.standardOutput
+    }
+
+    /// Lines that `docker` prints.
+    func lines(_ words: [String]) throws -> [String] {
+        let output = try run(["docker"] + words, deadline: 120, nil)
+        return String(decoding: output, as: UTF8.self).split(separator: "\n").map(String.init)
+    }
+
+    func composeWords(_ cancellation: Cancellation) throws -> [String] {
+        do {
+            _ = try run(["docker", "compose", "version"], deadline: 60, cancellation)
+            return ["docker", "compose"]
+        } catch let error as LifeboatError where error.exitCode == .interrupted {
+            throw error
+        } catch {
+            return ["docker-compose"]
+        }
+    }
+
+    /// The project as Compose understands it, with everything in it.
+    func model(_ project: ComposeProject, _ cancellation: Cancellation) throws -> JSONValue {
+        let words = try composeWords(cancellation) + project.options(project: project.name)
+        let output = try run(words + ["config", "--format", "json"], deadline: 60, cancellation)
+        do {
+            return try JSONDecoder().decode(JSONValue.self, from: Data(output))
+        } catch {
+            throw LifeboatError("'docker compose config' gives a model that cannot be read")
+        }
+    }
+
+    /// Bytes below a path; none when there is nothing.
+    func size(of path: String) throws -> Int {
+        guard access(path, F_OK) == 0 else { return 0 }
+        let output = try run(["du", "--summarize", "--bytes", "--one-file-system", path], deadline: 120, nil)
+        return Int(String(decoding: output, as: UTF8.self).prefix { $0.isNumber }) ?? Int.max
+    }
+
+    func copy(_ source: String, to target: String) throws {
+        guard access(source, F_OK) == 0 else { return try FileTree.createFolders(target, mode: 0o755) }
+        if access(target, F_OK) == 0 { return }
+        _ = try run(["cp", "--archive", source, target], deadline: 600, nil)
+    }
+}
+
+/// A server of the sandbox's project, as the engine of a component.
+final class ComposeEngine: ThrowawayEngine {
+    private let sandbox: ComposeSandbox
+    private let service: String
+
+    init(_ sandbox: ComposeSandbox, service: String) {
+        self.sandbox = sandbox
+        self.service = service
+    }
+
+    var subject: String { "service '\(service)' of project '\(sandbox.name)'" }
+    func prepare(_ cancellation: Cancellation) throws {}
+    /// Compose waits for its health.
+    func start() throws { try sandbox.up([service]) }
+    func awaitReady(_ cancellation: Cancellation) throws {}
+    func stop() throws { try sandbox.stop([service]) }
+    func letGo() {}
+}

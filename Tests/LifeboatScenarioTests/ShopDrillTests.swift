@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import LifeboatCore
+import LifeboatTesting
+import Testing
+
+/// Drills of the shop in a Compose project of their own, beside the one that lives.
+extension ShopScenarioTests {
+    @Test func `a drill brings the whole project up under another name, and nothing that lives is touched`() throws {
+        let stack = try ShopStack.shared()
+        try stack.setWord("kept")
+        try stack.succeed("backup")
+        try stack.setWord("live")
+        let before = try stack.engineState()
+        let drill = try stack.lifeboat("drill", "--sandbox", "compose", "--json")
+        #expect(drill.exit == 0, "\(drill)")
+        let summary = String(drill.output.split(separator: "\n").last ?? "")
+        for expected in [
+            #""sandbox":"compose""#, #""verdict":"passed""#, #""verified":true"#, #""untouched":"#,
+            #""kind":"health""#, "service 'postgres' of project 'lifeboat-drill-",
+        ] {
+            #expect(summary.contains(expected), "\(expected) is not in \(summary)")
+        }
+        #expect(try stack.engineState() == before)
+        #expect(try stack.problems() == [] && stack.word() == "live")
+        #expect(try stack.secretsFound(in: [drill]) == "")
+
+        // Killed when its first container is there: the next that looks removes everything.
+        let killed = try stack.folder.binary.start(
+            ["drill", "--sandbox", "compose"],
+            environment: stack.folder.environment.merging(stack.environment) { $1 }, in: stack.folder.path)
+        for _ in 0..<3000 where try stack.engineState() == before { usleep(20_000) }
+        #expect(killed.send(SIGKILL))
+        _ = try killed.wait()
+        #expect(try stack.engineState() != before)
+        try stack.succeed("drill", "clean")
+        #expect(try stack.engineState() == before)
+        #expect(try stack.problems() == [] && stack.word() == "live")
+        try stack.setWord("kept")
+        try stack.succeed("backup")
+    }
+}
+
+extension ShopStack {
+    /// Every container, volume and network of the engine, with when containers were started.
+    fileprivate func engineState() throws -> String {
+        try [
+            docker("ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Names}} {{.State}} {{.CreatedAt}}"),
+            docker("volume", "ls", "--format", "{{.Name}}"), docker("network", "ls", "--format", "{{.ID}} {{.Name}}"),
+        ].joined(separator: "\n").split(separator: "\n").sorted().joined(separator: "\n")
+    }
+}
