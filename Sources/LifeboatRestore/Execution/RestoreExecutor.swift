@@ -70,6 +70,8 @@ struct RestoreRun {
     private var factsVerified: [String: Int] = [:]
     private var checkResults: [CheckResult] = []
     private let clock: any Clock
+    /// Services that were stopped, and of which can be told that they do not run.
+    private var knownDown: Set<String> = []
     /// What the snapshot names and does not hold, and is not there.
     private var absent: [String] = []
 
@@ -167,6 +169,7 @@ struct RestoreRun {
             try servers.ensure(step.component, cancellation)
             try stack.store(step.component).swap(staged(step.component))
         case .startServices:
+            try checkStillDown()
             try stack.services?.start(startedServices, progress: progress, cancellation: cancellation)
             if plan.healthProbes == 0 { timeline.mark(isDown: false) }
         case .awaitHealth:
@@ -216,6 +219,18 @@ struct RestoreRun {
             return
         }
         _ = try services.stop(stopping, progress: progress, cancellation: cancellation)
+        knownDown = Set(stopping).subtracting(try services.running(cancellation))
+    }
+
+    /// What runs in the middle of an exchange has the old data open, and may write anything anywhere.
+    private func checkStillDown() throws {
+        guard let services = stack.services, !knownDown.isEmpty else { return }
+        let revived = knownDown.intersection(try services.running(cancellation))
+        guard let service = revived.min() else { return }
+        throw LifeboatError(
+            "service '\(service)' was started while the data was exchanged",
+            causes: ["it was stopped for that, and lifeboat did not start it"],
+            hint: "Find out what starts it, stop that, and restore again.")
     }
 
     private var servers: RestoreServers { RestoreServers(stack, clock: clock, progress: progress) }
