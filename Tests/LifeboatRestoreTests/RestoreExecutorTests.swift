@@ -104,12 +104,16 @@ struct RestoreExecutorTests {
 
     @Test func aServiceThatSomebodyStartsWhileDataIsExchangedRollsBack() throws {
         let revived = Monitor<FakeStack?>(nil)
+        let isSwapped = Monitor(false)
         let fake = FakeStack(
             components: ["database"],
             onOperation: { operation in
-                if operation == "swap database" { revived.withLock { $0 }?.startServices() }
+                if operation == "swap database" { isSwapped.withLock { $0 = true } }
+                // Asked after the exchange.
+                if operation == "ask services", isSwapped.withLock({ $0 }) { revived.withLock { $0 }?.startServices() }
             })
         revived.withLock { $0 = fake }
+        defer { revived.withLock { $0 = nil } }
         try RestoreFixture.with(fake) { fixture in
             let error = try #require(throws: LifeboatError.self) { _ = try fixture.restore() }
             #expect(error.exitCode == .rolledBack)
