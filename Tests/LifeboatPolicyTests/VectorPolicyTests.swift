@@ -35,6 +35,21 @@ import Testing
             try store(#"chroma: {path: /c, url: "http://c:8000"}"#)
                 == .chroma(ChromaPolicy(path: "/c", server: .init(url: "http://c:8000"))))
     }
+
+    @Test func `a server may be a service of Compose`() throws {
+        #expect(
+            try store("qdrant: {service: vectors, project: shop}")
+                == .qdrant(
+                    QdrantPolicy(url: "http://vectors:6333", container: .service("vectors", project: "shop"))))
+        #expect(
+            try store("chroma: {service: notes, port: 9000}")
+                == .chroma(
+                    ChromaPolicy(server: .init(url: "http://notes:9000", container: .service("notes", project: nil)))))
+        let queue = try store("redis: {service: queue}")
+        #expect(queue == .redis(RedisPolicy(container: .service("queue", project: nil))))
+        #expect(queue.service == "queue")
+        #expect(try store("redis: {container: queue-1}").service == nil)
+    }
 }
 
 /// As `diagnosticCases`, for vector stores.
@@ -111,6 +126,20 @@ let vectorDiagnosticCases = ##"""
       hint: Remove it, or name the server that runs on the folder.
     lifeboat.yaml:6:44: 'components.b.chroma.database' means nothing without 'url'
       hint: Remove it, or name the server that runs on the folder.
+    === servers by url and by service
+    stack: demo
+    repository: /r
+    encryption: none
+    components:
+      a: {chroma: {url: "http://c:8000", service: c}}
+      b: {qdrant: {url: "http://q:6333", port: 6333, project: p}}
+    --- expected
+    lifeboat.yaml:5:38: 'components.a.chroma.url' and 'components.a.chroma.service' exclude each other
+      hint: Keep one of them.
+    lifeboat.yaml:6:38: 'components.b.qdrant.port' means nothing without 'service'
+      hint: Name the service of Docker Compose that runs the server, or give its 'url'.
+    lifeboat.yaml:6:50: 'components.b.qdrant.project' means nothing without 'service'
+      hint: Name the service of Docker Compose that runs the server, or give its 'url'.
     === a volume inside a chroma folder
     stack: demo
     repository: /r

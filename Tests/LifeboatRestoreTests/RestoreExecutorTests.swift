@@ -15,7 +15,8 @@ struct RestoreExecutorTests {
                 fixture.fake.state.log == [
                     "verify chunks", "preflight database", "preflight documents", "begin stage database",
                     "end stage database", "begin stage documents", "end stage documents", "ask services", "stop",
-                    "swap database", "swap documents", "start", "health", "verify database", "verify documents",
+                    "ask services", "swap database", "swap documents", "ask services", "start", "health",
+                    "verify database", "verify documents",
                     "discard database", "discard documents",
                 ])
             #expect(fixture.end == .new)
@@ -97,6 +98,27 @@ struct RestoreExecutorTests {
                 fixture.fake.state.log.suffix(7) == [
                     "start", "health", "stop", "swap back database", "start", "health", "discard database",
                 ])
+            try fixture.expectClean()
+        }
+    }
+
+    @Test func aServiceThatSomebodyStartsWhileDataIsExchangedRollsBack() throws {
+        let revived = Monitor<FakeStack?>(nil)
+        let isSwapped = Monitor(false)
+        let fake = FakeStack(
+            components: ["database"],
+            onOperation: { operation in
+                if operation == "swap database" { isSwapped.withLock { $0 = true } }
+                // Asked after the exchange.
+                if operation == "ask services", isSwapped.withLock({ $0 }) { revived.withLock { $0 }?.startServices() }
+            })
+        revived.withLock { $0 = fake }
+        defer { revived.withLock { $0 = nil } }
+        try RestoreFixture.with(fake) { fixture in
+            let error = try #require(throws: LifeboatError.self) { _ = try fixture.restore() }
+            #expect(error.exitCode == .rolledBack)
+            #expect(error.causes.first == "service 'service' was started while the data was exchanged")
+            #expect(fixture.end == .old)
             try fixture.expectClean()
         }
     }

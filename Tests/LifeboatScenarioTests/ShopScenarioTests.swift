@@ -28,6 +28,32 @@ struct ShopScenarioTests {
     }
     private static let hasSnapshot = Monitor(false)
 
+    /// What of a restore is counted, to be disturbed somewhere in it.
+    private enum Counted: Hashable {
+        case writes, journalEntries
+
+        var calls: [String] { self == .writes ? ["write"] : ["rename"] }
+        var path: String { self == .writes ? "" : "/restores/" }
+    }
+    private static let counts = Monitor<[Counted: Int]>([:])
+
+    /// A restore that is not disturbed, counted.
+    private func restoreCounting(_ counted: Counted, _ stack: ShopStack) throws -> LifeboatRun {
+        let (run, calls) = try stack.counted(Self.restore, of: counted.calls, path: counted.path)
+        #expect(run.exit == 0 && calls > 20, "\(calls): \(run)")
+        Self.counts.withLock { $0[counted] = calls }
+        return run
+    }
+
+    /// How many of them there are in a restore; one that was counted before will do.
+    private func count(_ counted: Counted, _ stack: ShopStack) throws -> Int {
+        if Self.counts.withLock({ $0[counted] }) == nil {
+            _ = try restoreCounting(counted, stack)
+            try stack.setWord("live")
+        }
+        return try #require(Self.counts.withLock { $0[counted] })
+    }
+
     private func expectWell(_ stack: ShopStack, _ words: Set<String>, _ comment: String) throws {
         let problems = try stack.problems()
         #expect(problems == [], "\(comment)")
@@ -43,8 +69,7 @@ struct ShopScenarioTests {
     @Test func `yesterday comes back over a live stack, and a stack of which nothing is left comes back whole`() throws
     {
         let stack = try prepared()
-        let over = try stack.lifeboat("restore", "latest", "--yes")
-        #expect(over.exit == 0, "\(over)")
+        let over = try restoreCounting(.journalEntries, stack)
         try expectWell(stack, ["kept"], "\(over)")
         print("shop: restored over the live stack, down \(try #require(downtime(over), "\(over)"))")
         // What the servers of the components are, was not stopped; what uses them was.
@@ -53,8 +78,7 @@ struct ShopScenarioTests {
 
         try stack.compose("down", "--volumes")
         try stack.folder.shell("rm -f '\(stack.project)'/documents/*")
-        let lost = try stack.lifeboat("restore", "latest", "--yes")
-        #expect(lost.exit == 0, "\(lost)")
+        let lost = try restoreCounting(.writes, stack)
         try expectWell(stack, ["kept"], "\(lost)")
         print("shop: restored after 'down --volumes', down \(try #require(downtime(lost), "\(lost)"))")
         #expect(try stack.secretsFound(in: [over, lost]) == "")
@@ -80,11 +104,9 @@ struct ShopScenarioTests {
 
     @Test func `killed at a step of its journal, a restore is finished or undone`() throws {
         let stack = try prepared()
-        let (whole, entries) = try stack.journalEntries(of: Self.restore)
-        #expect(whole.exit == 0 && entries > 20, "\(entries): \(whole)")
-        try stack.setWord("live")
-        // Before the stop, at the stop, between two exchanges, after the start, while the old data goes.
-        let spread = [entries * 3 / 10, entries * 4 / 10, entries / 2, entries * 6 / 10, entries * 9 / 10]
+        let entries = try count(.journalEntries, stack)
+        // At the stop, between two exchanges, after the start, while the old data goes.
+        let spread = [entries * 4 / 10, entries / 2, entries * 7 / 10, entries - 2]
         let isWhole = getenv("LIFEBOAT_TEST_EVERY_STEP") != nil
         var words: Set<String> = []
         var number = 0
@@ -138,13 +160,7 @@ struct ShopScenarioTests {
 
     @Test func `a disk that is full while data is staged costs nothing but the restore`() throws {
         let stack = try prepared()
-        let counting = ScenarioFault(.kill, at: 0, of: ["write"])
-        let report = "\(stack.folder.path)/count"
-        let whole = try stack.folder.lifeboat(
-            Self.restore, environment: stack.environment.merging(try counting.environment(report: report)) { $1 })
-        #expect(whole.exit == 0, "\(whole)")
-        let writes = try #require(Int(try stack.folder.shell("sed -n 's/counted //p' '\(report)'")))
-        try stack.setWord("live")
+        let writes = try count(.writes, stack)
         let (full, hit) = try stack.lifeboat(
             Self.restore, fault: ScenarioFault(.errorFromThere(ENOSPC), at: writes / 2, of: ["write"]))
         #expect(!hit.isEmpty && full.exit != 0, "\(full)")
@@ -157,8 +173,7 @@ struct ShopScenarioTests {
     @Test func `an engine that starts again, with lifeboat at work or dead`() throws {
         let stack = try prepared()
         // Dead, with everything stopped: what the engine revives by its policies must not be there before the data is.
-        let (_, entries) = try stack.journalEntries(of: Self.restore)
-        try stack.setWord("live")
+        let entries = try count(.journalEntries, stack)
         let fault = ScenarioFault(.killAfter, at: entries / 2, of: ["rename"], path: "/restores/")
         let (killed, hit) = try stack.lifeboat(Self.restore, fault: fault)
         #expect(killed.exit == 128 + SIGKILL && !hit.isEmpty, "\(killed)")

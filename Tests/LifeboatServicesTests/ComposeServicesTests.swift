@@ -43,7 +43,7 @@ struct ComposeServicesTests {
         let stopped = try fixture.compose.stop(fixture.services, progress: Self.silent, cancellation: nil)
         #expect(stopped == fixture.services)
         #expect(try fixture.log().first == "stop api")
-        #expect(try policies() == ["unless-stopped:0", "no:0", "no:0"])
+        #expect(try policies() == ["no:0", "no:0", "no:0"])
         // What was written down before the stop knows the containers' own policies.
         #expect(journalled.contains { $0.words.suffix(2) == ["--restart=on-failure:4", fixture.containerName("api")] })
 

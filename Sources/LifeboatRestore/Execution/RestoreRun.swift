@@ -23,6 +23,8 @@ struct RestoreRun {
     private(set) var warnings: [LifeboatError] = []
     var factsVerified: [String: Int] = [:]
     var checkResults: [CheckResult] = []
+    /// Services that were stopped, and of which can be told that they do not run.
+    var knownDown: Set<String> = []
     /// What the snapshot names and does not hold, and is not there.
     var absent: [String] = []
 

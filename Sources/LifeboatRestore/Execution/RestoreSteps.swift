@@ -40,6 +40,7 @@ extension RestoreRun {
             timeline.mark(isDown: true)
             try writeInPlace(step)
         case .startServices:
+            try checkStillDown()
             try stack.services?.start(startedServices, progress: progress, cancellation: cancellation)
             if plan.healthProbes == 0 { timeline.mark(isDown: false) }
         case .awaitHealth:
@@ -157,6 +158,18 @@ extension RestoreRun {
             return
         }
         _ = try services.stop(stopping, progress: progress, cancellation: cancellation)
+        knownDown = Set(stopping).subtracting(try services.running(cancellation))
+    }
+
+    /// What runs in the middle of an exchange has the old data open, and may write anything anywhere.
+    private func checkStillDown() throws {
+        guard let services = stack.services, !knownDown.isEmpty else { return }
+        let revived = knownDown.intersection(try services.running(cancellation))
+        guard let service = revived.min() else { return }
+        throw LifeboatError(
+            "service '\(service)' was started while the data was exchanged",
+            causes: ["it was stopped for that, and lifeboat did not start it"],
+            hint: "Find out what starts it, stop that, and restore again.")
     }
 
     private var servers: RestoreServers { RestoreServers(stack, clock: clock, progress: progress) }

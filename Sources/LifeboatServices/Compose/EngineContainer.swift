@@ -21,8 +21,10 @@ package struct EngineContainer: Sendable, Equatable {
 
         package static let none = RestartPolicy(name: "no")
 
-        /// Whether an engine that starts again starts a container that was stopped by hand. `unless-stopped` does not.
-        package var revives: Bool { name == "always" || name == "on-failure" }
+        /// Whether an engine that starts again may start a container that was stopped. `unless-stopped` is meant not to;
+        /// but an engine that is asked to stop a container while it is going down itself does not note that it was asked
+        /// (moby 20.10, killWithSignal), and starts it again.
+        package var revives: Bool { ["always", "on-failure", "unless-stopped"].contains(name) }
 
         /// As `docker update --restart` takes it.
         package var word: String {

@@ -75,6 +75,9 @@ package final class FakeStack: Sendable {
 
     package var state: State { guarded.withLock { $0.state } }
 
+    /// Somebody else does.
+    package func startServices() { guarded.withLock { $0.state.servicesRun = true } }
+
     /// The machine after a crash: the state as it was, no fault.
     package func reset(to state: State) {
         guarded.withLock { guarded in

@@ -136,11 +136,13 @@ package final class ShopStack: Sendable {
         return (run, lines.first { !$0.hasPrefix("counted") }.map(String.init) ?? "")
     }
 
-    /// How many entries of its journal a restore writes that goes well.
-    package func journalEntries(of words: [String]) throws -> (run: LifeboatRun, entries: Int) {
+    /// A run that is not disturbed, and how many calls that count it makes.
+    package func counted(
+        _ words: [String], of calls: [String], path: String = ""
+    ) throws -> (run: LifeboatRun, calls: Int) {
         let report = "\(folder.path)/fault-report"
         unlink(report)
-        let fault = ScenarioFault(.kill, at: 0, of: ["rename"], path: "/restores/")
+        let fault = ScenarioFault(.kill, at: 0, of: calls, path: path)
         let run = try folder.lifeboat(
             words, environment: environment.merging(try fault.environment(report: report)) { $1 })
         return (run, Int(try folder.shell("sed -n 's/counted //p' '\(report)'")) ?? 0)
