@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -37,6 +38,11 @@ static inline pid_t lifeboat_lock_holder(int descriptor, off_t start, off_t leng
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
     if (fcntl(descriptor, F_GETLK, &lock) != 0) return -2;
     return lock.l_type == F_UNLCK ? 0 : lock.l_pid;
+}
+
+/// ioctl(2) FICLONE of linux/fs.h: `target` shares all blocks of `source`; -1 and errno on failure.
+static inline int lifeboat_clone_file(int target, int source) {
+    return ioctl(target, _IOW(0x94, 9, int), source);
 }
 
 /// renameat2(2); -1 and errno on failure.

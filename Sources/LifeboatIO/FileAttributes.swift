@@ -69,6 +69,17 @@ package enum ExtendedAttributes {
         if result != 0, errno != ENODATA { throw Errno(errno) }
     }
 
+    /// Takes away all attributes of an open file but those named; what may not be taken away stays.
+    package static func removeAll(_ descriptor: Int32, but names: [[UInt8]]) throws(Errno) {
+        for attribute in try all(.descriptor(descriptor)) where !names.contains(attribute.name) {
+            do throws(Errno) {
+                try remove(.descriptor(descriptor), name: attribute.name)
+            } catch {
+                guard [EPERM, EACCES, EOPNOTSUPP].contains(error.number) else { throw error }
+            }
+        }
+    }
+
     private static func list(_ subject: Subject, _ buffer: UnsafeMutableRawPointer?, _ size: Int) -> Int {
         let buffer = buffer?.assumingMemoryBound(to: CChar.self)
         switch subject {

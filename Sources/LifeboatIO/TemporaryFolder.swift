@@ -62,4 +62,25 @@ package enum FileTree {
         try createFolders(String(path[..<slash]), mode: mode)
         if mkdir(path, mode) != 0, errno != EEXIST { throw SystemCallError("create folder", path) }
     }
+
+    /// Names in a folder, in no order; none when there is no such folder. Names that are no UTF-8 are repaired.
+    package static func names(in folder: String) throws(SystemCallError) -> [String] {
+        guard let stream = opendir(folder) else {
+            if errno == ENOENT { return [] }
+            throw SystemCallError("open", folder)
+        }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while true {
+            errno = 0
+            guard let entry = readdir(stream) else {
+                guard errno == 0 else { throw SystemCallError("read", folder) }
+                return names
+            }
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name != ".", name != ".." { names.append(name) }
+        }
+    }
 }

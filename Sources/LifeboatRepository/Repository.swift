@@ -209,8 +209,15 @@ package struct Repository: Sendable {
     /// Like `save`, with a signature of this host beside it.
     func saveSigned(_ bytes: [UInt8], as key: ObjectKey) throws {
         let sealed = try sealing.seal(bytes)
-        try Signing.storeSignature(of: sealed, sealing.storedKey(key), self, comment: "lifeboat \(key)")
-        try sealed.withUnsafeBytes { try store.put(sealing.storedKey(key), [$0]) }
+        let stored = sealing.storedKey(key)
+        try Signing.storeSignature(of: sealed, stored, self, comment: "lifeboat \(key)")
+        do {
+            try sealed.withUnsafeBytes { try store.put(stored, [$0]) }
+        } catch {
+            // A signature of nothing takes room that may be what is missing; a failure to remove it changes nothing.
+            _ = try? store.delete(RepositoryLayout.signature(of: stored))
+            throw error
+        }
     }
 
     /// Like `load`; throws unless it carries the signature of one of the repository's signers.

@@ -43,13 +43,16 @@ package enum RepositoryLayout {
     /// `damaged/packs/ab/ab34….tar.zst`; nil when the name would be too long.
     package static func damaged(_ object: ObjectKey) -> ObjectKey? { ObjectKey(damagedPrefix + object.text) }
 
-    /// `keys/<12 digits of the digest of the recipient>.age`: an identity wrapped with a passphrase.
-    package static func wrappedIdentity(_ recipient: Digest) -> ObjectKey {
-        key("\(keyPrefix)\(recipient.shortHex).age")
+    /// `keys/<12 digits of the digest of its bytes>.age`: an identity wrapped with a passphrase.
+    package static func wrappedIdentity(_ bytes: Digest) -> ObjectKey {
+        key("\(keyPrefix)\(bytes.shortHex).age")
     }
 
-    package static func isWrappedIdentity(_ object: ObjectKey) -> Bool {
-        object.text.hasPrefix(keyPrefix) && object.text.hasSuffix(".age")
+    /// The 12 digits in the name of a wrapped identity; nil for other objects.
+    package static func wrappedIdentityName(_ object: ObjectKey) -> String? {
+        let text = object.text
+        guard text.hasPrefix(keyPrefix), text.hasSuffix(".age") else { return nil }
+        return String(text.dropFirst(keyPrefix.utf8.count).dropLast(4))
     }
 
     /// `keys/config-<12 digits>.minisig`: the signature of the config.json of that digest. Named by what it signs, so

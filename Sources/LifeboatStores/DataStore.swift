@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LifeboatCore
+package import LifeboatFormats
 package import LifeboatIO
 
 /// Values a store reports about its content at the point in time of the capture: rows per table, extensions, sizes.
@@ -90,8 +91,16 @@ package protocol RestoreContent: Sendable {
     func openStream(_ name: String) throws -> any ByteSource
     /// Size of a captured stream in bytes; nil when the snapshot holds none of that name.
     func streamSize(_ name: String) -> UInt64?
+    /// The entries of the captured tree of that name in `treeOrder`, without reading file data.
+    func listTree(_ name: String, _ body: (TreeEntry) throws -> Void) throws
     /// Writes the captured tree of that name below `target`.
     func extractTree(_ name: String, into target: any FileTreeTarget, cancellation: Cancellation) throws
+}
+
+extension RestoreContent {
+    package func listTree(_ name: String, _ body: (TreeEntry) throws -> Void) throws {
+        throw LifeboatError("the tree '\(name)' cannot be listed by itself")
+    }
 }
 
 /// Where staged data is, in the store's own words (database names, folder paths): what the journal keeps, so that a
@@ -99,6 +108,35 @@ package protocol RestoreContent: Sendable {
 package struct StagedState: Sendable, Equatable, Codable {
     package var values: [String: String]
     package init(_ values: [String: String]) { self.values = values }
+}
+
+/// Room that staging takes on a file system of this host.
+package struct StagingRoom: Sendable, Equatable {
+    /// What it is beside.
+    package var place: String
+    /// The file system, as stat(2) numbers it.
+    package var device: UInt64
+    /// Bytes, as far as they are known.
+    package var needed: UInt64
+    package var free: UInt64
+
+    package init(place: String, device: UInt64, needed: UInt64, free: UInt64) {
+        self.place = place
+        self.device = device
+        self.needed = needed
+        self.free = free
+    }
+
+    /// Whether it is there when `others` take theirs.
+    package func suffices(with others: [StagingRoom]) -> Bool {
+        var taken = needed
+        for other in others where other.device == device {
+            let (sum, overflow) = taken.addingReportingOverflow(other.needed)
+            if overflow { return false }
+            taken = sum
+        }
+        return taken < free
+    }
 }
 
 /// A store of a component: PostgreSQL, a volume … Instances are configured for one component of one policy.
@@ -125,6 +163,8 @@ package protocol DataStore: Sendable {
     /// Checks, before anything is touched, that this content can be restored here (versions, extensions, space).
     /// Returns warnings; throws what makes it impossible.
     func preflightRestore(_ content: any RestoreContent) throws -> [LifeboatError]
+    /// What `stage` takes of the file system it works on; nil when that cannot be told, or nothing is staged.
+    func stagingRoom(_ content: any RestoreContent) throws -> StagingRoom?
     /// Names, before any work, where `stage` will put its data: journalled first, so that a crash leaves nothing
     /// unknown behind.
     func planStaging(_ restoreID: String) throws -> StagedState
@@ -144,9 +184,26 @@ package protocol DataStore: Sendable {
     func verify(_ content: any RestoreContent) throws -> [FactDifference]
     /// Drops what the swap put aside; for `swapBack`-ed or never swapped restores drops the staged data. Idempotent.
     func discard(_ state: StagedState) throws
+    /// Bytes that `discard` would free, of what the swap put aside; nil when that cannot be told.
+    func asideBytes(_ state: StagedState) throws -> UInt64?
+}
+
+/// A store that can write over its live data when there is no room beside it. There is no way back from that.
+package protocol InPlaceStore: DataStore {
+    /// As `preflightRestore`, for a restore in place.
+    func preflightInPlace(_ content: any RestoreContent) throws -> [LifeboatError]
+    /// Makes the live data what the content says, writing only what differs; services that use it are stopped. What
+    /// makes the data usable is taken away first and written last. Cut off anywhere, it is called again and goes on.
+    func writeInPlace(
+        _ content: any RestoreContent, _ state: StagedState, progress: any ProgressSink, cancellation: Cancellation
+    ) throws
 }
 
 extension DataStore {
+    package func asideBytes(_ state: StagedState) throws -> UInt64? { nil }
+
+    package func stagingRoom(_ content: any RestoreContent) throws -> StagingRoom? { nil }
+
     package var isReadLive: Bool { false }
     package var swapsWithServer: Bool { false }
 

@@ -115,9 +115,13 @@ package protocol FileTreeTarget: Sendable {
     /// What could not be restored though the rest was (owners without root, attributes the file system does not have),
     /// one warning a kind. Complete after `synchronize`.
     func shortfalls() -> [LifeboatError]
+    /// Whether its files may have parts of their content already: they are asked before content is fetched.
+    var canReuse: Bool { get }
 }
 
 extension FileTreeTarget {
+    package var canReuse: Bool { false }
+
     package func shortfalls() -> [LifeboatError] { [] }
 }
 
@@ -125,6 +129,13 @@ extension FileTreeTarget {
 package protocol FileContentTarget: AnyObject, Sendable {
     /// Writes data at a position of the *content* (extents one after the other); any thread, any order.
     func write(_ bytes: UnsafeRawBufferPointer, atContentOffset offset: UInt64) throws
+    /// Whether a piece of the content is there, or was put there from elsewhere on this host, after it was compared with
+    /// its digest: then it counts as written. Any thread, any order; throws only when the file cannot be written.
+    func reuses(_ digest: Digest, atContentOffset offset: UInt64, length: UInt32) throws -> Bool
     /// Sets size, attributes, mode, owner, times; the file is complete. Throws when content is missing.
     func finish() throws
+}
+
+extension FileContentTarget {
+    package func reuses(_ digest: Digest, atContentOffset offset: UInt64, length: UInt32) throws -> Bool { false }
 }

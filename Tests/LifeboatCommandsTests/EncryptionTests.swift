@@ -145,6 +145,39 @@ struct EncryptionTests {
         #expect(sheet.output.split(separator: "\n", omittingEmptySubsequences: false).count <= 60)
     }
 
+    @Test("a passphrase is added and taken away; the last way in stays")
+    func changedPassphrase() throws {
+        let fixture = try CommandFixture()
+        defer { try? fixture.folder.remove() }
+        try fixture.makeDocuments()
+        for name in ["old", "new"] { try fixture.write("\(name) horse\n", to: name) }
+        #expect(try ShellProof.run("chmod 600 \(fixture.path)/old \(fixture.path)/new") == "")
+        #expect(try fixture.inRepository("repository", "init", "--passphrase-file", "old").exit == 0)
+        #expect(try fixture.inRepository("backup", "docs").exit == 0)
+        let keyless = try fixture.inRepository("key", "add", "--new-passphrase-file", "new")
+        #expect(keyless.code == .wrongKey, "\(keyless)")
+        let last = try fixture.inRepository(
+            "key", "remove", "--old-passphrase-file", "old", "--passphrase-file", "old")
+        #expect(last.code == .failed && last.error.contains("--new-passphrase-file"), "\(last)")
+        let added = try fixture.inRepository(
+            "key", "add", "--new-passphrase-file", "new", "--passphrase-file", "old")
+        #expect(added.exit == 0, "\(added)")
+        #expect(try fixture.inRepository("ls", "latest", "--passphrase-file", "old").exit == 0)
+        let removed = try fixture.inRepository(
+            "key", "remove", "--old-passphrase-file", "old", "--passphrase-file", "new")
+        #expect(removed.exit == 0, "\(removed)")
+        #expect(try fixture.inRepository("ls", "latest", "--passphrase-file", "old").code == .wrongKey)
+        // What was written before it was added.
+        #expect(try fixture.inRepository("ls", "latest", "--passphrase-file", "new").exit == 0)
+        // A key that rots is found while another way in may still be left.
+        let key = try #require(try Self.files("\(fixture.repository)/keys").first { $0.hasSuffix(".age") })
+        _ = try ShellProof.run("printf x >> \(key)")
+        for command in [["check", "--passphrase-file", "new"], ["scrub"]] {
+            let found = try fixture.run(command + ["-r", fixture.repository])
+            #expect(found.exit != 0 && (found.output + found.error).contains("keys/"), "\(found)")
+        }
+    }
+
     @Test("who owns the storage cannot add a reader or replace the repository")
     func changedConfig() throws {
         let (fixture, recipient) = try Self.encrypted()

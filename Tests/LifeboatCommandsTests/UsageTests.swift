@@ -33,7 +33,7 @@ struct UsageTests {
             ),
             (
                 ["restore", "latest", "--resume"],
-                "error: --resume and --rollback stand alone\nhint: See 'lifeboat restore --help'."
+                "error: --resume, --rollback and --discard-old stand alone\nhint: See 'lifeboat restore --help'."
             ),
             (
                 ["restore", "latest", "--path", "/a"], "error: --path is for --to\nhint: See 'lifeboat restore --help'."

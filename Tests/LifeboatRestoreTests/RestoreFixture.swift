@@ -49,11 +49,19 @@ struct RestoreFixture {
     }
 
     func restore(
-        oldData: RestorePlan.OldData = .discard, cancellation: Cancellation = Cancellation()
+        _ id: String = "restore-1", oldData: RestorePlan.OldData = .discard, keepSeconds: Int64? = nil,
+        inPlace: [String] = [], lanes: Int = 1, cancellation: Cancellation = Cancellation()
     ) throws -> RestoreOutcome {
-        let executor = RestoreExecutor(
-            stack: fake.stack, journal: journal, clock: SteppingClock(), progress: SilentProgress())
-        return try executor.execute(fake.plan(oldData: oldData), from: fake.source, cancellation: cancellation)
+        try executor(lanes: lanes).execute(
+            fake.plan(id: id, oldData: oldData, keepSeconds: keepSeconds, inPlace: inPlace), from: fake.source,
+            cancellation: cancellation)
+    }
+
+    /// One component at a time, so that the order of operations is known.
+    func executor(lanes: Int = 1) -> RestoreExecutor {
+        RestoreExecutor(
+            stack: fake.stack, journal: journal, rates: RateHistory(stateFolder: folder.path), lanes: lanes,
+            clock: SteppingClock(), progress: SilentProgress())
     }
 
     var recovery: RestoreRecovery {

@@ -9,7 +9,7 @@ import Testing
 /// kill -9 at every instant, without killing: what a crash would leave behind is kept, put back, and recovered from.
 struct RestoreRecoveryTests {
     /// What is left when the process is gone: the stack, and the journal on the disk.
-    private struct Wreck: Sendable {
+    struct Wreck: Sendable {
         var state: FakeStack.State
         var records: [RestoreRecord]
     }
@@ -35,7 +35,7 @@ struct RestoreRecoveryTests {
     }
 
     /// The wrecks of everything `body` does from `start` on.
-    private func wrecks(
+    func wrecks(
         of start: Wreck?, unhealthy: Set<String>, servicesRun: Bool = true, fault: FakeStack.Fault? = nil,
         _ body: (RestoreFixture) throws -> Void
     ) throws -> [Wreck] {

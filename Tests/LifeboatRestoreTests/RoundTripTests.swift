@@ -16,7 +16,7 @@ import Testing
 /// Folders of this machine, backed up into a real repository and restored.
 struct RoundTripTests {
     /// A folder with a volume to protect, a repository, and a place for state.
-    private struct Host {
+    struct Host {
         let folder: TemporaryFolder
         let repository: Repository
         let store: VolumeStore
@@ -81,20 +81,35 @@ struct RoundTripTests {
                 name: "demo", stores: ["documents": store], services: nil, allServices: [], health: health)
         }
 
-        func restore(_ snapshot: Snapshot, _ health: FolderHealth) throws -> RestoreOutcome {
+        func restore(
+            _ snapshot: Snapshot, _ health: FolderHealth, inPlace: Bool = false, verifiesData: Bool = false,
+            progress: any ProgressSink = SilentProgress()
+        ) throws -> RestoreOutcome {
             let id = RestoreRequest.newID(SystemClock().now())
             var request = RestoreRequest(
                 id: id, stack: "demo", snapshot: snapshot,
                 targets: [
                     RestoreRequest.Target(
-                        name: "documents", store: store.kind, subject: store.subject, staged: try store.planStaging(id))
+                        name: "documents", store: store.kind, subject: store.subject,
+                        staged: try store.planStaging(id), canWriteInPlace: true)
                 ], created: SystemClock().now())
             request.healthProbes = 1
+            request.inPlace = inPlace ? ["documents"] : []
+            request.verifiesData = verifiesData
             let executor = RestoreExecutor(
-                stack: stack(health), journal: journal, clock: SystemClock(), progress: SilentProgress())
+                stack: stack(health), journal: journal, clock: SystemClock(), progress: progress)
             let source = try RepositorySource(
-                repository, snapshot, options: RepositoryContent.Options(threads: 2), progress: SilentProgress())
+                repository, snapshot, components: ["documents"], options: RepositoryContent.Options(threads: 2),
+                progress: SilentProgress())
             return try executor.execute(try RestorePlanner.plan(request), from: source, cancellation: Cancellation())
+        }
+
+        /// The captured volume as its store sees it.
+        func content(_ snapshot: Snapshot) throws -> any RestoreContent {
+            try RepositorySource(
+                repository, snapshot, components: ["documents"], options: RepositoryContent.Options(threads: 2),
+                progress: SilentProgress()
+            ).content(of: "documents")
         }
 
         /// The tree of a folder as mtree text, content by its digest; the change facts of this machine left out.
@@ -141,7 +156,7 @@ struct RoundTripTests {
     }
 
     /// Healthy while a file of the volume says so.
-    private struct FolderHealth: RestoreHealth {
+    struct FolderHealth: RestoreHealth {
         var refuses = false
         func awaitHealth(_ progress: any ProgressSink, _ cancellation: Cancellation) throws {
             if refuses { throw LifeboatError("the stack is not healthy") }

@@ -17,9 +17,12 @@ struct NamedKeys: ParsableArguments {
         help: ArgumentHelp("A host that backs up, by the key 'key list' prints there (repeatable).", valueName: "RW…"))
     var signer: [String] = []
 
-    func requireSome() throws {
-        guard recipient.isEmpty, signer.isEmpty else { return }
-        throw LifeboatError("no key was named", hint: "Give --recipient age1… or --signer RW….", exitCode: .usage)
+    /// `passphraseOption` names a third kind of key, which `passphrase` gives.
+    func requireSome(or passphrase: String?, _ passphraseOption: String) throws {
+        guard recipient.isEmpty, signer.isEmpty, passphrase == nil else { return }
+        throw LifeboatError(
+            "no key was named", hint: "Give --recipient age1…, --signer RW… or \(passphraseOption) FILE.",
+            exitCode: .usage)
     }
 }
 
@@ -28,7 +31,8 @@ struct KeyAdd: LifeboatCommand {
     static let configuration = CommandConfiguration(
         commandName: "add", abstract: "Let somebody read what is backed up from now on, or let a host back up.",
         discussion: "A new reader opens snapshots whose data is written from now on; what is stored already stays "
-            + "readable for the old ones only. Only a host the repository trusts can do this.")
+            + "readable for the old ones only. A new passphrase opens all that the key opens with which this command is "
+            + "run. Only a host the repository trusts can do this.")
 
     @OptionGroup var location: RepositoryOptions
     @OptionGroup var keys: NamedKeys
@@ -36,11 +40,19 @@ struct KeyAdd: LifeboatCommand {
     @Option(name: .long, help: ArgumentHelp("Name of the host of --signer, for people.", valueName: "name"))
     var host: String = ""
 
+    @Option(
+        name: .long,
+        help: ArgumentHelp("A passphrase to wrap the identity with that opens the repository.", valueName: "file"))
+    var newPassphraseFile: String?
+
     @OptionGroup var output: OutputOptions
 
     func run(_ session: CommandSession) throws -> ExitCode {
-        try keys.requireSome()
+        try keys.requireSome(or: newPassphraseFile, "--new-passphrase-file")
         let repository = try location.open(session)
+        if let newPassphraseFile {
+            try wrap(repository, with: KeyOptions.secret(newPassphraseFile, for: "new passphrase", session), session)
+        }
         var config = repository.config
         let recipients = try keys.recipient.map(KeyText.recipient)
         guard recipients.isEmpty || !config.recipients.isEmpty else {
@@ -55,13 +67,34 @@ struct KeyAdd: LifeboatCommand {
         where !config.signers.contains(where: { $0.key == signer.text }) {
             config.signers.append(RepositoryConfig.Signer(host: host, key: signer.text))
         }
-        guard config != repository.config else {
+        if config != repository.config {
+            try repository.replaceConfig(config)
+        } else if newPassphraseFile == nil {
             session.note("the repository knows these keys already")
             return .done
         }
-        try repository.replaceConfig(config)
         try session.emitReport(KeyChangeReport(recipients: config.recipients, signers: config.signers))
         return .done
+    }
+
+    /// Wraps every reader's identity that was given.
+    private func wrap(_ repository: Repository, with passphrase: Secret, _ session: CommandSession) throws {
+        let identities = repository.sealing.identities.filter {
+            repository.config.recipients.contains($0.recipient.text)
+        }
+        guard !identities.isEmpty else {
+            throw LifeboatError(
+                "there is no identity to wrap",
+                causes: [
+                    repository.sealing.isEncrypted
+                        ? "no key of a reader of this repository was given" : "the repository is not encrypted"
+                ],
+                hint: "Give the key with --identity FILE or --passphrase-file FILE.", exitCode: .wrongKey)
+        }
+        for identity in identities {
+            try WrappedIdentity.store(
+                identity, passphrase: passphrase, in: repository.store, created: session.context.clock.now())
+        }
     }
 }
 
@@ -74,10 +107,16 @@ struct KeyRemove: LifeboatCommand {
 
     @OptionGroup var location: RepositoryOptions
     @OptionGroup var keys: NamedKeys
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("A passphrase that is to open the repository no longer.", valueName: "file"))
+    var oldPassphraseFile: String?
+
     @OptionGroup var output: OutputOptions
 
     func run(_ session: CommandSession) throws -> ExitCode {
-        try keys.requireSome()
+        try keys.requireSome(or: oldPassphraseFile, "--old-passphrase-file")
         let repository = try location.open(session)
         var config = repository.config
         for text in keys.recipient {
@@ -96,7 +135,15 @@ struct KeyRemove: LifeboatCommand {
             throw LifeboatError(
                 "the last signer cannot be removed", hint: "Add another one first with 'lifeboat key add'.")
         }
-        try repository.replaceConfig(config)
+        if let oldPassphraseFile {
+            let old = try KeyOptions.secret(oldPassphraseFile, for: "old passphrase", session)
+            let other = try location.passphrase(session)
+            try WrappedIdentity.remove(
+                old, from: repository.store,
+                keeping: location.keys.identities(
+                    for: repository.store, passphrase: other == old ? nil : other, session))
+        }
+        if config != repository.config { try repository.replaceConfig(config) }
         try session.emitReport(KeyChangeReport(recipients: config.recipients, signers: config.signers))
         return .done
     }

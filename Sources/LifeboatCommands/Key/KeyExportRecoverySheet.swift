@@ -23,8 +23,7 @@ struct KeyExportRecoverySheet: LifeboatCommand {
                 repository: repository.store.properties.location, repositoryID: config.repositoryID.hex,
                 created: config.created, printed: session.context.clock.now(), recipients: config.recipients,
                 signers: config.signers,
-                wrapped: try repository.store.listAll(prefix: RepositoryLayout.keyPrefix)
-                    .map(\.key).filter(RepositoryLayout.isWrappedIdentity).map(\.text)))
+                wrapped: try WrappedIdentity.list(repository.store).map(\.text)))
         return .done
     }
 }

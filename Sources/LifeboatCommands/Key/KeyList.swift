@@ -18,8 +18,7 @@ struct KeyList: LifeboatCommand {
     func run(_ session: CommandSession) throws -> ExitCode {
         let repository = try location.open(session)
         let own = try repository.trust?.signingKeyCreating().publicKey.text ?? ""
-        let wrapped = try repository.store.listAll(prefix: RepositoryLayout.keyPrefix)
-            .count { RepositoryLayout.isWrappedIdentity($0.key) }
+        let wrapped = try WrappedIdentity.list(repository.store).count
         let config = repository.config
         var rows = config.recipients.map { KeyRow(role: "reader", key: $0, host: "", thisHost: false) }
         rows += config.signers.map { KeyRow(role: "signer", key: $0.key, host: $0.host, thisHost: $0.key == own) }

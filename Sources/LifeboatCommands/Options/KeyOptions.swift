@@ -22,17 +22,18 @@ struct KeyOptions: ParsableArguments {
             "File with the passphrase of the repository; else LIFEBOAT_PASSPHRASE_FILE.", valueName: "file"))
     var passphraseFile: String?
 
-    /// The keys that were named; none on a host that only backs up.
-    func resolve(
+    /// The identities that were named, and those in the repository that `passphrase` opens; none on a host that only
+    /// backs up.
+    func identities(
         for store: any ObjectStore, passphrase: Secret?, _ session: CommandSession
-    ) throws -> [AgeKey] {
+    ) throws -> [AgeIdentity] {
         let context = session.context
         let files = identity.isEmpty ? context.variable("LIFEBOAT_IDENTITY").map { [$0] } ?? [] : identity
         var identities = try files.flatMap { try Self.identities($0, session) }
         if let passphrase {
             identities += try WrappedIdentity.open(passphrase, in: store)
         }
-        return identities.map(AgeKey.identity)
+        return identities
     }
 
     /// The passphrase that was named; nil when none was.
@@ -51,7 +52,7 @@ struct KeyOptions: ParsableArguments {
         }
     }
 
-    private static func secret(_ file: String, for subject: String, _ session: CommandSession) throws -> Secret {
+    static func secret(_ file: String, for subject: String, _ session: CommandSession) throws -> Secret {
         let context = session.context
         let resolver = SecretResolver(
             environment: context.environment, runner: context.processRunner,

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import LifeboatCore
+import LifeboatFormats
 import LifeboatIO
 import LifeboatPolicy
 import LifeboatRepository
@@ -104,7 +105,7 @@ struct RepositoryOptions: ParsableArguments {
         let store = try Self.openStore(location, session)
         let repository = try Repository.open(
             store, cacheRoot: Locations.cacheRoot(cache, session.context),
-            keys: keys.resolve(for: store, passphrase: passphrase(session), session),
+            keys: keys.identities(for: store, passphrase: passphrase(session), session).map(AgeKey.identity),
             trust: HostTrust(state: PendingWork.stateFolder(session.context)))
         if let distrust = repository.distrust { session.warn(distrust) }
         try repository.requireFittingKey()

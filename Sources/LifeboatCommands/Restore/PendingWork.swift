@@ -32,6 +32,13 @@ enum PendingWork {
                     "restore '\(record.plan.id)' of stack '\(stack)' was cut off",
                     hint: "Run 'lifeboat restore --resume' with the policy of that stack: it is finished or undone."))
         }
+        let now = session.context.clock.now()
+        for record in records.records where record.isExpired(now) {
+            let room = record.keptBytes.map { ", \(ByteCount($0))" } ?? ""
+            session.note(
+                "the old data of restore '\(record.plan.id)' of stack '\(record.plan.stack)'\(room) is past its time: "
+                    + "the next backup or restore of that stack removes it, or 'lifeboat restore --discard-old'")
+        }
         try resumeServices(ServiceJournal(stateFolder: folder, clock: session.context.clock), session)
     }
 
@@ -68,7 +75,10 @@ enum PendingWork {
         let recovery = RestoreRecovery(
             journal: RestoreJournal(stateFolder: try stateFolder(session.context)), clock: session.context.clock,
             progress: session.progress)
-        guard try !recovery.pending(stack: assembly.policy.stack).isEmpty else { return [] }
+        guard try !recovery.pending(stack: assembly.policy.stack).isEmpty else {
+            try discardExpired(recovery, assembly, session)
+            return []
+        }
         let outcomes = try recovery.recover(try assembly.restoreStack())
         for outcome in outcomes {
             guard outcome.problems.isEmpty else {
@@ -79,7 +89,30 @@ enum PendingWork {
             session.note(
                 "restore '\(outcome.id)' of stack '\(outcome.stack)' was cut off: it was \(outcome.decision.word)")
         }
+        try discardExpired(recovery, assembly, session)
         return outcomes
+    }
+
+    /// Removes old data that was kept for as long as it should be. What cannot be removed is told, and tried again.
+    private static func discardExpired(
+        _ recovery: RestoreRecovery, _ assembly: StackAssembly, _ session: CommandSession
+    ) throws {
+        let now = session.context.clock.now()
+        let expired = try recovery.kept(stack: assembly.policy.stack).filter { $0.isExpired(now) }
+        guard !expired.isEmpty else { return }
+        let stack = try assembly.restoreStack()
+        for record in expired {
+            do {
+                let outcome = try recovery.discard(record.plan.id, stack)
+                if let problem = outcome.problems.first { throw LifeboatError(problem) }
+                let room = outcome.bytes.map { ", about \(ByteCount($0))" } ?? ""
+                session.note("the old data of restore '\(outcome.id)' was removed\(room): its time was over")
+            } catch {
+                session.warn(
+                    LifeboatError.converting(
+                        error, "the old data of restore '\(record.plan.id)' is past its time and cannot be removed"))
+            }
+        }
     }
 }
 
@@ -90,6 +123,8 @@ extension RestoreRecovery.Decision {
         case .abandon: "undone before anything was exchanged"
         case .rollBack: "rolled back"
         case .finish: "finished"
+        case .halt: "cut off while it wrote in place"
+        case .discard: "its old data was removed"
         case .nothing: "over already"
         }
     }

@@ -15,21 +15,17 @@ struct Plan: LifeboatCommand {
     var snapshot: String?
 
     @OptionGroup var chosen: RestoreSelection
-    @Flag(name: .long, help: "Plan to keep the data that is live now, for a later --rollback.")
-    var keepOld = false
-
     @OptionGroup var location: RepositoryOptions
     @OptionGroup var selection: SnapshotOptions
     @OptionGroup var output: OutputOptions
 
     func run(_ session: CommandSession) throws -> ExitCode {
         let policy = try PolicyFile.require(location.policy, session.context)
-        let repository = try location.open(session)
+        let repository = try location.openForReading(session)
         let found = try chosen.snapshot(snapshot, repository, selection, location, session)
         let planned = try PlannedRestore(
-            StackAssembly(policy, session), found, chosen, keepsOld: keepOld, session)
-        try session.emit(PlanReport(plan: planned.plan))
-        return .done
+            StackAssembly(policy, session), found, repository, chosen, isDryRun: true, allowsForeign: true, session)
+        return try PlanReport.show(planned.plan, session)
     }
 }
 
@@ -37,6 +33,15 @@ struct Plan: LifeboatCommand {
 struct PlanReport: OutputRendering {
     static let messageType = "summary"
     let plan: RestorePlan
+
+    /// Prints the plan, and what makes it impossible as errors: the exit code is that of the first.
+    static func show(_ plan: RestorePlan, _ session: CommandSession) throws -> ExitCode {
+        session.progress.finish()
+        try session.emit(PlanReport(plan: plan))
+        let problems = (plan.problems ?? []).map(\.error)
+        for problem in problems { try session.problem(problem) }
+        return problems.first?.exitCode ?? .done
+    }
 
     var text: String {
         var lines = [
@@ -47,10 +52,26 @@ struct PlanReport: OutputRendering {
         for (number, step) in plan.steps.enumerated() {
             let count = "\(number + 1)"
             let padding = String(repeating: " ", count: width - count.count)
-            lines.append("  \(padding)\(count). \(step.isDowntime ? "!" : " ") \(EscapedName.line(step.summary))")
+            lines.append(
+                "  \(padding)\(count). \(step.isDowntime ? "!" : " ") \(EscapedName.line(step.summary))"
+                    + (step.expected.map { ", \(Self.text($0))" } ?? ""))
         }
         if plan.steps.contains(where: \.isDowntime) { lines.append("'!': the stack is down during this step") }
+        if let forecast = plan.forecast {
+            lines.append(
+                "expected: \(DurationText.short(forecast.totalSeconds)) in all, of it down: "
+                    + DurationText.short(forecast.downtimeSeconds))
+            if forecast.assumedSteps > 0 {
+                lines.append(
+                    "'~': assumed, nothing like it was measured on this host "
+                        + "(\(forecast.assumedSteps) of \(counted(plan.steps.count, "step")))")
+            }
+        }
         lines += plan.warnings.map { "warning: \(EscapedName.line($0))" }
         return lines.joined(separator: "\n")
+    }
+
+    private static func text(_ estimate: PhaseEstimate) -> String {
+        (estimate.basis == .assumed ? "~" : "") + DurationText.short(estimate.seconds)
     }
 }

@@ -14,7 +14,8 @@ struct Restore: LifeboatCommand {
         discussion: """
             By policy the whole stack, or the components named, is restored: staged beside the live data, services \
             stopped, exchanged, services started, health and facts verified; when that fails the old data comes back \
-            (exit code 14). With --to FOLDER everything is written below that folder at its path on the host, and \
+            (exit code 14). What a restore that was cut off leaves is carried on with --resume, or undone with \
+            --rollback. With --to FOLDER everything is written below that folder at its path on the host, and \
             nothing that exists is touched.
             """)
 
@@ -31,14 +32,24 @@ struct Restore: LifeboatCommand {
         help: ArgumentHelp("With --to: only this file or folder of a volume (repeatable).", valueName: "path"))
     var path: [String] = []
 
-    @Flag(name: .long, help: "Keep the data that is live now, for a later --rollback.")
-    var keepOld = false
-
-    @Flag(name: .long, help: "Finish or undo a restore that was cut off.")
+    @Flag(name: .long, help: "Carry on a restore that was cut off; one that is being undone is undone to the end.")
     var resume = false
 
     @Flag(name: .long, help: "Undo a restore that was cut off, or the last one that kept the old data.")
     var rollback = false
+
+    @Flag(name: .long, help: "Remove the old data that earlier restores kept.")
+    var discardOld = false
+
+    @Flag(name: [.customShort("n"), .long], help: "Only print the plan.")
+    var dryRun = false
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Restore a snapshot of another stack over this one, which has to be named: --yes alone is not enough.",
+            valueName: "name"))
+    var intoStack: String?
 
     @Flag(name: [.short, .long], help: "Do not ask. Needed when there is no terminal to ask on.")
     var yes = false
@@ -47,41 +58,64 @@ struct Restore: LifeboatCommand {
     @OptionGroup var selection: SnapshotOptions
     @OptionGroup var output: OutputOptions
 
+    /// Whether it is about an earlier restore.
+    private var isRecovery: Bool { resume || rollback || discardOld }
+
     func validate() throws {
-        if resume || rollback {
-            guard !(resume && rollback), snapshot == nil, to == nil, chosen.at == nil, chosen.component.isEmpty else {
-                throw ValidationError("--resume and --rollback stand alone")
-            }
+        if isRecovery {
+            guard [resume, rollback, discardOld].count(where: { $0 }) == 1, snapshot == nil, to == nil, !dryRun,
+                chosen.at == nil, chosen.component.isEmpty, !chosen.hasStackOptions
+            else { throw ValidationError("--resume, --rollback and --discard-old stand alone") }
         }
         if !path.isEmpty, to == nil { throw ValidationError("--path is for --to") }
-        if keepOld, to != nil { throw ValidationError("--keep-old is not for --to") }
+        if to != nil, dryRun || intoStack != nil || chosen.hasStackOptions {
+            throw ValidationError("--to goes with --component, --path, --at and --incomplete only")
+        }
     }
 
     func run(_ session: CommandSession) throws -> ExitCode {
         if let to { return try LooseRun(to: to, paths: path).run(self, session) }
         let policy = try PolicyFile.require(location.policy, session.context)
         let assembly = StackAssembly(policy, session)
-        if resume || rollback { return try recover(assembly, session) }
-        try PendingWork.recover(assembly, session)
+        if isRecovery { return try RecoveryRun(command: self, assembly: assembly).run(session) }
+        if let intoStack, intoStack != policy.stack {
+            throw LifeboatError(
+                "the policy is of stack '\(policy.stack)', not of '\(intoStack)'",
+                hint: "Name the policy of the stack to restore into with --policy FILE.", exitCode: .usage)
+        }
+        if !dryRun { try PendingWork.recover(assembly, session) }
         let repository = try location.openForReading(session)
         let found = try chosen.snapshot(snapshot, repository, selection, location, session)
-        guard yes || session.canAsk else { throw Self.cannotAsk("restore") }
-        let planned = try PlannedRestore(assembly, found, chosen, keepsOld: keepOld, startsServers: true, session)
+        guard dryRun || yes || session.canAsk else { throw Self.cannotAsk("restore") }
+        let canType = !yes && session.canAsk
+        let planned = try PlannedRestore(
+            assembly, found, repository, chosen, isDryRun: dryRun,
+            allowsForeign: dryRun || canType || intoStack != nil, session)
+        if dryRun { return try PlanReport.show(planned.plan, session) }
+        try planned.requirePossible()
         try confirm(planned.plan, session)
         // Who was asked has read them in the plan.
         if yes { for warning in planned.plan.warnings { session.warn(LifeboatError(warning)) } }
-        let executor = RestoreExecutor(
-            stack: planned.stack, journal: RestoreJournal(stateFolder: try PendingWork.stateFolder(session.context)),
-            clock: session.context.clock, progress: session.progress)
-        let source = try SnapshotSource(
-            found, repository, planned.plan, allowsIncomplete: chosen.incomplete, session)
-        let outcome = try executor.execute(planned.plan, from: source, cancellation: session.cancellation)
+        let outcome = try Self.executor(planned.stack, session).execute(
+            planned.plan, from: planned.source, cancellation: session.cancellation)
+        return try Self.report(outcome, of: found, told: planned.plan.warnings, session)
+    }
+
+    static func executor(_ stack: RestoreStack, _ session: CommandSession) throws -> RestoreExecutor {
+        let stateFolder = try PendingWork.stateFolder(session.context)
+        return RestoreExecutor(
+            stack: stack, journal: RestoreJournal(stateFolder: stateFolder),
+            rates: RateHistory(stateFolder: stateFolder), clock: session.context.clock, progress: session.progress)
+    }
+
+    /// Prints what was done; `told`: warnings that were printed before.
+    static func report(
+        _ outcome: RestoreOutcome, of snapshot: Snapshot, told: [String], _ session: CommandSession
+    ) throws -> ExitCode {
         session.progress.finish()
-        for warning in outcome.warnings where !planned.plan.warnings.contains(warning) {
-            session.warn(LifeboatError(warning))
-        }
+        for warning in outcome.warnings where !told.contains(warning) { session.warn(LifeboatError(warning)) }
         try session.emitReport(RestoreReport(outcome: outcome))
-        let isWhole = outcome.components.allSatisfy { found.manifest.component($0.name)?.isComplete ?? false }
+        let isWhole = outcome.components.allSatisfy { snapshot.manifest.component($0.name)?.isComplete ?? false }
         return isWhole && outcome.absent.isEmpty ? .done : .incomplete
     }
 
@@ -96,51 +130,9 @@ struct Restore: LifeboatCommand {
         }
     }
 
-    private static func cannotAsk(_ what: String) -> LifeboatError {
+    static func cannotAsk(_ what: String) -> LifeboatError {
         LifeboatError(
             "a \(what) replaces live data, and there is no terminal to ask on", hint: "Add --yes.", exitCode: .usage)
-    }
-
-    private func recover(_ assembly: StackAssembly, _ session: CommandSession) throws -> ExitCode {
-        var outcomes = try PendingWork.recover(assembly, session)
-        if rollback, outcomes.isEmpty {
-            let recovery = RestoreRecovery(
-                journal: RestoreJournal(stateFolder: try PendingWork.stateFolder(session.context)),
-                clock: session.context.clock, progress: session.progress)
-            guard let last = try recovery.kept(stack: assembly.policy.stack).last else {
-                throw LifeboatError(
-                    "there is no restore of stack '\(assembly.policy.stack)' to roll back",
-                    hint: "Only a restore with --keep-old can be rolled back after it succeeded.")
-            }
-            if !yes {
-                let question =
-                    "This brings back the data from before restore '\(last.plan.id)'. Type the name of the stack: "
-                guard session.canAsk else { throw Self.cannotAsk("rollback") }
-                guard try session.ask(question) == assembly.policy.stack else {
-                    throw LifeboatError(
-                        "the name of the stack was not typed: nothing was touched", exitCode: .interrupted)
-                }
-            }
-            let outcome = try recovery.rollBack(last.plan.id, try assembly.restoreStack())
-            guard outcome.problems.isEmpty else {
-                throw LifeboatError(
-                    "restore '\(outcome.id)' could not be rolled back", causes: outcome.problems,
-                    hint: "Correct the cause, then run 'lifeboat restore --resume'.")
-            }
-            outcomes.append(outcome)
-        }
-        try session.emitReport(RecoveryReport(outcomes: outcomes))
-        return .done
-    }
-}
-
-private struct RecoveryReport: OutputRendering {
-    static let messageType = "summary"
-    let outcomes: [RestoreRecovery.Outcome]
-
-    var text: String {
-        if outcomes.isEmpty { return "there is nothing to resume" }
-        return outcomes.map { "restore '\($0.id)' of stack '\($0.stack)': \($0.decision.word)" }.joined(separator: "\n")
     }
 }
 
@@ -165,6 +157,7 @@ struct RestoreReport: OutputRendering {
             let held = outcome.checks.filter(\.holds).count
             lines.append("checks: \(grouped(held)) of \(grouped(outcome.checks.count)) hold")
         }
+        if let kept = outcome.kept { lines.append(KeptText.line(kept.until, kept.bytes)) }
         let phases = outcome.phases.map { "\($0.name) \(DurationText.short($0.seconds))" }
         lines.append("time line: \(phases.joined(separator: ", "))")
         lines.append(

@@ -23,28 +23,55 @@ package enum Age {
 
     /// The plain bytes of a whole age file, armored or not.
     package static func open(_ bytes: [UInt8], keys: [AgeKey]) throws(AgeError) -> [UInt8] {
-        if AgeArmor.isArmored(bytes) { return try openBinary(try AgeArmor.decode(bytes), keys) }
-        return try openBinary(bytes, keys)
+        var bytes = AgeArmor.isArmored(bytes) ? try AgeArmor.decode(bytes) : bytes
+        try openInPlace(&bytes, keys: keys)
+        return bytes
     }
 
-    private static func openBinary(_ file: [UInt8], _ keys: [AgeKey]) throws(AgeError) -> [UInt8] {
-        try unsafe file.withUnsafeBufferPointer { file throws(AgeError) in
-            let file = UnsafeRawBufferPointer(file)
-            let reader: AgeReader
-            do throws(AgeError) {
-                reader = try unsafe AgeReader(start: file, keys: keys)
-            } catch .needMore {
-                throw .header("the header is cut short")
+    /// Puts the plain bytes of a whole binary age file in its place, which takes no second copy of a large one. What
+    /// does not open leaves an empty array.
+    package static func openInPlace(_ file: inout [UInt8], keys: [AgeKey]) throws(AgeError) {
+        do throws(AgeError) {
+            let plainSize = try unsafe file.withUnsafeMutableBufferPointer { file throws(AgeError) in
+                try unsafe openInPlace(UnsafeMutableRawBufferPointer(file), keys)
             }
-            let size = UInt64(file.count)
-            let plainSize = try reader.plainSize(storedSize: size)
-            var plain = [UInt8](repeating: 0, count: Int(plainSize))
-            try unsafe plain.withUnsafeMutableBufferPointer { plain throws(AgeError) in
-                try unsafe reader.open(
-                    UnsafeRawBufferPointer(rebasing: file[reader.payloadOffset...]), plain: 0..<plainSize,
-                    storedSize: size, into: UnsafeMutableRawBufferPointer(plain))
-            }
-            return plain
+            file.removeLast(file.count - plainSize)
+        } catch {
+            file = []
+            throw error
         }
     }
+
+    /// Gives the count of plain bytes, which then lie at the start of `file`: no block begins there before its place in
+    /// the file.
+    private static func openInPlace(
+        _ file: UnsafeMutableRawBufferPointer, _ keys: [AgeKey]
+    ) throws(AgeError) -> Int {
+        let reader: AgeReader
+        do throws(AgeError) {
+            reader = try unsafe AgeReader(start: UnsafeRawBufferPointer(file), keys: keys)
+        } catch .needMore {
+            throw .header("the header is cut short")
+        }
+        let size = UInt64(file.count)
+        let plainSize = try reader.plainSize(storedSize: size)
+        let piece = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: min(pieceSize, Int(plainSize)), alignment: 64)
+        defer { unsafe piece.deallocate() }
+        var offset: UInt64 = 0
+        repeat {
+            let plain = offset..<min(plainSize, offset + UInt64(pieceSize))
+            let place = try reader.storedRange(of: plain, storedSize: size)
+            let sealed = unsafe file[Int(place.lowerBound)..<Int(place.upperBound)]
+            try unsafe reader.open(
+                UnsafeRawBufferPointer(rebasing: sealed), plain: plain, storedSize: size, into: piece)
+            unsafe UnsafeMutableRawBufferPointer(rebasing: file[Int(offset)...]).copyMemory(
+                from: UnsafeRawBufferPointer(rebasing: piece[..<plain.count]))
+            offset = plain.upperBound
+        } while offset < plainSize
+        return Int(plainSize)
+    }
+
+    /// Whole blocks of an age file: 1 MiB.
+    private static let pieceSize = 1 << 20
 }

@@ -67,9 +67,9 @@ package final class PackExaminer {
     /// What the pack holds, from its bytes alone. Throws damage as `damagedRepository` or `FormatError`.
     package func contents(of name: Digest) throws -> PackContents {
         let key = RepositoryLayout.pack(name)
-        let stored = try repository.storedBytes(key, named: name, limit: sizeLimit)
-        let bytes = try repository.sealing.open(stored, key)
-        var contents = PackContents(name: name, storedSize: UInt64(stored.count), frames: [], chunks: [])
+        var bytes = try repository.storedBytes(key, named: name, limit: sizeLimit)
+        var contents = PackContents(name: name, storedSize: UInt64(bytes.count), frames: [], chunks: [])
+        try repository.sealing.openInPlace(&bytes, key)
         var ended = false
         try bytes.withUnsafeBytes { bytes in
             var offset = 0

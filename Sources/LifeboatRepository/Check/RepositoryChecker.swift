@@ -50,6 +50,9 @@ package struct RepositoryChecker {
         for problem in try RecordCheck(repository).problems() {
             report.addProblem(problem.key.text, problem.reason)
         }
+        for problem in try WrappedIdentity.problems(in: repository.store) {
+            report.addProblem(problem.key.text, problem.reason)
+        }
         return report
     }
 

@@ -65,7 +65,7 @@ package struct RepositoryScrubber {
         var work: [Work] = []
         for prefix in [
             RepositoryLayout.packPrefix, RepositoryLayout.indexPrefix, RepositoryLayout.snapshotPrefix,
-            RepositoryLayout.forgottenPrefix,
+            RepositoryLayout.forgottenPrefix, RepositoryLayout.keyPrefix,
         ] {
             for object in try store.listAll(prefix: prefix) {
                 try cancellation.check()
@@ -100,6 +100,7 @@ package struct RepositoryScrubber {
             report.snapshots += 1
             return .shortDigest(name.shortID)
         }
+        if let name = RepositoryLayout.wrappedIdentityName(key) { return .shortDigest(name) }
         // Named by their plain text, which is the stored one only when nothing is encrypted.
         if !isEncrypted, let name = RepositoryLayout.forgottenName(key) { return .shortDigest(name.shortID) }
         return nil

@@ -72,8 +72,10 @@ struct IndexCache: Sendable {
     }
 
     /// Maps the copy of that name; throws when it is not here or damaged.
-    private func mapped(_ name: Digest, always: Bool) throws -> MappedIndex {
-        try MappedIndex(path: path(name), name: name, digest: digest(of: name), always: always)
+    private func mapped(
+        _ name: Digest, always: Bool, from size: Int = MappedIndex.usuallyMappedFrom
+    ) throws -> MappedIndex {
+        try MappedIndex(path: path(name), name: name, digest: digest(of: name), always: always, mappedFrom: size)
     }
 
     /// The indexes of which there is a sound copy here, by name.
@@ -98,10 +100,13 @@ struct IndexCache: Sendable {
 
     /// Maps the index of that name, fetching it first when it is not here or damaged. With `always` its bytes are
     /// hashed whatever is known of them.
-    func open(_ name: Digest, from store: any ObjectStore, always: Bool = false) throws -> MappedIndex {
+    func open(
+        _ name: Digest, from store: any ObjectStore, always: Bool = false,
+        mappedFrom size: Int = MappedIndex.usuallyMappedFrom
+    ) throws -> MappedIndex {
         // Any failure of the local copy is answered by a fresh one: the store has the original.
-        if let mapped = try? mapped(name, always: always) { return mapped }
-        return try reopen(name, from: store)
+        if let mapped = try? mapped(name, always: always, from: size) { return mapped }
+        return try reopen(name, from: store, mappedFrom: size)
     }
 
     /// Keeps the bytes of an index that the store does not have, and maps it: for looking at what a repair would give.
@@ -112,7 +117,9 @@ struct IndexCache: Sendable {
     }
 
     /// Fetches the index of that name anew, and maps it.
-    func reopen(_ name: Digest, from store: any ObjectStore) throws -> MappedIndex {
+    func reopen(
+        _ name: Digest, from store: any ObjectStore, mappedFrom size: Int = MappedIndex.usuallyMappedFrom
+    ) throws -> MappedIndex {
         let key = RepositoryLayout.index(name)
         let bytes = try fetch(name, from: store)
         guard BLAKE3.hash(bytes) == name else {
@@ -120,7 +127,7 @@ struct IndexCache: Sendable {
         }
         let plain = try sealing.open(bytes, key)
         try plain.withUnsafeBytes { try keep($0, as: name) }
-        return try mapped(name, always: true)
+        return try mapped(name, always: true, from: size)
     }
 
     private func fetch(_ name: Digest, from store: any ObjectStore) throws -> [UInt8] {
@@ -163,13 +170,18 @@ struct IndexCache: Sendable {
     /// Opens the indexes of those names one by one, for reading all that is in them, with a table for finding chunks
     /// where they are many. Whatever is known of the copies, they are hashed.
     func openEach(_ names: [Digest], from store: any ObjectStore) throws -> IndexSet {
-        let opened = try names.map { try open($0, from: store, always: true) }
+        // Read one after the other, they need no memory of their own.
+        let size = names.count <= Self.mappings ? 4096 : MappedIndex.usuallyMappedFrom
+        let opened = try names.map { try open($0, from: store, always: true, mappedFrom: size) }
         var merged = largestMerged(of: Set(names), always: true)
         if Self.others(names, than: merged).count > Self.singleIndexes {
             merged = try merge(names, from: store) ?? merged
         }
         return IndexSet(each: opened, merged: merged)
     }
+
+    /// A quarter of the mappings that Linux gives a process (vm.max_map_count).
+    private static let mappings = 16_384
 
     private static func others(_ names: [Digest], than merged: MergedIndex?) -> [Digest] {
         guard let merged else { return names }

@@ -18,13 +18,18 @@ package final class MappedIndex: @unchecked Sendable {
     private let chunksStart: Int
     private let baseCount: Int
     private let basesStart: Int
+    private let isMapped: Bool
 
     /// Number of bases, counting both of a pair.
     var baseIDCount: Int { baseCount }
 
     /// Maps `path`, a file that nobody changes or truncates (the cache replaces files, never edits them).
     /// Its bytes must have `digest`: a note beside it may say so (`CheckedCopy`), unless they are to be hashed `always`.
-    package init(path: String, name: Digest, digest: Digest, always: Bool) throws {
+    /// A file below `mappedFrom` bytes is read: a process may have only so many mappings, and each costs 64 KiB of memory
+    /// when it is touched.
+    package init(
+        path: String, name: Digest, digest: Digest, always: Bool, mappedFrom: Int = MappedIndex.usuallyMappedFrom
+    ) throws {
         let file = try OwnedDescriptor.open(path, O_RDONLY)
         guard
             try CheckedCopy.require(digest, of: file, path, note: path + CheckedCopy.suffix, always: always)
@@ -33,7 +38,8 @@ package final class MappedIndex: @unchecked Sendable {
         guard fstat(file.raw, &status) == 0 else { throw SystemCallError("examine", path) }
         let size = Int(status.st_size)
         guard size >= IndexFormat.headerSize else { throw Self.damaged(name, "it is shorter than its header") }
-        let bytes = try Self.memory(of: file, size, path)
+        isMapped = size >= mappedFrom
+        let bytes = try Self.memory(of: file, size, path, mapped: isMapped)
         do {
             let counts = try Self.counts(bytes, name)
             packCount = counts.packs
@@ -41,7 +47,7 @@ package final class MappedIndex: @unchecked Sendable {
             chunkCount = counts.chunks
             baseCount = counts.bases
         } catch {
-            Self.release(bytes)
+            Self.release(bytes, mapped: isMapped)
             throw error
         }
         memory = bytes
@@ -51,16 +57,14 @@ package final class MappedIndex: @unchecked Sendable {
         basesStart = chunksStart + chunkCount * IndexFormat.chunkSize
     }
 
-    deinit { Self.release(memory) }
+    deinit { Self.release(memory, mapped: isMapped) }
 
-    /// A file up to this size is read: a process may have only so many mappings, and each costs 64 KiB of memory when it
-    /// is touched.
-    private static let mappedFrom = 64 << 10
+    package static let usuallyMappedFrom = 64 << 10
 
     private static func memory(
-        of file: borrowing OwnedDescriptor, _ size: Int, _ path: String
+        of file: borrowing OwnedDescriptor, _ size: Int, _ path: String, mapped isMapped: Bool
     ) throws -> UnsafeRawBufferPointer {
-        guard size >= mappedFrom else {
+        guard isMapped else {
             let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 64)
             do throws(SystemCallError) {
                 // Shorter than it was a moment ago: what is missing is zero, which no index is.
@@ -78,17 +82,17 @@ package final class MappedIndex: @unchecked Sendable {
         return UnsafeRawBufferPointer(start: mapped, count: size)
     }
 
-    private static func release(_ memory: UnsafeRawBufferPointer) {
-        if memory.count < mappedFrom {
-            memory.deallocate()
-        } else {
+    private static func release(_ memory: UnsafeRawBufferPointer, mapped isMapped: Bool) {
+        if isMapped {
             munmap(UnsafeMutableRawPointer(mutating: memory.baseAddress), memory.count)
+        } else {
+            memory.deallocate()
         }
     }
 
     /// Gives the memory of mapped pages back; they are read again when they are touched.
     func forgetPages() {
-        guard memory.count >= Self.mappedFrom else { return }
+        guard isMapped else { return }
         madvise(UnsafeMutableRawPointer(mutating: memory.baseAddress), memory.count, MADV_DONTNEED)
     }
 

@@ -21,6 +21,9 @@ package struct Sealing: Sendable {
     package static let none = Sealing(recipients: [], keys: [])
 
     package var isEncrypted: Bool { !recipients.isEmpty }
+    package var identities: [AgeIdentity] {
+        keys.compactMap { key in if case .identity(let identity) = key { identity } else { nil } }
+    }
     /// False on a host that holds recipients only.
     package var canRead: Bool { !isEncrypted || !keys.isEmpty }
 
@@ -51,10 +54,17 @@ package struct Sealing: Sendable {
 
     /// The bytes that were sealed as object `key`.
     func open(_ stored: [UInt8], _ key: ObjectKey) throws -> [UInt8] {
-        guard isEncrypted else { return stored }
+        var bytes = stored
+        try openInPlace(&bytes, key)
+        return bytes
+    }
+
+    /// Puts what was sealed as object `key` in the place of the stored bytes.
+    func openInPlace(_ bytes: inout [UInt8], _ key: ObjectKey) throws {
+        guard isEncrypted else { return }
         guard canRead else { throw Self.noKey(key) }
         do throws(AgeError) {
-            return try Age.open(stored, keys: keys)
+            try Age.openInPlace(&bytes, keys: keys)
         } catch {
             throw Self.cannotOpen(key, error)
         }

@@ -16,6 +16,7 @@ struct IndexRewriter {
         var pendingChunks = 0
         var written: [Digest: Int] = [:]
         for index in indexes.all where wanted.contains(index.name) {
+            defer { index.forgetPages() }
             for pack in try contents(of: index, dropping: dropped) {
                 // A pack that two of them name in the same way is named once.
                 guard written[pack.name] != pack.chunks.count else { continue }

@@ -63,7 +63,7 @@ enum PrunePlanner {
     static let smallIndex = 32_768
     /// … when there are so many of them, into indexes of up to this many chunks.
     static let mergeableIndexes = 16
-    static let chunksPerMergedIndex = 524_288
+    static let chunksPerMergedIndex = 131_072
 
     static func plan(
         _ survey: PruneSurvey, _ memory: PruneMemory, _ options: PruneOptions, now: MeasuredMoment

@@ -216,7 +216,11 @@ struct PruneSurveyor {
         }
         var merged = MergedRecords(indexes)
         var records: [MergedRecords.Record] = []
+        defer { for index in indexes { index.forgetPages() } }
+        var walked = 0
         while let id = merged.next(&records) {
+            walked += 1
+            if walked.isMultiple(of: Self.recordsInMemory) { for index in indexes { index.forgetPages() } }
             guard marks.marked[records[0].index][records[0].position] else { continue }
             let places = try records.map { record in
                 survey.packNumbers[record.index][try Self.pack(of: record.position, in: indexes[record.index])]
@@ -239,6 +243,9 @@ struct PruneSurveyor {
             for choice in choices { keep(records[choice], in: places[choice], indexes, &survey) }
         }
     }
+
+    /// Chunks in the order of their ids, so of all indexes by turns, after which their pages are given back.
+    private static let recordsInMemory = 524_288
 
     private func keep(
         _ record: MergedRecords.Record, in pack: Int, _ indexes: [MappedIndex], _ survey: inout PruneSurvey

@@ -22,7 +22,7 @@ struct Repacker {
     }
 
     /// Chunk records that are held in memory at once.
-    private static let recordsAtOnce = 262_144
+    private static let recordsAtOnce = 65_536
 
     private struct Frame {
         var frame: PackContents.Frame
@@ -109,6 +109,7 @@ struct Repacker {
         var frames: [Digest: [UInt32: Frame]] = [:]
         for (number, index) in survey.indexes.all.enumerated() {
             let isWanted = (0..<index.packCount).map { names.contains(index.pack($0).name) }
+            defer { index.forgetPages() }
             guard isWanted.contains(true) else { continue }
             for record in 0..<index.chunkCount {
                 guard let frameNumber = index.frameNumber(at: record), survey.usedFrames[number][frameNumber],

@@ -60,17 +60,55 @@ package struct Retention: Sendable {
         try cancellation.check()
         let tombstone = Tombstone(
             plan, repositoryID: repository.config.repositoryID, time: clock.now(), host: host)
-        _ = try ForgottenSnapshots.write(tombstone, to: repository)
-        for snapshot in removed {
+        let roomMade = try write(tombstone, for: removed, plan.stack)
+        for snapshot in removed.dropFirst(roomMade) {
             try cancellation.check()
-            guard try !repository.exists(RepositoryLayout.pin(stack: plan.stack, snapshot: snapshot.id)) else {
-                throw LifeboatError(
-                    "snapshot '\(snapshot.id.shortHex)' was pinned just now: it stays, and the rest was not removed",
-                    hint: "Run it again.", exitCode: .busy)
-            }
-            try SnapshotCatalog.remove(
-                RepositoryLayout.manifest(stack: plan.stack, time: snapshot.time, id: snapshot.id), from: repository)
+            try remove(snapshot, of: plan.stack)
         }
         return removed.count
+    }
+
+    /// Snapshots that are removed before their tombstone, at most, each time a full disk has no room for it.
+    private static let roomMakers = 8
+
+    /// Stores the tombstone. On a full disk the first few snapshots go before the tombstone that names them, to make
+    /// the room for it, and so on until there is room for the rest: who has no space left must be able to forget. Gives
+    /// how many are gone by then.
+    ///
+    /// Killed in between, those few look as if somebody had taken them, and `repair` has to note that they are gone.
+    private func write(_ tombstone: Tombstone, for removed: [RetentionCandidate], _ stack: String) throws -> Int {
+        var gone = 0
+        while true {
+            var rest = tombstone
+            rest.snapshots.removeFirst(gone)
+            do {
+                if !rest.snapshots.isEmpty { _ = try ForgottenSnapshots.write(rest, to: repository) }
+                return gone
+            } catch let error as StorageError where error.kind == .full {
+                guard gone < removed.count else { throw error }
+            }
+            let few = removed[gone..<min(gone + Self.roomMakers, removed.count)]
+            for snapshot in few { try remove(snapshot, of: stack) }
+            rest.snapshots = Array(rest.snapshots.prefix(few.count))
+            do {
+                _ = try ForgottenSnapshots.write(rest, to: repository)
+            } catch let error as StorageError {
+                throw error.lifeboatError.wrapped(
+                    "these snapshots were removed, and there is no room to note that: "
+                        + few.map(\.id.shortHex).joined(separator: ", "),
+                    hint: "Free some space, then run 'lifeboat repair --snapshots': it notes that they are gone.")
+            }
+            gone += few.count
+        }
+    }
+
+    private func remove(_ snapshot: RetentionCandidate, of stack: String) throws {
+        guard try !repository.exists(RepositoryLayout.pin(stack: stack, snapshot: snapshot.id)) else {
+            throw LifeboatError(
+                "snapshot '\(snapshot.id.shortHex)' was pinned just now: it stays, and the rest was not removed",
+                hint: "Run it again.", exitCode: .busy)
+        }
+        try SnapshotCatalog.remove(
+            RepositoryLayout.manifest(stack: stack, time: snapshot.time, id: snapshot.id), from: repository)
     }
 }

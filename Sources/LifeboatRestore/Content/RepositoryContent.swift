@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LifeboatCore
-import LifeboatFormats
+package import LifeboatFormats
 package import LifeboatIO
 package import LifeboatRepository
 package import LifeboatStores
@@ -31,6 +31,8 @@ package struct RepositoryContent: RestoreContent {
         self.counters = counters
     }
 
+    var parts: [Manifest.Part] { component.parts }
+
     package var engineVersion: String? { component.engineVersion }
 
     package var facts: StoreFacts { StoreFacts(counts: component.counts, texts: component.texts) }
@@ -45,6 +47,12 @@ package struct RepositoryContent: RestoreContent {
 
     package func streamSize(_ name: String) -> UInt64? {
         component.parts.first { $0.name == name && $0.kind == .stream }?.content.size
+    }
+
+    package func listTree(_ name: String, _ body: (TreeEntry) throws -> Void) throws {
+        let entries = MtreeReader(try ContentSource(reader, try part(name, .tree).content))
+        defer { entries.close() }
+        while let entry = try entries.next() { try body(entry) }
     }
 
     /// Throws on the first kind of loss there is: a staged restore is whole or it is not swapped in.

@@ -10,15 +10,19 @@ package struct RepositorySource: RestoreSource {
     private let reader: ChunkReader
     private let counters: RestoreCounters
     private let options: RepositoryContent.Options
+    private let progress: any ProgressSink
 
-    /// Opens the indexes; packs that are missing or have another size than they should count as lost.
+    /// Opens the indexes; packs that are missing or have another size than they should count as lost: a restore finds
+    /// out before it touches anything. `components`: those that will be restored, for the totals of the progress.
     package init(
-        _ repository: Repository, _ snapshot: Snapshot, options: RepositoryContent.Options, progress: any ProgressSink
+        _ repository: Repository, _ snapshot: Snapshot, components: [String], options: RepositoryContent.Options,
+        progress: any ProgressSink
     ) throws {
         self.snapshot = snapshot
         self.options = options
+        self.progress = progress
         reader = ChunkReader(repository, try repository.openIndexesOfPresentPacks())
-        let components = snapshot.manifest.components
+        let components = snapshot.manifest.components.filter { components.contains($0.name) }
         counters = RestoreCounters(
             progress, filesTotal: components.reduce(0) { $0 + $1.files },
             bytesTotal: components.reduce(0) { $0 + $1.bytes })
@@ -27,6 +31,18 @@ package struct RepositorySource: RestoreSource {
     package func verifyChunks(of components: [String], _ cancellation: Cancellation) throws {
         var verification = SnapshotVerification(reader, cancellation)
         try verification.verify(components.map { try component($0) })
+    }
+
+    package func readChunks(of components: [String], _ cancellation: Cancellation) throws {
+        // Counts of its own: what is read here is read again.
+        let components = try components.map { try component($0) }
+        let counters = RestoreCounters(
+            progress, filesTotal: components.reduce(0) { $0 + $1.files },
+            bytesTotal: components.reduce(0) { $0 + $1.bytes })
+        for component in components {
+            let content = RepositoryContent(component, reader, options: options, counters: counters)
+            try content.readAll(cancellation)
+        }
     }
 
     package func content(of component: String) throws -> any RestoreContent {

@@ -24,6 +24,25 @@ package struct RestoreOutcome: Codable, Sendable, Equatable {
         package var seconds: Double
     }
 
+    /// What one step of the plan took.
+    package struct Step: Codable, Sendable, Equatable {
+        package var id: String
+        package var seconds: Double
+    }
+
+    /// The old data, kept for a rollback.
+    package struct Kept: Codable, Sendable, Equatable {
+        /// Nil: until it is discarded.
+        package var until: Timestamp?
+        /// Nil: unknown.
+        package var bytes: UInt64?
+
+        package init(until: Timestamp?, bytes: UInt64?) {
+            self.until = until
+            self.bytes = bytes
+        }
+    }
+
     package var id: String
     package var stack: String
     package var snapshot: Digest
@@ -31,10 +50,14 @@ package struct RestoreOutcome: Codable, Sendable, Equatable {
     package var components: [Component]
     /// In the order they were entered.
     package var phases: [Phase]
+    /// In the order they ended.
+    package var steps: [Step]
     /// From the stop of the services until the stack was healthy; without services from the first exchange on.
     package var downtimeSeconds: Double
     /// From the first step to the last: the recovery time.
     package var totalSeconds: Double
+    /// Nil: the old data is gone.
+    package var kept: Kept?
     /// What the snapshot names without holding it (models to fetch), and the stack does not have.
     package var absent: [String]
     /// The policy's checks, asked of the live stack.
@@ -42,7 +65,7 @@ package struct RestoreOutcome: Codable, Sendable, Equatable {
     package var warnings: [String]
 
     private enum CodingKeys: String, CodingKey {
-        case id, stack, snapshot, components, phases, absent, checks, warnings
+        case id, stack, snapshot, components, phases, steps, kept, absent, checks, warnings
         case snapshotTime = "snapshot_time"
         case downtimeSeconds = "downtime_seconds"
         case totalSeconds = "total_seconds"
@@ -56,6 +79,7 @@ struct RestoreTimeline {
     private let start: Double
     private var current: (name: String, begin: Double)?
     private(set) var phases: [RestoreOutcome.Phase] = []
+    private(set) var steps: [RestoreOutcome.Step] = []
     private var downSince: Double?
     private(set) var downtime: Double = 0
 
@@ -75,6 +99,11 @@ struct RestoreTimeline {
         }
         current = (phase, clock.monotonicSeconds())
         progress.report(.phaseStarted(name: phase, detail: detail))
+    }
+
+    /// A step of the phase in progress ended.
+    mutating func took(_ step: String, _ seconds: Double) {
+        steps.append(RestoreOutcome.Step(id: step, seconds: seconds))
     }
 
     /// The phase in progress ends.

@@ -2,6 +2,7 @@
 
 package import LifeboatCore
 import LifeboatIO
+import LifeboatServices
 
 /// Finishes or undoes restores that were cut off: by kill -9, a crash, a power loss. The next run of any command calls
 /// it, so nothing has to be repaired by hand.
@@ -14,6 +15,10 @@ package struct RestoreRecovery: Sendable {
         case rollBack = "roll-back"
         /// The restored data was verified: it stays.
         case finish
+        /// Data was written over in place: only going on is left.
+        case halt
+        /// The old data that had been kept is removed.
+        case discard
         /// It is over.
         case nothing
     }
@@ -24,6 +29,8 @@ package struct RestoreRecovery: Sendable {
         package var stack: String
         package var snapshot: Digest
         package var decision: Decision
+        /// What was kept took so many bytes; nil: unknown, or nothing was kept.
+        package var bytes: UInt64?
         /// Empty when nothing is left to do.
         package var problems: [String]
     }
@@ -40,10 +47,15 @@ package struct RestoreRecovery: Sendable {
 
     /// Pure: what the record calls for.
     package static func decision(_ record: RestoreRecord) -> Decision {
-        switch RestoreMachine(recovering: record).record.course {
+        decision(RestoreMachine(recovering: record).record.course)
+    }
+
+    private static func decision(_ course: RestoreRecord.Course) -> Decision {
+        switch course {
         case .abandoning: .abandon
         case .rollingBack: .rollBack
         case .finishing: .finish
+        case .halted: .halt
         case .forward, .kept, .done: .nothing
         }
     }
@@ -61,9 +73,17 @@ package struct RestoreRecovery: Sendable {
         try journal.records().records.filter { $0.plan.stack == stack && $0.course == .kept }
     }
 
+    /// What becomes of restores that were cut off.
+    package enum Direction: Sendable {
+        /// What was verified is finished, anything else undone.
+        case settle
+        /// Undone, as long as there is something to go back to.
+        case back
+    }
+
     /// Recovers every restore of this stack that was cut off; one that is still at work in another process is left to
     /// it. What could not be done is in the outcome, and is tried again next time.
-    package func recover(_ stack: RestoreStack) throws -> [Outcome] {
+    package func recover(_ stack: RestoreStack, _ direction: Direction = .settle) throws -> [Outcome] {
         guard try !pending(stack: stack.name).isEmpty else { return [] }
         let lock: FileLock
         do {
@@ -73,7 +93,12 @@ package struct RestoreRecovery: Sendable {
         }
         // Asked again under the lock: another process may have ended meanwhile.
         let outcomes = try pending(stack: stack.name).map { record in
-            run(RestoreMachine(recovering: record), stack, decision: Self.decision(record))
+            let machine: RestoreMachine
+            switch direction {
+            case .settle: machine = RestoreMachine(recovering: record)
+            case .back: machine = try RestoreMachine.turningBack(record)
+            }
+            return run(machine, stack, decision: Self.decision(machine.record.course))
         }
         _ = consume lock
         return outcomes
@@ -82,12 +107,28 @@ package struct RestoreRecovery: Sendable {
     /// Brings back the old data of a restore that succeeded and kept it.
     package func rollBack(_ id: String, _ stack: RestoreStack) throws -> Outcome {
         let lock = try journal.lock(stack: stack.name)
+        let record = try keptRecord(id, stack)
+        let running = try stack.services?.running(nil) ?? []
+        let machine = try RestoreMachine.rollingBack(kept: record, running: running)
+        let outcome = run(machine, stack, decision: .rollBack)
+        _ = consume lock
+        return outcome
+    }
+
+    /// Removes the old data of a restore that succeeded and kept it.
+    package func discard(_ id: String, _ stack: RestoreStack) throws -> Outcome {
+        let lock = try journal.lock(stack: stack.name)
+        let machine = try RestoreMachine.discarding(kept: try keptRecord(id, stack))
+        let outcome = run(machine, stack, decision: .discard)
+        _ = consume lock
+        return outcome
+    }
+
+    private func keptRecord(_ id: String, _ stack: RestoreStack) throws -> RestoreRecord {
         guard let record = try kept(stack: stack.name).first(where: { $0.plan.id == id }) else {
             throw LifeboatError("there is no restore '\(id)' of stack '\(stack.name)' that kept its old data")
         }
-        let outcome = run(try RestoreMachine.rollingBack(kept: record), stack, decision: .rollBack)
-        _ = consume lock
-        return outcome
+        return record
     }
 
     private func run(_ machine: RestoreMachine, _ stack: RestoreStack, decision: Decision) -> Outcome {
@@ -95,10 +136,12 @@ package struct RestoreRecovery: Sendable {
             machine, stack: stack, journal: journal, source: nil, clock: clock, progress: progress,
             cancellation: Cancellation())
         run.run()
-        let troubles = run.machine.record.troubles.map(\.error) + run.warnings
+        let record = run.machine.record
+        let halted = record.course == .halted ? run.failure.map { [$0] } ?? [] : []
+        let troubles = record.troubles.map(\.error) + run.warnings + halted
         return Outcome(
-            id: machine.record.plan.id, stack: stack.name, snapshot: machine.record.plan.snapshot,
-            decision: decision,
+            id: record.plan.id, stack: stack.name, snapshot: record.plan.snapshot, decision: decision,
+            bytes: record.keptBytes,
             problems: troubles.map { ([$0.message] + $0.causes).joined(separator: ": ") })
     }
 }

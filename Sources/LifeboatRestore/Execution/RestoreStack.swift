@@ -24,8 +24,6 @@ package struct RestoreStack: Sendable {
     package var checks: [StackCheck]
     /// The service that runs a component's server, by component.
     package var servers: [String: String]
-    /// Of these, what did not run and was started for this restore.
-    package var startedServers: Set<String> = []
 
     /// `stores` by component name.
     package init(
@@ -55,6 +53,8 @@ package struct RestoreStack: Sendable {
 package protocol RestoreSource: Sendable {
     /// Throws when chunks of these components are missing from the repository; reads no file data.
     func verifyChunks(of components: [String], _ cancellation: Cancellation) throws
+    /// Reads all data of these components and compares it with its digests; throws when any of it is lost.
+    func readChunks(of components: [String], _ cancellation: Cancellation) throws
     /// What the snapshot holds of a component.
     func content(of component: String) throws -> any RestoreContent
 }

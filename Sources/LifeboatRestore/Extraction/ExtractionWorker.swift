@@ -163,6 +163,17 @@ struct ExtractionWorker {
         do {
             let chunks = try ChunkSequence(context.reader, content)
             while let chunk = try chunks.next() {
+                let place = ChunkPlace(id: chunk.id, offset: chunk.offset, length: chunk.length)
+                if context.target.canReuse {
+                    do {
+                        let open = try file ?? create(entry)
+                        file = open
+                        if try open.reuses(place) { continue }
+                    } catch {
+                        damage.writeFailure = error
+                        break
+                    }
+                }
                 do {
                     // The file comes into being with its first good chunk.
                     try withVerifiedChunk(chunk.id, length: chunk.length) { bytes in
@@ -201,6 +212,15 @@ struct ExtractionWorker {
             try context.cancellation.check()
             // Nothing of a file with losses stays: the rest of it need not be read.
             guard file.losses.writeFailure == nil else { break }
+            do {
+                if try open.reuses(place) {
+                    bytes += UInt64(place.length)
+                    continue
+                }
+            } catch {
+                file.addWriteFailure(error)
+                break
+            }
             do {
                 try withVerifiedChunk(place.id, length: place.length) { data in
                     try open.write(data, atContentOffset: place.offset)
@@ -278,6 +298,12 @@ extension ExtractionContext {
         record { $0.add(outcome) }
         counters.add(files: 1, bytes: 0, current: place(file.entry.path))
         try release(file.folder)
+    }
+}
+
+extension FileContentTarget {
+    func reuses(_ place: ChunkPlace) throws -> Bool {
+        try reuses(place.id, atContentOffset: place.offset, length: place.length)
     }
 }
 

@@ -61,28 +61,25 @@ package struct RestoreJournal: Sendable {
         }
     }
 
+    /// Notes with every earlier restore that kept old data of a component of `later` that it cannot be rolled back any
+    /// more: what it restored is not what is live now.
+    package func supersede(before later: RestoreRecord) throws {
+        let replaced = Set(later.plan.components.map(\.name))
+        for var record in try records().records where record.course == .kept && record.supersededBy == nil {
+            guard record.plan.stack == later.plan.stack, record.plan.id != later.plan.id,
+                record.plan.created <= later.plan.created,
+                record.plan.components.contains(where: { replaced.contains($0.name) })
+            else { continue }
+            record.supersededBy = later.plan.id
+            try write(record)
+        }
+    }
+
     /// Every record, ascending by id; what cannot be read is told, never passed over.
     package func records() throws -> (records: [RestoreRecord], unreadable: [LifeboatError]) {
-        guard let stream = opendir(folder) else {
-            if errno == ENOENT { return ([], []) }
-            throw SystemCallError("open", folder)
-        }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while true {
-            errno = 0
-            guard let entry = readdir(stream) else {
-                if errno != 0 { throw SystemCallError("read", folder) }
-                break
-            }
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if name.hasSuffix(Self.suffix) { names.append(name) }
-        }
         var records: [RestoreRecord] = []
         var unreadable: [LifeboatError] = []
-        for name in names.sorted() {
+        for name in try FileTree.names(in: folder).sorted() where name.hasSuffix(Self.suffix) {
             do {
                 if let record = try read("\(folder)/\(name)") { records.append(record) }
             } catch {

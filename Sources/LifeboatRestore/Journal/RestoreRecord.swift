@@ -17,6 +17,9 @@ package struct RestoreRecord: Codable, Sendable, Equatable {
         case rollingBack = "rolling-back"
         /// Everything is verified: the restored data stays, the old data goes.
         case finishing
+        /// It failed, or was cut off, when data had been written over in place: only forward is left, see
+        /// `RestoreMachine(resuming:)`. Services stay as they are.
+        case halted
         /// Over, with the old data kept for a later rollback.
         case kept
         case done
@@ -79,6 +82,8 @@ package struct RestoreRecord: Codable, Sendable, Equatable {
     package var course: Course
     /// One for each step of the plan.
     package var states: [StepState]
+    /// Ids of steps an earlier process had begun, of a restore that was cut off and is carried on.
+    package var begunBefore: [String]?
     /// What `abandoning` and `rollingBack` do, in order.
     package var undo: [UndoStep]
     /// The services that ran, known from just before they are stopped on; nil: none was touched.
@@ -87,10 +92,20 @@ package struct RestoreRecord: Codable, Sendable, Equatable {
     package var failure: Failure?
     /// What went wrong while undoing or finishing.
     package var troubles: [Failure]
+    /// When the old data that is kept may go; nil: it is not kept, or without a limit.
+    package var keptUntil: Timestamp?
+    /// Bytes the old data takes, as far as stores can tell.
+    package var keptBytes: UInt64?
+    /// The later restore that replaced what this one restored, and kept nothing: there is nothing to roll back to.
+    package var supersededBy: String?
 
     private enum CodingKeys: String, CodingKey {
         case format, plan, owner, course, states, undo, failure, troubles
+        case begunBefore = "begun_before"
         case servicesFound = "services_found"
+        case keptUntil = "kept_until"
+        case keptBytes = "kept_bytes"
+        case supersededBy = "superseded_by"
     }
 
     package init(_ plan: RestorePlan, owner: ProcessIdentity) {
@@ -105,4 +120,13 @@ package struct RestoreRecord: Codable, Sendable, Equatable {
 
     /// Whether a later process has something to do.
     package var needsRecovery: Bool { course != .kept && course != .done }
+
+    /// Whether it was cut off on its way forward: it can be carried on.
+    package var canGoOn: Bool { course == .forward || course == .halted }
+
+    /// Whether the old data is kept longer than it was asked for.
+    package func isExpired(_ now: Timestamp) -> Bool {
+        guard course == .kept, let keptUntil else { return false }
+        return keptUntil <= now
+    }
 }

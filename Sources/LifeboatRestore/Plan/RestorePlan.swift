@@ -17,9 +17,12 @@ package struct RestorePlan: Codable, Sendable, Equatable {
         package var files: UInt64
         /// Where the store will put the restored data, in its own words.
         package var staged: StagedState
+        /// Nil: staged, in plans of earlier versions.
+        package var mode: Mode?
 
         package init(
-            name: String, store: String, subject: String, bytes: UInt64, files: UInt64, staged: StagedState
+            name: String, store: String, subject: String, bytes: UInt64, files: UInt64, staged: StagedState,
+            mode: Mode = .staged
         ) {
             self.name = name
             self.store = store
@@ -27,7 +30,10 @@ package struct RestorePlan: Codable, Sendable, Equatable {
             self.bytes = bytes
             self.files = files
             self.staged = staged
+            self.mode = mode
         }
+
+        package var isInPlace: Bool { mode == .inPlace }
     }
 
     /// A check of the policy that is asked again after the restore.
@@ -52,6 +58,35 @@ package struct RestorePlan: Codable, Sendable, Equatable {
         case discard, keep
     }
 
+    package enum Mode: String, Codable, Sendable, Equatable, CaseIterable {
+        /// Put beside the live data, then exchanged.
+        case staged
+        /// Written over the live data while services are stopped: there is no way back, only one forward.
+        case inPlace = "in-place"
+    }
+
+    /// What the steps are expected to take together. Steps components take side by side count as long as they take together.
+    package struct Forecast: Codable, Sendable, Equatable {
+        /// From the first step to the last.
+        package var totalSeconds: Double
+        /// While services are stopped.
+        package var downtimeSeconds: Double
+        /// Steps whose time rests on assumptions, not on earlier recoveries of this host.
+        package var assumedSteps: Int
+
+        private enum CodingKeys: String, CodingKey {
+            case totalSeconds = "total_seconds"
+            case downtimeSeconds = "downtime_seconds"
+            case assumedSteps = "assumed_steps"
+        }
+
+        package init(totalSeconds: Double, downtimeSeconds: Double, assumedSteps: Int) {
+            self.totalSeconds = totalSeconds
+            self.downtimeSeconds = downtimeSeconds
+            self.assumedSteps = assumedSteps
+        }
+    }
+
     /// Names this restore: in the journal, and in the names stores give to staged data. `a-z`, `0-9` and `-`.
     package var id: String
     package var stack: String
@@ -62,20 +97,33 @@ package struct RestorePlan: Codable, Sendable, Equatable {
     package var components: [Component]
     /// How services are stopped and started, for people; nil: lifeboat touches no service.
     package var services: String?
+    /// Services that did not run and were started to plan this restore, since they are servers of components.
+    package var startedServers: [String]?
     /// Health probes to pass after the start.
     package var healthProbes: Int
     /// Checks to ask after the start; nil in plans of earlier versions.
     package var checks: [Check]?
     package var oldData: OldData
+    /// How long the old data is kept, counted from the end of the restore; nil: until it is discarded.
+    package var keepSeconds: Int64?
     package var steps: [RestoreStep]
+    /// Nil in plans of earlier versions.
+    package var forecast: Forecast?
+    /// The stack the snapshot is of, when that is another one than the one it is restored into.
+    package var foreignStack: String?
     /// What the reader should know before he says yes.
     package var warnings: [String]
+    /// Why it cannot be done: such a plan is never executed.
+    package var problems: [RestoreRecord.Failure]?
 
     private enum CodingKeys: String, CodingKey {
-        case id, stack, snapshot, created, components, services, checks, steps, warnings
+        case id, stack, snapshot, created, components, services, checks, steps, forecast, warnings, problems
         case snapshotTime = "snapshot_time"
+        case startedServers = "started_servers"
         case healthProbes = "health_probes"
         case oldData = "old_data"
+        case keepSeconds = "keep_seconds"
+        case foreignStack = "foreign_stack"
     }
 
     package init(
@@ -99,6 +147,14 @@ package struct RestorePlan: Codable, Sendable, Equatable {
 
     package func component(_ name: String) -> Component? { components.first { $0.name == name } }
 
+    /// Bytes that the time of a step may depend on.
+    package func size(of step: RestoreStep) -> UInt64 {
+        if let name = step.component { return component(name)?.bytes ?? 0 }
+        return step.action == .verifyChunks || step.action == .verifyData ? bytes : 0
+    }
+
+    package var isInPlace: Bool { components.contains(where: \.isInPlace) }
+
     package var bytes: UInt64 { components.reduce(0) { $0 + $1.bytes } }
     package var files: UInt64 { components.reduce(0) { $0 + $1.files } }
 }
@@ -107,10 +163,13 @@ package struct RestorePlan: Codable, Sendable, Equatable {
 package struct RestoreStep: Codable, Sendable, Equatable {
     package enum Action: String, Codable, Sendable, Equatable, CaseIterable {
         case verifyChunks = "verify-chunks"
+        /// Reads everything the restore will need.
+        case verifyData = "verify-data"
         case preflight
         case stage
         case stopServices = "stop-services"
         case swap
+        case writeInPlace = "write-in-place"
         case startServices = "start-services"
         case awaitHealth = "await-health"
         case verifyFacts = "verify-facts"
@@ -121,16 +180,20 @@ package struct RestoreStep: Codable, Sendable, Equatable {
         /// The phase it belongs to, for progress and the time line.
         package var phase: String {
             switch self {
-            case .verifyChunks, .preflight: "preflight"
+            case .verifyChunks, .verifyData, .preflight: "preflight"
             case .stage: "stage"
             case .stopServices: "stop"
             case .swap: "swap"
+            case .writeInPlace: "write in place"
             case .startServices: "start"
             case .awaitHealth: "health"
             case .verifyFacts, .askChecks: "verify"
             case .discardOld, .keepOld: "finish"
             }
         }
+
+        /// Whether components take this step side by side.
+        package var isSideBySide: Bool { self == .stage }
     }
 
     /// `stage:documents`, `stop-services`.
@@ -144,11 +207,13 @@ package struct RestoreStep: Codable, Sendable, Equatable {
     package var bytes: UInt64
     /// Whether the stack is down while it runs.
     package var isDowntime: Bool
+    /// How long it will take; nil in plans of earlier versions.
+    package var expected: PhaseEstimate?
     /// One line for people.
     package var summary: String
 
     private enum CodingKeys: String, CodingKey {
-        case id, action, component, touches, bytes, summary
+        case id, action, component, touches, bytes, expected, summary
         case isDowntime = "downtime"
     }
 

@@ -12,12 +12,17 @@ package struct RestoreRequest: Sendable {
         package var store: String
         package var subject: String
         package var staged: StagedState
+        /// Whether its store can write over the live data.
+        package var canWriteInPlace: Bool
 
-        package init(name: String, store: String, subject: String, staged: StagedState) {
+        package init(
+            name: String, store: String, subject: String, staged: StagedState, canWriteInPlace: Bool = false
+        ) {
             self.name = name
             self.store = store
             self.subject = subject
             self.staged = staged
+            self.canWriteInPlace = canWriteInPlace
         }
     }
 
@@ -28,6 +33,14 @@ package struct RestoreRequest: Sendable {
     package var targets: [Target]
     /// Names of the components to restore; empty: all of the policy.
     package var selected: [String] = []
+    /// Components that are left as they are.
+    package var excluded: [String] = []
+    /// Components to write over in place.
+    package var inPlace: [String] = []
+    /// Read all data before anything is touched.
+    package var verifiesData = false
+    /// The snapshot may be of another stack than this one.
+    package var allowsForeign = false
     /// How services are stopped and started, for people; nil: no service is touched.
     package var services: String?
     package var healthProbes = 0
@@ -36,6 +49,12 @@ package struct RestoreRequest: Sendable {
     /// What the reader of the plan should know besides what the planner finds.
     package var warnings: [String] = []
     package var oldData = RestorePlan.OldData.discard
+    /// How long kept old data stays; nil: until it is discarded.
+    package var keepSeconds: Int64?
+    /// What earlier recoveries took.
+    package var rates = RecoveryRates()
+    /// Components that are staged at a time.
+    package var lanes = RestoreExecutor.defaultLanes
     /// Restore what an incomplete snapshot holds of its components.
     package var allowsIncomplete = false
     package var created: Timestamp
@@ -60,36 +79,61 @@ package enum RestorePlanner {
     /// Throws what makes the request impossible; what is only doubtful becomes a warning of the plan.
     package static func plan(_ request: RestoreRequest) throws(LifeboatError) -> RestorePlan {
         let manifest = request.snapshot.manifest
-        guard manifest.stack == request.stack else {
+        guard manifest.stack == request.stack || request.allowsForeign else {
             throw LifeboatError(
                 "snapshot '\(request.snapshot.id.shortHex)' is of stack '\(manifest.stack)', not of '\(request.stack)'",
-                hint: "Choose a snapshot of this stack, or extract that one with --to DIR.", exitCode: .usage)
+                hint: "Choose a snapshot of this stack, or extract that one with --to DIR. To replace the data of "
+                    + "'\(request.stack)' with it all the same, add --into-stack '\(request.stack)'.",
+                exitCode: .usage)
         }
         var warnings: [String] = []
         var components: [RestorePlan.Component] = []
+        if manifest.stack != request.stack {
+            warnings.append(
+                "the snapshot is of another stack, '\(manifest.stack)' of host '\(manifest.host)': its data replaces "
+                    + "that of '\(request.stack)'")
+        }
         for target in try chosen(request) {
             let captured = try capture(of: target, request)
             warnings += captured.problems.map { "component '\(target.name)' is not complete in the snapshot: \($0)" }
             components.append(
                 RestorePlan.Component(
                     name: target.name, store: target.store, subject: target.subject, bytes: captured.bytes,
-                    files: captured.files, staged: target.staged))
+                    files: captured.files, staged: target.staged,
+                    mode: request.inPlace.contains(target.name) ? .inPlace : .staged))
         }
         let planned = Set(components.map(\.name))
-        warnings += manifest.components.filter { !planned.contains($0.name) && request.selected.isEmpty }.map {
+        let left = request.excluded
+        warnings += manifest.components.filter {
+            !planned.contains($0.name) && request.selected.isEmpty && !left.contains($0.name)
+        }.map {
             "component '\($0.name)' of the snapshot is not in the policy: it is not restored"
         }
         if request.services != nil, request.healthProbes == 0 {
             warnings.append("the policy has no health probe: nothing proves that the stack works after the restore")
         }
+        let overwritten = components.filter(\.isInPlace)
+        if !overwritten.isEmpty {
+            warnings.append(
+                "\(overwritten.map(\.subject).joined(separator: ", ")) is written over in place: what is there now "
+                    + "cannot be brought back, and a restore that is cut off can only go on")
+        }
         let checks = checks(request, restored: planned, &warnings)
-        return RestorePlan(
+        var plan = RestorePlan(
             id: request.id, stack: request.stack, snapshot: request.snapshot.id, snapshotTime: manifest.frozen,
             created: request.created, components: components, services: request.services,
-            healthProbes: request.healthProbes, checks: checks, oldData: request.oldData,
-            steps: steps(
-                components, services: request.services, probes: request.healthProbes, checks: checks, request.oldData),
+            healthProbes: request.healthProbes, checks: checks, oldData: request.oldData, steps: [],
             warnings: warnings + request.warnings)
+        if request.oldData == .keep { plan.keepSeconds = request.keepSeconds }
+        if manifest.stack != request.stack { plan.foreignStack = manifest.stack }
+        plan.steps = PlannedSteps(plan, verifiesData: request.verifiesData).all
+        plan.foretell(request.rates, lanes: request.lanes)
+        return plan
+    }
+
+    /// An error as one of the warnings of a plan.
+    package static func text(_ error: LifeboatError) -> String {
+        ([error.message] + error.causes).joined(separator: ": ")
     }
 
     /// A check binds the restore when it held in the snapshot and everything it asks is restored from it.
@@ -107,12 +151,21 @@ package enum RestorePlanner {
     }
 
     private static func chosen(_ request: RestoreRequest) throws(LifeboatError) -> [RestoreRequest.Target] {
-        for name in request.selected where !request.targets.contains(where: { $0.name == name }) {
-            throw LifeboatError(
-                "the policy has no component '\(name)'",
-                causes: ["it has: \(request.targets.map(\.name).joined(separator: ", "))"], exitCode: .usage)
+        for name in request.selected + request.excluded + request.inPlace {
+            guard let target = request.targets.first(where: { $0.name == name }) else {
+                throw LifeboatError(
+                    "the policy has no component '\(name)'",
+                    causes: ["it has: \(request.targets.map(\.name).joined(separator: ", "))"], exitCode: .usage)
+            }
+            if request.inPlace.contains(name), !target.canWriteInPlace {
+                throw LifeboatError(
+                    "component '\(name)' cannot be restored in place", causes: ["only files of a volume can"],
+                    exitCode: .usage)
+            }
         }
-        let chosen = request.targets.filter { request.selected.isEmpty || request.selected.contains($0.name) }
+        let chosen = request.targets.filter {
+            (request.selected.isEmpty || request.selected.contains($0.name)) && !request.excluded.contains($0.name)
+        }
         guard !chosen.isEmpty else {
             throw LifeboatError(
                 "the policy has no component to restore", hint: "Extract the snapshot with --to DIR.", exitCode: .usage)
@@ -141,71 +194,5 @@ package enum RestorePlanner {
                 hint: "Choose a complete snapshot, or extract what there is with --to DIR.", exitCode: .incomplete)
         }
         return captured
-    }
-
-    private static func steps(
-        _ components: [RestorePlan.Component], services: String?, probes: Int, checks: [RestorePlan.Check],
-        _ oldData: RestorePlan.OldData
-    ) -> [RestoreStep] {
-        let total = components.reduce(0) { $0 + $1.bytes }
-        var steps = [
-            RestoreStep(
-                .verifyChunks, touches: nil,
-                summary: "verify that every chunk of \(ByteCount(total)) is in the repository")
-        ]
-        steps += components.map {
-            RestoreStep(
-                .preflight, component: $0.name, touches: nil,
-                summary: "check that \($0.subject) can take the restored data")
-        }
-        steps += components.map {
-            RestoreStep(
-                .stage, component: $0.name, touches: $0.subject, bytes: $0.bytes,
-                summary: "stage \(ByteCount($0.bytes)) of '\($0.name)' beside \($0.subject), which stays in use")
-        }
-        if let services {
-            steps.append(
-                RestoreStep(.stopServices, touches: services, isDowntime: true, summary: "stop \(services)"))
-        }
-        steps += components.map {
-            RestoreStep(
-                .swap, component: $0.name, touches: $0.subject, isDowntime: true,
-                summary: "exchange \($0.subject) and the staged data")
-        }
-        if let services {
-            steps.append(
-                RestoreStep(.startServices, touches: services, isDowntime: true, summary: "start \(services)"))
-        }
-        if probes > 0 {
-            steps.append(
-                RestoreStep(
-                    .awaitHealth, touches: nil, isDowntime: true,
-                    summary: "wait until \(probes) health probe\(probes == 1 ? "" : "s") pass\(probes == 1 ? "es" : "")"
-                ))
-        }
-        steps += components.map {
-            RestoreStep(
-                .verifyFacts, component: $0.name, touches: nil,
-                summary: "compare \($0.subject) with the facts in the snapshot")
-        }
-        if !checks.isEmpty {
-            steps.append(
-                RestoreStep(
-                    .askChecks, touches: nil,
-                    summary: "ask \(checks.count) check\(checks.count == 1 ? "" : "s") of the policy"))
-        }
-        steps += components.map { component in
-            switch oldData {
-            case .discard:
-                RestoreStep(
-                    .discardOld, component: component.name, touches: component.subject,
-                    summary: "remove what '\(component.name)' was before")
-            case .keep:
-                RestoreStep(
-                    .keepOld, component: component.name, touches: component.subject,
-                    summary: "keep what '\(component.name)' was before, for a rollback")
-            }
-        }
-        return steps
     }
 }

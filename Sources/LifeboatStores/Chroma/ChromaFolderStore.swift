@@ -65,6 +65,12 @@ package struct ChromaFolderStore: DataStore {
         try volume.preflightRestore(content)
     }
 
+    package func stagingRoom(_ content: any RestoreContent) throws -> StagingRoom? {
+        try volume.stagingRoom(content)
+    }
+
+    package func asideBytes(_ state: StagedState) throws -> UInt64? { try volume.asideBytes(state) }
+
     package func planStaging(_ restoreID: String) throws -> StagedState { try volume.planStaging(restoreID) }
 
     package func stage(

@@ -161,6 +161,14 @@ package struct ModelsStore: DataStore {
         }
     }
 
+    package func stagingRoom(_ content: any RestoreContent) throws -> StagingRoom? {
+        kept(content) == .bytes ? try volume.stagingRoom(content) : nil
+    }
+
+    package func asideBytes(_ state: StagedState) throws -> UInt64? {
+        try isStaged(state) ? try volume.asideBytes(state) : nil
+    }
+
     /// Both kinds plan a folder: which it is shows when there is content.
     package func planStaging(_ restoreID: String) throws -> StagedState {
         do {

@@ -74,14 +74,22 @@ package struct SQLiteStore: DataStore {
         guard let bytes = content.streamSize(Self.partName) else {
             throw LifeboatError("the snapshot holds no copy of \(subject)", exitCode: .incomplete)
         }
-        let free = try place.freeBytes()
-        guard free > bytes else {
+        let room = try place.room(for: bytes)
+        guard room.needed < room.free else {
             throw LifeboatError(
                 "there is no room to restore \(subject) beside the live one",
-                causes: ["it takes \(ByteCount(bytes)), free are \(ByteCount(free))"],
+                causes: ["it takes \(ByteCount(bytes)), free are \(ByteCount(room.free))"],
                 hint: "Free some space on that file system, or restore elsewhere with --to DIR.")
         }
         return []
+    }
+
+    package func stagingRoom(_ content: any RestoreContent) throws -> StagingRoom? {
+        try content.streamSize(Self.partName).map { try VolumePlace(path).room(for: $0) }
+    }
+
+    package func asideBytes(_ state: StagedState) throws -> UInt64? {
+        try VolumeStore.blocks(try SQLiteSwap(state).staged)
     }
 
     package func planStaging(_ restoreID: String) throws -> StagedState {

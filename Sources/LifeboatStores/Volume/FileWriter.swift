@@ -6,7 +6,8 @@ import LifeboatFormats
 import LifeboatIO
 import Synchronization
 
-/// A regular file being extracted; any thread may write. Removed again when it is let go unfinished.
+/// A regular file being extracted; any thread may write. Removed again when it is let go unfinished, unless it was there
+/// before.
 final class FileWriter: FileContentTarget {
     private let descriptor: Int32
     private let entry: TreeEntry
@@ -17,13 +18,34 @@ final class FileWriter: FileContentTarget {
     private let starts: [UInt64]?
     private let written = Atomic<UInt64>(0)
     private let isFinished = Atomic<Bool>(false)
+    private let origin: Origin
+    /// Pieces in a row that were not what they should be.
+    private let misses = Atomic<Int>(0)
+
+    /// Where pieces of the content may be already.
+    enum Origin {
+        case nowhere
+        /// In this file, which is older than the extraction.
+        case own
+        /// In this file, which was made to share the blocks of another one.
+        case cloned
+        /// At the same places of another file, whose descriptor is closed with the writer.
+        case other(Int32)
+    }
+
+    /// What was inserted or taken out moves all that follows: after so many misses nothing is looked for any more.
+    private static let mostMisses = 8
 
     /// So many bytes of a file are written before the disk is set to work on them: while the next ones are decoded, and
     /// not when all of them are to be flushed at the end.
     private static let writingStep: UInt64 = 16 << 20
 
     /// Takes over the descriptor of the file `name` (ended by a NUL), just created in `folder`.
-    init(owning descriptor: Int32, _ entry: TreeEntry, folder: FolderDescriptor, name: [UInt8], target: FolderTarget) {
+    init(
+        owning descriptor: Int32, _ entry: TreeEntry, folder: FolderDescriptor, name: [UInt8], target: FolderTarget,
+        origin: Origin = .nowhere
+    ) {
+        self.origin = origin
         self.descriptor = descriptor
         self.entry = entry
         self.folder = folder
@@ -41,8 +63,10 @@ final class FileWriter: FileContentTarget {
     }
 
     deinit {
+        if case .other(let file) = origin { _ = close(file) }
         if isFinished.load(ordering: .acquiring) { return }
         _ = close(descriptor)
+        if isOld { return }
         try? name.withCName { name throws(Errno) in _ = unlinkat(folder.raw, name, 0) }
     }
 
@@ -93,6 +117,44 @@ final class FileWriter: FileContentTarget {
         try DescriptorIO.write(descriptor, at: offset, bytes, target.shown(entry.path))
     }
 
+    private var isOld: Bool { if case .own = origin { true } else { false } }
+
+    func reuses(_ digest: Digest, atContentOffset offset: UInt64, length: UInt32) throws -> Bool {
+        let source: Int32
+        switch origin {
+        case .nowhere: return false
+        case .own, .cloned: source = descriptor
+        case .other(let file): source = file
+        }
+        guard entry.extents == nil, isOld || misses.load(ordering: .relaxed) < Self.mostMisses,
+            offset.addingReportingOverflow(UInt64(length)).partialValue <= entry.contentSize ?? 0
+        else { return false }
+        let piece = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(length), alignment: 4096)
+        defer { piece.deallocate() }
+        // What cannot be read is fetched.
+        guard (try? DescriptorIO.read(source, at: offset, into: piece, "live data")) == piece.count,
+            BLAKE3.hash(UnsafeRawBufferPointer(piece)) == digest
+        else {
+            misses.add(1, ordering: .relaxed)
+            return false
+        }
+        misses.store(0, ordering: .relaxed)
+        if case .other = origin {
+            try write(UnsafeRawBufferPointer(piece), atContentOffset: offset)
+        } else {
+            written.add(UInt64(length), ordering: .acquiringAndReleasing)
+        }
+        target.countReused(UInt64(length))
+        return true
+    }
+
+    private var mayBeLonger: Bool {
+        switch origin {
+        case .own, .cloned: true
+        case .nowhere, .other: false
+        }
+    }
+
     func finish() throws {
         let size = written.load(ordering: .acquiring)
         if let content = entry.content, size != content.size {
@@ -102,11 +164,12 @@ final class FileWriter: FileContentTarget {
                 exitCode: .incomplete)
         }
         try target.describing("finish", entry.path) { () throws(Errno) in
-            if entry.extents != nil || size != entry.size {
+            if entry.extents != nil || size != entry.size || mayBeLonger {
                 guard let length = off_t(exactly: entry.size) else { throw Errno(EFBIG) }
                 guard ftruncate(descriptor, length) == 0 else { throw Errno(errno) }
             }
-            let created = target.owner.hasMode(entry.mode) ? entry.mode : nil
+            if isOld { try ExtendedAttributes.removeAll(descriptor, but: entry.extendedAttributes.map(\.name)) }
+            let created = !isOld && target.owner.hasMode(entry.mode) ? entry.mode : nil
             try target.setMetadata(of: entry, .file(descriptor), createdMode: created)
         }
         isFinished.store(true, ordering: .releasing)

@@ -13,7 +13,8 @@ import Synchronization
 /// the same folder. A link swapped in at the same time fails the extraction.
 package final class FolderTarget: FileTreeTarget {
     let path: String
-    private let allowsExisting: Bool
+    private let existing: Existing
+    private var allowsExisting: Bool { existing != .refuse }
     /// Holds the root; outside the target.
     private let parent: FolderDescriptor
     private let rootName: [UInt8]
@@ -23,14 +24,36 @@ package final class FolderTarget: FileTreeTarget {
     private let root = Mutex<TrackedFolder?>(nil)
     /// Objects whose flags forbid changes: set when all is done.
     private let frozen = Mutex<[(path: [UInt8], kind: TreeEntry.Kind, flags: UInt32)]>([])
+    /// Files that are put in place when all else is done.
+    private let last: LastFiles?
+    private let model: LiveModel?
+    private let reused = Atomic<UInt64>(0)
     let missing = ShortfallLog()
     let owner = ProcessOwner()
 
+    /// What becomes of objects that are there already.
+    enum Existing: Sendable {
+        /// There must be nothing but an empty folder as the root.
+        case refuse
+        /// Folders are entered, everything else is replaced.
+        case replace
+        /// As `replace`, but of regular files only the pieces are written that differ.
+        case update
+    }
+
     /// The root becomes `path`, whose parent must exist. Unless `allowsExisting`, there must be nothing at `path` but
     /// an empty folder; else folders are entered and everything else is replaced.
-    package init(_ path: String, allowsExisting: Bool = false) throws {
+    package convenience init(_ path: String, allowsExisting: Bool = false) throws {
+        try self.init(path, existing: allowsExisting ? .replace : .refuse)
+    }
+
+    /// `model`: a tree whose files may hold the same content at the same paths; it may change at any time. `last`: files
+    /// that come into being under their names only at the end.
+    init(_ path: String, existing: Existing, model: LiveModel? = nil, last: LastFiles? = nil) throws {
         self.path = path
-        self.allowsExisting = allowsExisting
+        self.existing = existing
+        self.model = model
+        self.last = last
         let place = RootPlace(path)
         rootName = place.name
         do throws(Errno) {
@@ -53,17 +76,52 @@ package final class FolderTarget: FileTreeTarget {
                 try createFolder(entry, folder, name)
                 return nil
             case .file:
-                let descriptor = try replacing(folder, name) { name throws(Errno) in
-                    try openBeneath(
-                        folder.raw, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: UInt32(entry.mode & 0o777))
-                }
-                return FileWriter(owning: descriptor, entry, folder: folder, name: name, target: self)
+                return try createFile(entry, folder, last?.place(entry.path, name) ?? name)
             default:
                 try createSpecial(entry, folder, name)
                 return nil
             }
         }
     }
+
+    private func createFile(
+        _ entry: TreeEntry, _ folder: FolderDescriptor, _ name: [UInt8]
+    ) throws(Errno) -> FileWriter {
+        if existing == .update, let descriptor = try openFile(folder, name) {
+            return FileWriter(owning: descriptor, entry, folder: folder, name: name, target: self, origin: .own)
+        }
+        let descriptor = try replacing(folder, name) { name throws(Errno) in
+            try openBeneath(
+                folder.raw, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: UInt32(entry.mode & 0o777))
+        }
+        let origin = model?.origin(of: entry, for: descriptor) ?? .nowhere
+        return FileWriter(owning: descriptor, entry, folder: folder, name: name, target: self, origin: origin)
+    }
+
+    /// A regular file that is there, with no other name; nil: it has to be made.
+    private func openFile(_ folder: FolderDescriptor, _ name: [UInt8]) throws(Errno) -> Int32? {
+        let descriptor: Int32
+        do throws(Errno) {
+            descriptor = try name.withCName { name throws(Errno) in
+                try openBeneath(folder.raw, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK, mode: 0)
+            }
+        } catch {
+            // Whatever it is: it is replaced.
+            if [ENOENT, ELOOP, EISDIR, ENXIO, ENODEV, EACCES, EPERM, ETXTBSY].contains(error.number) { return nil }
+            throw error
+        }
+        let file = OwnedDescriptor(owning: descriptor)
+        let status = try FileStatus.of(file.raw)
+        guard status.isFile, status.links == 1 else { return nil }
+        return file.release()
+    }
+
+    package var canReuse: Bool { existing == .update || model != nil }
+
+    func countReused(_ bytes: UInt64) { reused.add(bytes, ordering: .relaxed) }
+
+    /// Bytes of content that were there already.
+    var reusedBytes: UInt64 { reused.load(ordering: .relaxed) }
 
     /// The open folder an object belongs in, and its name there, ended by a NUL.
     private func place(of path: [UInt8]) throws -> (FolderDescriptor, [UInt8]) {
@@ -232,6 +290,24 @@ package final class FolderTarget: FileTreeTarget {
     }
 
     package func synchronize() throws {
+        if let last, !last.isEmpty {
+            // All else is durable before they are there.
+            try synchronizeFiles()
+            try last.finish { path, name, final in
+                try self.describing("rename", path) { () throws(Errno) in
+                    let folder = try self.openExisting(SplitPath(path)?.parent ?? [])
+                    // The folder was finished before: it keeps its times.
+                    let time = try FileStatus.of(folder.raw).modificationTime
+                    try name.withCName { name throws(Errno) in
+                        try final.withCName { final throws(Errno) in
+                            guard renameat(folder.raw, name, folder.raw, final) == 0 else { throw Errno(errno) }
+                        }
+                    }
+                    let moment = timespec(tv_sec: Int(time.seconds), tv_nsec: Int(time.nanoseconds))
+                    guard utimensat(folder.raw, ".", [moment, moment], 0) == 0 else { throw Errno(errno) }
+                }
+            }
+        }
         let frozen = frozen.withLock { all in
             let taken = all
             all = []
@@ -241,6 +317,10 @@ package final class FolderTarget: FileTreeTarget {
         for object in frozen.sorted(by: { treeOrder($1.path, $0.path) }) {
             try describing("set the flags of", object.path) { () throws(Errno) in try setFlags(object) }
         }
+        try synchronizeFiles()
+    }
+
+    private func synchronizeFiles() throws {
         let place = root.withLock { $0 }
         try describing("synchronise", []) { () throws(Errno) in
             guard let place else {

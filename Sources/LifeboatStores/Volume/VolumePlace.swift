@@ -58,11 +58,30 @@ struct VolumePlace {
     }
 
     func freeBytes() throws(SystemCallError) -> UInt64 {
-        var status = statvfs()
         let parent = RootPlace(path).parent
-        guard statvfs(parent, &status) == 0 else { throw SystemCallError("examine", parent) }
+        do throws(Errno) {
+            return try freeBytes(of: parent)
+        } catch {
+            throw SystemCallError("examine", parent, errorNumber: error.number)
+        }
+    }
+
+    private func freeBytes(of parent: String) throws(Errno) -> UInt64 {
+        var status = statvfs()
+        guard statvfs(parent, &status) == 0 else { throw Errno(errno) }
         let (bytes, overflow) = UInt64(status.f_bavail).multipliedReportingOverflow(by: UInt64(status.f_frsize))
         return overflow ? .max : bytes
+    }
+
+    /// What staging so many bytes beside it takes.
+    func room(for bytes: UInt64) throws -> StagingRoom {
+        let parent = RootPlace(path).parent
+        do throws(Errno) {
+            let device = try FileStatus.at(AT_FDCWD, parent).volume
+            return StagingRoom(place: path, device: device, needed: bytes, free: try freeBytes(of: parent))
+        } catch {
+            throw SystemCallError("examine", parent, errorNumber: error.number)
+        }
     }
 
     /// Field 5 of each line of /proc/self/mountinfo (proc(5)), octal escapes undone.

@@ -60,15 +60,32 @@ package struct VolumeStore: DataStore {
         let place = try VolumePlace(path)
         try place.checkMounts()
         try place.checkWritable()
-        guard let bytes = content.facts.counts["bytes"], bytes > 0 else { return [] }
-        let free = try place.freeBytes()
-        guard free > UInt64(bytes) else {
-            throw LifeboatError(
-                "there is no room to restore \(subject) beside the live data",
-                causes: ["it takes \(ByteCount(UInt64(bytes))), free are \(ByteCount(free))"],
-                hint: "Free some space on that file system, or restore elsewhere with --to DIR.")
-        }
-        return []
+        guard let room = try stagingRoom(content), room.needed >= room.free else { return [] }
+        throw LifeboatError(
+            "there is no room to restore \(subject) beside the live data",
+            causes: ["it takes \(ByteCount(room.needed)), free are \(ByteCount(room.free))"],
+            hint: "Free some space on that file system, let it be written over with --in-place-when-full, or restore "
+                + "elsewhere with --to DIR.")
+    }
+
+    /// Blocks that are shared with the live data count as if they were not.
+    package func stagingRoom(_ content: any RestoreContent) throws -> StagingRoom? {
+        guard let bytes = content.facts.counts["bytes"], bytes > 0 else { return nil }
+        return try VolumePlace(path).room(for: UInt64(bytes))
+    }
+
+    package func asideBytes(_ state: StagedState) throws -> UInt64? {
+        try Self.blocks(try VolumeSwap(state).staged)
+    }
+
+    /// Bytes on disk of all below a path; 0 when there is nothing.
+    static func blocks(_ path: String) throws -> UInt64 {
+        guard ModelListing.exists(path) else { return 0 }
+        let walk = try FolderSource(path).walk(Cancellation())
+        defer { walk.close() }
+        var counts = VolumeCounts()
+        while let item = try walk.next() { counts.add(item.entry) }
+        return UInt64(clamping: counts.bytes)
     }
 
     package func planStaging(_ restoreID: String) throws -> StagedState {
@@ -82,11 +99,14 @@ package struct VolumeStore: DataStore {
     ) throws {
         let swap = try VolumeSwap(state)
         try swap.prepareStaging()
-        let target = try FolderTarget(swap.staged)
+        let target = try FolderTarget(swap.staged, existing: .refuse, model: LiveModel(swap.live))
         try content.extractTree(Self.partName, into: target, cancellation: cancellation)
         // Also when the extraction did it: what the swap puts in place must outlive a power cut.
         try target.synchronize()
         for shortfall in target.shortfalls() { progress.report(.warning(shortfall)) }
+        if target.reusedBytes > 0 {
+            progress.report(.note("\(ByteCount(target.reusedBytes)) of \(subject) were taken from the live data"))
+        }
         try swap.makeRoomForGuests()
         try swap.markStaged()
     }

@@ -124,8 +124,11 @@ package final class FakeStack: Sendable {
 
     package var source: FakeSource { FakeSource(stack: self) }
 
-    /// A plan that restores all components.
-    package func plan(id: String = "restore-1", oldData: RestorePlan.OldData = .discard) throws -> RestorePlan {
+    /// A plan that restores all components; those of `inPlace` by writing over them.
+    package func plan(
+        id: String = "restore-1", oldData: RestorePlan.OldData = .discard, keepSeconds: Int64? = nil,
+        inPlace: [String] = []
+    ) throws -> RestorePlan {
         var manifest = Manifest(
             repositoryID: Digest(bigEndianWords: 1, 2, 3, 4), stack: "fake", host: "here", sequence: 1, previous: nil,
             started: Timestamp(seconds: 1_700_000_000), lifeboat: "0")
@@ -137,11 +140,14 @@ package final class FakeStack: Sendable {
             id: id, stack: "fake", snapshot: Snapshot(id: Digest(bigEndianWords: 5, 6, 7, 8), manifest: manifest),
             targets: names.map {
                 RestoreRequest.Target(
-                    name: $0, store: "fake", subject: "fake '\($0)'", staged: StagedState(["restore": id]))
+                    name: $0, store: "fake", subject: "fake '\($0)'", staged: StagedState(["restore": id]),
+                    canWriteInPlace: true)
             }, created: Timestamp(seconds: 1_700_000_001))
         request.services = hasServices ? "the fake services" : nil
         request.healthProbes = 1
         request.oldData = oldData
+        request.keepSeconds = keepSeconds
+        request.inPlace = inPlace
         return try RestorePlanner.plan(request)
     }
 
@@ -159,7 +165,7 @@ package final class FakeStack: Sendable {
 }
 
 /// One component of a `FakeStack`.
-struct FakeStore: DataStore {
+struct FakeStore: InPlaceStore {
     let stack: FakeStack
     let name: String
 
@@ -205,6 +211,23 @@ struct FakeStore: DataStore {
             state.components[name]?.staged = nil
             state.components[name]?.isSwapped = false
         }
+    }
+
+    func asideBytes(_ state: StagedState) throws -> UInt64? { 100 }
+
+    func preflightInPlace(_ content: any RestoreContent) throws -> [LifeboatError] {
+        try preflightRestore(content)
+    }
+
+    func writeInPlace(
+        _ content: any RestoreContent, _ state: StagedState, progress: any ProgressSink, cancellation: Cancellation
+    ) throws {
+        try stack.operate("begin writing \(name)") { state in
+            if state.servicesRun { state.violations.append("\(name) was written over while services ran") }
+            state.components[name]?.live = "half"
+        }
+        try cancellation.check()
+        try stack.operate("end writing \(name)") { $0.components[name]?.live = FakeStack.new }
     }
 }
 
@@ -253,6 +276,10 @@ package struct FakeSource: RestoreSource {
 
     package func verifyChunks(of components: [String], _ cancellation: Cancellation) throws {
         try stack.operate("verify chunks") { _ in }
+    }
+
+    package func readChunks(of components: [String], _ cancellation: Cancellation) throws {
+        try stack.operate("read chunks") { _ in }
     }
 
     package func content(of component: String) throws -> any RestoreContent { FakeContent() }

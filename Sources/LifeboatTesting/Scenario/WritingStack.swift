@@ -3,12 +3,13 @@
 package import LifeboatCore
 import LifeboatIO
 
-/// A stack for the built program whose one writer (`fixtures/load-generator`) writes each thing to a database, an SQLite
-/// file and a folder, all the time.
+/// A stack for the built program whose one writer (`fixtures/load-generator`) writes each thing to a database, a
+/// collection of vectors, an SQLite file and a folder, all the time.
 package struct WritingStack: Sendable {
     package let folder: ScenarioFolder
     package let cluster: PostgresCluster
     package let database: String
+    package let qdrant: QdrantStandIn
 
     package init(_ cluster: PostgresCluster, database: String) throws {
         let root = #filePath.split(separator: "/").dropLast(4).joined(separator: "/")
@@ -17,6 +18,8 @@ package struct WritingStack: Sendable {
         self.database = database
         try cluster.psql("CREATE DATABASE \(database)")
         try cluster.psql("CREATE TABLE chunks (id int PRIMARY KEY, text text NOT NULL)", database: database)
+        qdrant = try QdrantStandIn()
+        try qdrant.create("chunks", size: 4)
         try FileTree.createFolders("\(folder.path)/docs")
         try AtomicFile.write(
             """
@@ -27,7 +30,7 @@ package struct WritingStack: Sendable {
             case $1 in
             start)
                 runs || [ -e stay-down ] || {
-                    setsid python3 '/\(root)/fixtures/load-generator/generator.py' "$PWD" \
+                    setsid python3 '/\(root)/fixtures/load-generator/generator.py' "$PWD" '\(qdrant.server.url)' \
                         '\(cluster.binaries)/psql' -XqAt -h \(cluster.host) -p \(cluster.port) -U \(cluster.user) \
                         -d \(database) </dev/null >generator.log 2>&1 &
                     echo $! >process
@@ -58,7 +61,8 @@ package struct WritingStack: Sendable {
         let server = "host: \(cluster.host), port: \(cluster.port), database: \(database), user: \(cluster.user)"
         let same = """
             {name: the same everywhere, equal: [{component: database, sql: "select count(*) from chunks"}, \
-            {component: notes, sql: "select count(*) from notes"}, {component: documents, files: "*.txt"}]}
+            {component: vectors, points: chunks}, {component: notes, sql: "select count(*) from notes"}, \
+            {component: documents, files: "*.txt"}]}
             """
         try AtomicFile.write(
             """
@@ -70,6 +74,7 @@ package struct WritingStack: Sendable {
               freeze: \(freeze.rawValue)
             components:
               database: {postgres: {\(server), globals: false}}
+              vectors: {qdrant: {url: "\(qdrant.server.url)", collections: [chunks]}}
               notes: {sqlite: {path: ./notes.db}}
               documents: {volume: {path: ./docs, exclude: [".new"]}}
               # Has the writer go on while everything else is streamed.
@@ -86,19 +91,21 @@ package struct WritingStack: Sendable {
     /// The writer's state as `ps` shows it: `T` when it is held.
     package func state() throws -> String { try service("state") }
 
-    /// What each of the three places has, as one line each: numbers, in order.
+    /// What each of the four places has, as one line each: numbers, in order.
     package func contents() throws -> [String] {
         let rows = try cluster.psql("SELECT string_agg(id::text, ' ' ORDER BY id) FROM chunks", database: database)
+        let points = try qdrant.ids("chunks").map(String.init).joined(separator: " ")
         let notes = try SQLiteProgram.sql(
             "\(folder.path)/notes.db", "SELECT group_concat(id, ' ') FROM (SELECT id FROM notes ORDER BY id)")
         let files = try folder.shell(
             "cd '\(folder.path)/docs' && for f in *.txt; do n=${f%.txt}; "
                 + "[ \"$(cat \"$f\")\" = \"document $n\" ] && echo \"$n\"; done | sort -n | paste -sd ' '")
-        return [rows, notes, files]
+        return [rows, points, notes, files]
     }
 
     package func remove() {
         _ = try? folder.shell("touch '\(folder.path)/stay-down'; kill -KILL \"$(cat '\(folder.path)/process')\"")
+        qdrant.remove()
         folder.remove()
         _ = try? cluster.psql("DROP DATABASE IF EXISTS \(database) WITH (FORCE)")
     }

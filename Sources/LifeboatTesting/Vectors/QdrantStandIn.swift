@@ -63,6 +63,16 @@ package struct QdrantStandIn: Sendable {
             #"{"limit":1000000,"with_payload":true,"with_vector":true}"#)
     }
 
+    /// Numbers of all points, ascending.
+    package func ids(_ collection: String) throws -> [Int64] {
+        guard
+            case .array(let points)? = try server.call(
+                "POST", "/collections/\(collection)/points/scroll", #"{"limit":1000000}"#
+            ).value(at: "result.points")
+        else { throw LifeboatError("no points") }
+        return points.compactMap { if case .integer(let id)? = $0.value(at: "id") { id } else { nil } }.sorted()
+    }
+
     package func count(_ collection: String) throws -> Int64 {
         guard
             case .integer(let count)? = try server.call(

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LifeboatCore
+import LifeboatPolicy
+import LifeboatRepository
+import LifeboatRestore
+import LifeboatServices
+import LifeboatStores
+
+/// A plan with the live stack and the snapshot it is about. Everything was asked that can be without touching anything:
+/// what makes the restore impossible is among the problems of the plan.
+struct PlannedRestore {
+    let plan: RestorePlan
+    let stack: RestoreStack
+    let source: RepositorySource
+
+    /// `isDryRun`: nothing is touched at all, and every chunk is looked for. Else servers that do not run are started
+    /// first, since stores are asked where they would put their data; the execution begins with the chunks by itself.
+    /// `allowsForeign`: the snapshot may be of another stack.
+    init(
+        _ assembly: StackAssembly, _ snapshot: Snapshot, _ repository: Repository, _ selection: RestoreSelection,
+        isDryRun: Bool, allowsForeign: Bool, _ session: CommandSession
+    ) throws {
+        let stack = try assembly.restoreStack()
+        var started: Set<String> = []
+        if !isDryRun {
+            let names = try assembly.chosen(selection.component).map(\.name).filter { !selection.exclude.contains($0) }
+            started = try RestoreServers(stack, clock: session.context.clock, progress: session.progress)
+                .startMissing(names, session.cancellation)
+        }
+        self.stack = stack
+        let now = session.context.clock.now()
+        let id = RestoreRequest.newID(now)
+        var unplaced: [String: LifeboatError] = [:]
+        let targets = try assembly.policy.components.compactMap { component -> RestoreRequest.Target? in
+            guard let store = stack.stores[component.name] else { return nil }
+            let captured = snapshot.manifest.component(component.name)
+            let facts = StoreFacts(counts: captured?.counts ?? [:], texts: captured?.texts ?? [:])
+            var staged = StagedState([:])
+            if selection.stages(component.name) {
+                do {
+                    staged = try store.planStaging(id, of: facts)
+                } catch {
+                    let told = LifeboatError.converting(error)
+                    if told.exitCode == .interrupted { throw told }
+                    unplaced[component.name] = told
+                }
+            }
+            return RestoreRequest.Target(
+                name: component.name, store: store.kind, subject: store.subject,
+                staged: staged,
+                canWriteInPlace: store is any InPlaceStore)
+        }
+        var request = RestoreRequest(
+            id: id, stack: assembly.policy.stack, snapshot: snapshot, targets: targets, created: now)
+        request.selected = selection.component
+        request.excluded = selection.exclude
+        request.inPlace = selection.inPlace
+        request.verifiesData = selection.verifyFirst
+        request.allowsForeign = allowsForeign
+        request.services = stack.services?.subject
+        request.checks = assembly.policy.checks
+        request.warnings = try SecretComparison.warnings(
+            snapshot.manifest.secrets, breaks: { name in assembly.policy.secrets.first { $0.name == name }?.breaks },
+            secret: assembly.secret)
+        request.healthProbes = assembly.policy.health.count
+        request.oldData = selection.keepOld == nil ? .discard : .keep
+        request.keepSeconds = selection.keepOld.map { Int64($0.seconds) }
+        request.allowsIncomplete = selection.incomplete
+        let stateFolder = try PendingWork.stateFolder(session.context)
+        let history = RateHistory(stateFolder: stateFolder).measurements()
+        for problem in history.problems { session.warn(problem) }
+        request.rates = RecoveryRates(history.measurements)
+
+        let lanes = RestoreExecutor.defaultLanes
+        var options = RepositoryContent.Options(threads: max(1, session.context.host.processors / lanes))
+        if targets.count == 1 || selection.component.count == 1 { options.threads = session.context.host.processors }
+        options.allowsIncomplete = selection.incomplete
+        let preflight = RestorePreflight(stack: stack, fallsToInPlace: selection.inPlaceWhenFull)
+        let first = try RestorePlanner.plan(request)
+        let source = try RepositorySource(
+            repository, snapshot, components: first.components.map(\.name), options: options,
+            progress: session.progress)
+        self.source = source
+        let found = try preflight.run(first, source, checksChunks: isDryRun, session.cancellation)
+        request.inPlace += found.inPlace
+        request.warnings += found.warnings
+        var plan = found.inPlace.isEmpty && found.warnings.isEmpty ? first : try RestorePlanner.plan(request)
+        let homeless = plan.components.filter { !$0.isInPlace }.compactMap { unplaced[$0.name] }
+        let problems = homeless.filter { !found.problems.contains($0) } + found.problems
+        if !started.isEmpty { plan.startedServers = started.sorted() }
+        plan.problems = problems.isEmpty ? nil : problems.map { RestoreRecord.Failure($0) }
+        self.plan = plan
+    }
+
+    /// Throws what makes the restore impossible: all of it, not the first.
+    func requirePossible() throws {
+        let problems = (plan.problems ?? []).map(\.error)
+        guard let first = problems.first else { return }
+        if problems.count == 1 { throw first }
+        throw LifeboatError(
+            "the restore is not possible: \(counted(problems.count, "problem")) found",
+            causes: problems.map(RestorePlanner.text), hint: "Nothing was touched. Remove the causes and try again.",
+            exitCode: first.exitCode)
+    }
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LifeboatCore
+
+/// The printed form of a restore that did not happen.
+enum RestoreFailure {
+    static func error(for record: RestoreRecord, reason: LifeboatError) -> LifeboatError {
+        let why = [reason.message] + reason.causes
+        let troubles = record.troubles.map { ([$0.error.message] + $0.error.causes).joined(separator: ": ") }
+        let isOver = record.course == .done
+        if record.course == .halted { return halted(record, why) }
+        switch (record.undo.contains { $0.undo == .swapBack }, isOver) {
+        case (true, true):
+            return LifeboatError(
+                "the restore of stack '\(record.plan.stack)' failed and was rolled back", causes: why + troubles,
+                hint: "The stack has the data it had before. \(reason.hint ?? "Remove the cause and restore again.")",
+                exitCode: .rolledBack)
+        case (true, false):
+            let swapsFailed = record.undo.contains { $0.undo == .swapBack && $0.state != .done }
+            let subjects = record.plan.components.map(\.subject).joined(separator: ", ")
+            return LifeboatError(
+                "the restore of stack '\(record.plan.stack)' failed and is not wholly rolled back",
+                causes: troubles + why,
+                hint: (swapsFailed ? "Both copies are kept of \(subjects). " : "")
+                    + "Remove the cause, then run 'lifeboat restore --resume' with this policy: the rollback goes on.")
+        case (false, _):
+            guard !troubles.isEmpty else { return reason }
+            return LifeboatError(
+                reason.message, causes: reason.causes + troubles,
+                hint: "The data was not touched. Run 'lifeboat restore --resume' with this policy: it cleans up.",
+                exitCode: reason.exitCode)
+        }
+    }
+
+    /// Data was written over: neither the old state is there any more, nor the new one yet.
+    static func halted(_ record: RestoreRecord, _ why: [String]) -> LifeboatError {
+        let subjects = record.plan.components.filter(\.isInPlace).map(\.subject).joined(separator: ", ")
+        return LifeboatError(
+            "the restore of stack '\(record.plan.stack)' in place was cut off", causes: why,
+            hint: "Do not use \(subjects) as it is. Remove the cause, then run 'lifeboat restore --resume' with this "
+                + "policy: it goes on, and writes only what is not there yet.")
+    }
+}

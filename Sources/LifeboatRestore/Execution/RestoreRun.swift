@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LifeboatCore
+import LifeboatIO
+import LifeboatServices
+import LifeboatStores
+
+/// One machine on its way: does what it says and tells it what happened. What the steps do is in `RestoreSteps.swift`.
+struct RestoreRun {
+    var machine: RestoreMachine
+    let stack: RestoreStack
+    let journal: RestoreJournal
+    /// Nil when recovering: what goes back or gets finished needs no snapshot.
+    let source: (any RestoreSource)?
+    /// Components that are staged at a time.
+    let lanes: Int
+    let clock: any Clock
+    let progress: any ProgressSink
+    let cancellation: Cancellation
+    /// Undoing is not cancelled by what cancelled the restore.
+    let undoCancellation = Cancellation()
+    var timeline: RestoreTimeline
+    private(set) var warnings: [LifeboatError] = []
+    var factsVerified: [String: Int] = [:]
+    var checkResults: [CheckResult] = []
+    /// Services that were stopped, and of which can be told that they do not run.
+    var knownDown: Set<String> = []
+    /// What the snapshot names and does not hold, and is not there.
+    var absent: [String] = []
+
+    init(
+        _ machine: RestoreMachine, stack: RestoreStack, journal: RestoreJournal, source: (any RestoreSource)?,
+        lanes: Int = 1, clock: any Clock, progress: any ProgressSink, cancellation: Cancellation
+    ) {
+        self.machine = machine
+        self.stack = stack
+        self.journal = journal
+        self.source = source
+        self.lanes = lanes
+        self.progress = progress
+        self.cancellation = cancellation
+        self.clock = clock
+        timeline = RestoreTimeline(clock, progress)
+    }
+
+    var plan: RestorePlan { machine.record.plan }
+
+    /// Runs the machine to its end.
+    mutating func run() {
+        while true {
+            var next = machine
+            let action = next.begin()
+            if action == .end {
+                machine = next
+                break
+            }
+            do {
+                try journal.write(next.record)
+            } catch {
+                let told = LifeboatError.converting(error)
+                // What is being undone is undone all the same: each of these steps can be done again.
+                if case .perform = action {
+                    machine.couldNotRecord(told)
+                    continue
+                }
+                warn(told)
+            }
+            machine = next
+            attempt(action)
+        }
+        timeline.leave()
+        conclude()
+    }
+
+    private mutating func attempt(_ action: RestoreMachine.Action) {
+        do {
+            switch action {
+            case .perform(let steps): try perform(steps)
+            case .undo(let undo): try self.undo(undo)
+            case .end: break
+            }
+            machine.succeeded()
+        } catch {
+            let told = LifeboatError.converting(error)
+            machine.failed(told)
+            if case .perform(let steps) = action, machine.record.failure != nil {
+                progress.report(.note("\(steps.map(\.id).joined(separator: ", ")) failed: \(told.message)"))
+            }
+        }
+    }
+
+    /// The last word in the journal: gone when nothing is left to do.
+    private mutating func conclude() {
+        let record = machine.record
+        if record.course == .kept, record.keptUntil == nil, let period = record.plan.keepSeconds {
+            machine.kept(until: clock.now().adding(seconds: period))
+        }
+        do {
+            if record.course == .done {
+                // What it restored is final: earlier old data of the same components leads nowhere any more.
+                if record.failure == nil { try journal.supersede(before: record) }
+                try journal.remove(plan.id)
+            } else {
+                try journal.write(machine.record)
+            }
+        } catch {
+            warn(LifeboatError.converting(error))
+        }
+    }
+
+    mutating func warn(_ warning: LifeboatError) {
+        warnings.append(warning)
+        progress.report(.warning(warning))
+    }
+
+    // MARK: - Result
+
+    var outcome: RestoreOutcome {
+        let troubles = machine.record.troubles.map(\.error)
+        let record = machine.record
+        return RestoreOutcome(
+            id: plan.id, stack: plan.stack, snapshot: plan.snapshot, snapshotTime: plan.snapshotTime,
+            components: plan.components.map {
+                RestoreOutcome.Component(
+                    name: $0.name, store: $0.store, subject: $0.subject, bytes: $0.bytes, files: $0.files,
+                    factsVerified: factsVerified[$0.name] ?? 0)
+            },
+            phases: timeline.phases, steps: timeline.steps, downtimeSeconds: timeline.downtime,
+            totalSeconds: timeline.total,
+            kept: record.course == .kept ? RestoreOutcome.Kept(until: record.keptUntil, bytes: record.keptBytes) : nil,
+            absent: absent, checks: checkResults,
+            warnings: plan.warnings + (warnings + troubles).map { ([$0.message] + $0.causes).joined(separator: ": ") })
+    }
+
+    /// Why the restore did not happen; nil when it did.
+    var failure: LifeboatError? {
+        guard let reason = machine.record.failure?.error else { return nil }
+        return RestoreFailure.error(for: machine.record, reason: reason)
+    }
+
+    /// What its steps took, for forecasts.
+    func measurements(_ origin: PhaseMeasurement.Origin) -> [PhaseMeasurement] {
+        let now = clock.now()
+        return timeline.steps.compactMap { timed in
+            guard let step = plan.steps.first(where: { $0.id == timed.id }) else { return nil }
+            let component = step.component.flatMap(plan.component)
+            return PhaseMeasurement(
+                stack: plan.stack, phase: step.action.rawValue, component: component?.name, store: component?.store,
+                bytes: plan.size(of: step), seconds: timed.seconds, time: now, origin: origin)
+        }
+    }
+}

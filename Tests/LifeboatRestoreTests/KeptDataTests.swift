@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LifeboatCore
+import LifeboatIO
+import LifeboatRestore
+import LifeboatTesting
+import Testing
+
+/// Old data that stays beside the live data after a restore that succeeded.
+struct KeptDataTests {
+    private func kept(_ fixture: RestoreFixture) throws -> RestoreRecord {
+        try #require(try fixture.recovery.kept(stack: "fake").last)
+    }
+
+    @Test func itIsKeptForItsPeriodAndTellsItsRoom() throws {
+        try RestoreFixture.with { fixture in
+            let outcome = try fixture.restore(oldData: .keep, keepSeconds: 3600)
+            let end = Timestamp(seconds: 1_700_003_600)
+            #expect(outcome.kept == RestoreOutcome.Kept(until: end, bytes: 200))
+            let record = try kept(fixture)
+            #expect(!record.isExpired(Timestamp(seconds: 1_700_003_599)))
+            #expect(record.isExpired(end))
+            #expect(!record.needsRecovery)
+        }
+    }
+
+    @Test func withoutAPeriodItNeverExpires() throws {
+        try RestoreFixture.with { fixture in
+            let outcome = try fixture.restore(oldData: .keep)
+            #expect(outcome.kept?.until == nil)
+            #expect(try !kept(fixture).isExpired(Timestamp(seconds: 4_000_000_000)))
+        }
+    }
+
+    @Test func discardedItIsGoneAndTheNewDataStays() throws {
+        try RestoreFixture.with { fixture in
+            let outcome = try fixture.restore(oldData: .keep)
+            let discarded = try fixture.recovery.discard(outcome.id, fixture.fake.stack)
+            #expect(discarded.decision == .discard && discarded.bytes == 200 && discarded.problems == [])
+            #expect(fixture.end == .new)
+            try fixture.expectClean()
+            #expect(throws: LifeboatError.self) {
+                _ = try fixture.recovery.discard(outcome.id, fixture.fake.stack)
+            }
+        }
+    }
+
+    @Test func aDiscardThatFailsHalfWayIsFinishedByTheNextRun() throws {
+        for number in 1...2 {
+            try RestoreFixture.with { fixture in
+                let outcome = try fixture.restore(oldData: .keep)
+                fixture.fake.inject(.before(number))
+                let discarded = try fixture.recovery.discard(outcome.id, fixture.fake.stack)
+                #expect(discarded.problems.count == 1)
+                #expect(fixture.end == .new)
+                fixture.fake.inject(nil)
+                #expect(try fixture.recovery.recover(fixture.fake.stack).map(\.decision) == [.finish])
+                try fixture.expectClean()
+            }
+        }
+    }
+
+    @Test func aKillAtAnyInstantOfALaterRollbackOrDiscardIsRecoveredFrom() throws {
+        let wrecking = RestoreRecoveryTests()
+        let start = try #require(
+            try wrecking.wrecks(of: nil, unhealthy: []) { _ = try $0.restore(oldData: .keep) }.last)
+        #expect(start.records.first?.course == .kept)
+        for isRollback in [true, false] {
+            let all = try wrecking.wrecks(of: start, unhealthy: []) { fixture in
+                let recovery = fixture.recovery
+                _ =
+                    isRollback
+                    ? try recovery.rollBack("restore-1", fixture.fake.stack)
+                    : try recovery.discard("restore-1", fixture.fake.stack)
+            }
+            #expect(all.count > 4)
+            for wreck in all {
+                let fake = FakeStack(components: ["database", "documents"])
+                try RestoreFixture.with(fake) { fixture in
+                    fake.reset(to: wreck.state)
+                    for record in wreck.records { try fixture.journal.write(record) }
+                    _ = try fixture.recovery.recover(fake.stack)
+                    #expect(fake.state.violations == [] && fake.state.servicesRun)
+                    let isUntouched = try !fixture.recovery.kept(stack: "fake").isEmpty
+                    #expect(fixture.end == (isRollback && !isUntouched ? .old : .new))
+                    if !isUntouched { try fixture.expectClean() }
+                }
+            }
+        }
+    }
+
+    @Test func aRollbackStartsWhatRanJustBeforeItNotWhatRanOnce() throws {
+        // Nothing ran when the stack was restored; it was brought up whole, and runs now.
+        let fake = FakeStack(components: ["database"], servicesRun: false)
+        try RestoreFixture.with(fake) { fixture in
+            let outcome = try fixture.restore(oldData: .keep)
+            #expect(fake.state.servicesRun)
+            let rolledBack = try fixture.recovery.rollBack(outcome.id, fake.stack)
+            #expect(rolledBack.problems == [])
+            #expect(fixture.end == .old)
+            try fixture.expectClean(servicesRun: true)
+        }
+    }
+
+    @Test func aLaterRestoreThatKeepsNothingEndsTheWayBack() throws {
+        try RestoreFixture.with { fixture in
+            try fixture.journal.write(try keptRecord("restore-0", fixture))
+            _ = try fixture.restore("restore-1")
+            let record = try kept(fixture)
+            #expect(record.plan.id == "restore-0" && record.supersededBy == "restore-1")
+            let error = try #require(throws: LifeboatError.self) {
+                _ = try fixture.recovery.rollBack("restore-0", fixture.fake.stack)
+            }
+            #expect(error.causes.contains { $0.contains("restore-1") })
+            #expect(fixture.end == .new)
+        }
+    }
+
+    @Test func aLaterRestoreThatKeepsItsOldDataLeavesTheWayBackOpen() throws {
+        try RestoreFixture.with { fixture in
+            try fixture.journal.write(try keptRecord("restore-0", fixture))
+            _ = try fixture.restore("restore-1", oldData: .keep)
+            #expect(try fixture.recovery.kept(stack: "fake").map(\.supersededBy) == [nil, nil])
+            // Until the later one lets go of it.
+            _ = try fixture.recovery.discard("restore-1", fixture.fake.stack)
+            #expect(try kept(fixture).supersededBy == "restore-1")
+        }
+    }
+
+    /// An earlier restore that kept its old data.
+    private func keptRecord(_ id: String, _ fixture: RestoreFixture) throws -> RestoreRecord {
+        var record = RestoreRecord(try fixture.fake.plan(id: id, oldData: .keep), owner: try .current())
+        record.course = .kept
+        record.states = record.states.map { _ in .done }
+        return record
+    }
+
+    @Test func whatARestoreTookIsNotedForForecasts() throws {
+        try RestoreFixture.with { fixture in
+            let outcome = try fixture.restore()
+            let noted = RateHistory(stateFolder: fixture.folder.path).measurements().measurements
+            #expect(noted.map(\.phase).contains("stage") && noted.count == outcome.steps.count)
+            let rates = RecoveryRates(noted)
+            let measured = try #require(outcome.steps.first { $0.id == "stop-services" })
+            #expect(rates.estimate("stop-services", stack: "fake", bytes: 0).seconds == measured.seconds)
+            #expect(
+                rates.estimate("swap", stack: "fake", component: "database", store: "fake", bytes: 0).basis
+                    == .component)
+        }
+    }
+}
