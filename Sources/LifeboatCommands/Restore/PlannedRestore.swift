@@ -21,10 +21,11 @@ struct PlannedRestore {
         _ assembly: StackAssembly, _ snapshot: Snapshot, _ repository: Repository, _ selection: RestoreSelection,
         isDryRun: Bool, allowsForeign: Bool, _ session: CommandSession
     ) throws {
-        var stack = try assembly.restoreStack()
+        let stack = try assembly.restoreStack()
+        var started: Set<String> = []
         if !isDryRun {
             let names = try assembly.chosen(selection.component).map(\.name).filter { !selection.exclude.contains($0) }
-            stack.startedServers = try RestoreServers(stack, clock: session.context.clock, progress: session.progress)
+            started = try RestoreServers(stack, clock: session.context.clock, progress: session.progress)
                 .startMissing(names, session.cancellation)
         }
         self.stack = stack
@@ -87,6 +88,7 @@ struct PlannedRestore {
         var plan = found.inPlace.isEmpty && found.warnings.isEmpty ? first : try RestorePlanner.plan(request)
         let homeless = plan.components.filter { !$0.isInPlace }.compactMap { unplaced[$0.name] }
         let problems = homeless.filter { !found.problems.contains($0) } + found.problems
+        if !started.isEmpty { plan.startedServers = started.sorted() }
         plan.problems = problems.isEmpty ? nil : problems.map { RestoreRecord.Failure($0) }
         self.plan = plan
     }

@@ -24,8 +24,6 @@ package struct RestoreStack: Sendable {
     package var checks: [StackCheck]
     /// The service that runs a component's server, by component.
     package var servers: [String: String]
-    /// Of these, what did not run and was started for this restore.
-    package var startedServers: Set<String> = []
     /// What else keeps the data of these components in use while the services are stopped; nil: nobody can tell.
     package var neighbours:
         (@Sendable (_ components: [String], _ cancellation: Cancellation) throws -> [LifeboatError])?

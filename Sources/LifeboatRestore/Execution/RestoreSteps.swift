@@ -149,7 +149,8 @@ extension RestoreRun {
         guard let services = stack.services else { return }
         let running = try services.running(cancellation)
         // A stack of which nothing ran but what this restore started was lost: it is brought up whole.
-        machine.foundServices(stack.startedServers.isSuperset(of: running) ? [] : running)
+        let isLost = machine.record.servicesFound == [] || Set(plan.startedServers ?? []).isSuperset(of: running)
+        machine.foundServices(isLost ? [] : running)
         try journal.write(machine.record)
         timeline.mark(isDown: true)
         let stopping = try servers.stopped(running, of: plan.components.map(\.name))

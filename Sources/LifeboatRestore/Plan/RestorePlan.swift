@@ -97,6 +97,8 @@ package struct RestorePlan: Codable, Sendable, Equatable {
     package var components: [Component]
     /// How services are stopped and started, for people; nil: lifeboat touches no service.
     package var services: String?
+    /// Services that did not run and were started to plan this restore, since they are servers of components.
+    package var startedServers: [String]?
     /// Health probes to pass after the start.
     package var healthProbes: Int
     /// Checks to ask after the start; nil in plans of earlier versions.
@@ -117,6 +119,7 @@ package struct RestorePlan: Codable, Sendable, Equatable {
     private enum CodingKeys: String, CodingKey {
         case id, stack, snapshot, created, components, services, checks, steps, forecast, warnings, problems
         case snapshotTime = "snapshot_time"
+        case startedServers = "started_servers"
         case healthProbes = "health_probes"
         case oldData = "old_data"
         case keepSeconds = "keep_seconds"

@@ -97,7 +97,6 @@ package final class ShopStack: Sendable {
             encryption: none
             services:
               compose: {file: \(project)/compose.yaml, project: shop\(killed)}
-              freeze: pause
             components:
               database: {postgres: {service: postgres, database: shop, user: shop, password: {file: ./password}}}
               queue: {redis: {service: redis, password: {file: ./password}}}
