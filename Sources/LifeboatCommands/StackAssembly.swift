@@ -174,12 +174,22 @@ struct StackAssembly {
         for component in policy.components { stores[component.name] = try store(component) }
         let services = try serviceManager()
         let checks = try healthChecks(stores, services)
-        return RestoreStack(
+        var stack = RestoreStack(
             name: policy.stack, stores: stores, services: services,
             allServices: try services?.all(session.cancellation) ?? [],
             health: checks.isEmpty
                 ? nil : StackHealth(checks: checks, waiter: HealthWaiter(clock: session.context.clock)),
             checks: policy.checks, servers: servers)
+        if let compose = services as? ComposeServices {
+            let folders = Dictionary(
+                uniqueKeysWithValues: policy.components.compactMap { component in
+                    component.store.path.map { (component.name, $0) }
+                })
+            stack.neighbours = { components, cancellation in
+                try compose.neighbours(using: components.compactMap { folders[$0] }, cancellation)
+            }
+        }
+        return stack
     }
 
     private func healthChecks(

@@ -198,7 +198,7 @@ struct RestoreExecutorTests {
                 try fixture.expectClean("write \(wanted)")
             }
         }
-        #expect(number > 15)
+        #expect(number > 12)
     }
 
     @Test func oldDataThatWasKeptCanBeBroughtBack() throws {

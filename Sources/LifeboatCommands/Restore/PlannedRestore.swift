@@ -30,15 +30,24 @@ struct PlannedRestore {
         self.stack = stack
         let now = session.context.clock.now()
         let id = RestoreRequest.newID(now)
+        var unplaced: [String: LifeboatError] = [:]
         let targets = try assembly.policy.components.compactMap { component -> RestoreRequest.Target? in
             guard let store = stack.stores[component.name] else { return nil }
             let captured = snapshot.manifest.component(component.name)
             let facts = StoreFacts(counts: captured?.counts ?? [:], texts: captured?.texts ?? [:])
-            // A mount point cannot be exchanged: whether it is to be is not known yet.
-            let isOverwritten = selection.inPlace.contains(component.name)
+            var staged = StagedState([:])
+            if selection.stages(component.name) {
+                do {
+                    staged = try store.planStaging(id, of: facts)
+                } catch {
+                    let told = LifeboatError.converting(error)
+                    if told.exitCode == .interrupted { throw told }
+                    unplaced[component.name] = told
+                }
+            }
             return RestoreRequest.Target(
                 name: component.name, store: store.kind, subject: store.subject,
-                staged: isOverwritten ? StagedState([:]) : try store.planStaging(id, of: facts),
+                staged: staged,
                 canWriteInPlace: store is any InPlaceStore)
         }
         var request = RestoreRequest(
@@ -76,7 +85,9 @@ struct PlannedRestore {
         request.inPlace += found.inPlace
         request.warnings += found.warnings
         var plan = found.inPlace.isEmpty && found.warnings.isEmpty ? first : try RestorePlanner.plan(request)
-        plan.problems = found.problems.isEmpty ? nil : found.problems.map { RestoreRecord.Failure($0) }
+        let homeless = plan.components.filter { !$0.isInPlace }.compactMap { unplaced[$0.name] }
+        let problems = homeless.filter { !found.problems.contains($0) } + found.problems
+        plan.problems = problems.isEmpty ? nil : problems.map { RestoreRecord.Failure($0) }
         self.plan = plan
     }
 

@@ -48,6 +48,11 @@ struct RestoreSelection: ParsableArguments {
         keepOld != nil || !inPlace.isEmpty || inPlaceWhenFull || verifyFirst || !exclude.isEmpty
     }
 
+    /// Whether a component is to be put beside what is live.
+    func stages(_ name: String) -> Bool {
+        (component.isEmpty || component.contains(name)) && !exclude.contains(name) && !inPlace.contains(name)
+    }
+
     /// The snapshot: an id or `latest`, or what `--at` says.
     func snapshot(
         _ text: String?, _ repository: Repository, _ options: SnapshotOptions, _ location: RepositoryOptions,

@@ -114,10 +114,12 @@ struct RetentionOptions: ParsableArguments {
 }
 
 /// A length of time on the command line, as in a policy.
-struct DurationArgument: ExpressibleByArgument {
+struct DurationArgument: ExpressibleByArgument, CustomStringConvertible {
     let seconds: Double
 
     init(seconds: Double) { self.seconds = seconds }
+
+    var description: String { DurationText.short(seconds) }
 
     init?(argument: String) {
         guard let seconds = PolicyDuration.seconds(argument) else { return nil }

@@ -26,6 +26,9 @@ package struct RestoreStack: Sendable {
     package var servers: [String: String]
     /// Of these, what did not run and was started for this restore.
     package var startedServers: Set<String> = []
+    /// What else keeps the data of these components in use while the services are stopped; nil: nobody can tell.
+    package var neighbours:
+        (@Sendable (_ components: [String], _ cancellation: Cancellation) throws -> [LifeboatError])?
 
     /// `stores` by component name.
     package init(

@@ -54,6 +54,12 @@ package struct RestorePreflight: Sendable {
                 return try store.preflightRestore(content)
             }
         }
+        if let neighbours = stack.neighbours {
+            try collect(&findings) { findings in
+                findings.problems += try neighbours(plan.components.map(\.name), cancellation)
+                return []
+            }
+        }
         findings.problems += Self.shortages(rooms, besides: findings.problems)
         return findings
     }

@@ -53,6 +53,15 @@ package struct EngineContainer: Sendable, Equatable {
     /// Absolute paths on the host.
     package var configFiles: [String]
 
+    /// Files of the host it sees.
+    package var mounts: [Mount]
+
+    package struct Mount: Sendable, Equatable {
+        /// Absolute, on the host.
+        package var source: String
+        package var isWritable: Bool
+    }
+
     /// Whether it holds its data in any way; a paused one does, and one that is between two crashes will.
     package var isUp: Bool { ["running", "paused", "restarting"].contains(status) }
     package var isPaused: Bool { status == "paused" }
@@ -87,8 +96,13 @@ struct EngineInspection: Decodable {
         }
         var restartPolicy: Policy?
     }
+    struct Mount: Decodable {
+        var source: String?
+        var rW: Bool?
+    }
     var id: String
     var name: String?
+    var mounts: [Mount]?
     var state: State?
     var config: Configuration?
     var hostConfig: Host?
@@ -114,8 +128,11 @@ struct EngineInspection: Decodable {
             healthSeconds: config?.healthcheck.map(Self.seconds) ?? 0,
             dependencies: Self.dependencies(labels["com.docker.compose.depends_on"] ?? ""),
             configFiles: (labels["com.docker.compose.project.config_files"] ?? "").split(separator: ",").map(
-                String.init)
-        )
+                String.init),
+            mounts: (mounts ?? []).compactMap { mount in
+                guard let source = mount.source, source.hasPrefix("/") else { return nil }
+                return EngineContainer.Mount(source: source, isWritable: mount.rW ?? true)
+            })
     }
 
     /// Start period and every retry, with the engine's defaults for what is 0.

@@ -56,7 +56,8 @@ package struct HealthSchedule: Sendable, Equatable {
         case .failed(let text):
             attempts += 1
             passes = 0
-            lastFailure = text
+            // A try that ran into the deadline was cut short: what was wrong before says more.
+            if now < deadline || lastFailure == nil { lastFailure = text }
         }
         let next = max(now, askedAt + interval)
         return next < deadline ? .wait(until: next) : .unhealthy

@@ -97,6 +97,11 @@ extension PostgresServerStore {
         try forAll(state, "cannot clean up after \(subject)") { try $0.discard($1) }
     }
 
+    package func asideBytes(_ state: StagedState) throws -> UInt64? {
+        let sizes = try states(state).compactMap { try $0.store.asideBytes($0.state) }
+        return sizes.isEmpty ? nil : sizes.reduce(0, +)
+    }
+
     /// Goes on after a failure: the others must not stay half-way because of one.
     private func forAll(
         _ state: StagedState, _ subject: String, _ body: (PostgresStore, StagedState) throws -> Void

@@ -84,6 +84,16 @@ extension PostgresStore {
 
     private static let discardAttempts = 20
 
+    /// What the server says the database takes that was live before.
+    package func asideBytes(_ state: StagedState) throws -> UInt64? {
+        let connection = try connectMaintenance()
+        let databases = try PostgresDatabases(connection, state)
+        return try connection.execute(
+            "SELECT pg_catalog.pg_database_size(oid) FROM pg_catalog.pg_database WHERE datname = $1",
+            [databases.aside]
+        ).scalar.flatMap { UInt64($0) }
+    }
+
     private func discardOnce(_ state: StagedState) throws {
         let databases = try PostgresDatabases(try connectMaintenance(), state)
         if try databases.isRestored(databases.live) {

@@ -286,24 +286,12 @@ package final class FolderTarget: FileTreeTarget {
     }
 
     func freeze(_ entry: TreeEntry) {
+        // One that comes last is not there yet under its name.
+        if last != nil, LastFiles.contains(entry.path) { return missing.add(.flags, entry.path, EPERM) }
         frozen.withLock { $0.append((entry.path, entry.kind, entry.fileFlags)) }
     }
 
     package func synchronize() throws {
-        if let last, !last.isEmpty {
-            // All else is durable before they are there.
-            try synchronizeFiles()
-            try last.finish { path, name, final in
-                try self.describing("rename", path) { () throws(Errno) in
-                    let folder = try self.openExisting(SplitPath(path)?.parent ?? [])
-                    try name.withCName { name throws(Errno) in
-                        try final.withCName { final throws(Errno) in
-                            guard renameat(folder.raw, name, folder.raw, final) == 0 else { throw Errno(errno) }
-                        }
-                    }
-                }
-            }
-        }
         let frozen = frozen.withLock { all in
             let taken = all
             all = []
@@ -312,6 +300,26 @@ package final class FolderTarget: FileTreeTarget {
         // Deepest first: in an immutable folder nothing can be changed any more.
         for object in frozen.sorted(by: { treeOrder($1.path, $0.path) }) {
             try describing("set the flags of", object.path) { () throws(Errno) in try setFlags(object) }
+        }
+        try synchronizeFiles()
+    }
+
+    /// Gives the files that come last their names: all else is whole and durable.
+    func putLastFiles() throws {
+        guard let last, !last.isEmpty else { return }
+        try last.finish { path, name, final in
+            try self.describing("rename", path) { () throws(Errno) in
+                let folder = try self.openExisting(SplitPath(path)?.parent ?? [])
+                // The folder was finished before: it keeps its times.
+                let time = try FileStatus.of(folder.raw).modificationTime
+                try name.withCName { name throws(Errno) in
+                    try final.withCName { final throws(Errno) in
+                        guard renameat(folder.raw, name, folder.raw, final) == 0 else { throw Errno(errno) }
+                    }
+                }
+                let moment = timespec(tv_sec: Int(time.seconds), tv_nsec: Int(time.nanoseconds))
+                guard utimensat(folder.raw, ".", [moment, moment], 0) == 0 else { throw Errno(errno) }
+            }
         }
         try synchronizeFiles()
     }

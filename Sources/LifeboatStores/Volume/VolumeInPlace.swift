@@ -34,7 +34,9 @@ extension VolumeStore: InPlaceStore {
         try clear(root, content, cancellation)
         let target = try FolderTarget(root, existing: .update, last: LastFiles())
         try content.extractTree(Self.partName, into: target, cancellation: cancellation)
+        // Not before nothing is missing: an extraction with losses is synchronised too.
         try target.synchronize()
+        try target.putLastFiles()
         for shortfall in target.shortfalls() { progress.report(.warning(shortfall)) }
         progress.report(.note("\(ByteCount(target.reusedBytes)) of \(subject) were right already"))
     }

@@ -89,13 +89,14 @@ package final class ShopStack: Sendable {
     package func writePolicy(
         _ name: String = "lifeboat.yaml", within: String = "4m", consecutive: Int = 2, mayKill: [String] = []
     ) throws {
+        let killed = mayKill.isEmpty ? "" : ", may_kill: [\(mayKill.joined(separator: ", "))]"
         try AtomicFile.write(
             """
             stack: shop
             repository: ./repository
             encryption: none
             services:
-              compose: {file: \(project)/compose.yaml, project: shop, may_kill: [\(mayKill.joined(separator: ", "))]}
+              compose: {file: \(project)/compose.yaml, project: shop\(killed)}
               freeze: pause
             components:
               database: {postgres: {service: postgres, database: shop, user: shop, password: {file: ./password}}}
@@ -160,7 +161,7 @@ package final class ShopStack: Sendable {
         guard result.termination.succeeded else {
             throw LifeboatError(
                 "'\(program) \(words.joined(separator: " "))' failed: \(result.termination)",
-                causes: ProcessResult.lastLines(of: result.standardError))
+                causes: ProcessResult.lastLines(of: result.standardError) + [result.trimmed])
         }
         return result.trimmed
     }
@@ -174,8 +175,14 @@ package final class ShopStack: Sendable {
             words[0], words.dropFirst() + (post ? ["-X", "POST"] : []) + ["http://127.0.0.1:8080\(path)"])
     }
 
-    /// Makes all data say this word.
-    package func setWord(_ word: String) throws { _ = try api("/words/\(word)", post: true) }
+    /// Makes all data say this word. Tried again: on a busy machine a server may answer late.
+    package func setWord(_ word: String) throws {
+        for _ in 0..<2 {
+            if (try? api("/words/\(word)", post: true)) != nil { return }
+            usleep(500_000)
+        }
+        _ = try api("/words/\(word)", post: true)
+    }
 
     /// The word all data says; else what it is a mixture of.
     package func word() throws -> String { try api("/word") }

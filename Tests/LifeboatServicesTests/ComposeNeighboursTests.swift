@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import LifeboatCore
+import LifeboatIO
+import LifeboatServices
+import Testing
+
+/// Containers that keep a folder in use, as an engine tells of them: its program is played by a script.
+struct ComposeNeighboursTests {
+    private func container(
+        _ name: String, project: String, service: String, status: String = "running", mounts: String
+    ) -> String {
+        """
+        {"Id": "id-\(name)", "Name": "/\(name)", "State": {"Status": "\(status)"}, "Mounts": [\(mounts)],
+         "Config": {"Labels": {"com.docker.compose.project": "\(project)", "com.docker.compose.service": "\(service)"}},
+         "HostConfig": {}}
+        """
+    }
+
+    private func mount(_ source: String, writable: Bool = true) -> String {
+        "{\"Type\": \"bind\", \"Source\": \"\(source)\", \"RW\": \(writable)}"
+    }
+
+    private func neighbours(_ containers: [String], services: [String]? = nil) throws -> [LifeboatError] {
+        let folder = try TemporaryFolder()
+        defer { try? folder.remove() }
+        try AtomicFile.write("[\(containers.joined(separator: ",\n"))]", to: "\(folder.path)/containers.json")
+        try AtomicFile.write(
+            """
+            #!/bin/sh
+            if [ "$1" = ps ]; then echo one; else cat '\(folder.path)/containers.json'; fi
+
+            """, to: "\(folder.path)/docker")
+        #expect(chmod("\(folder.path)/docker", 0o755) == 0)
+        let runner = SystemProcessRunner()
+        let compose = ComposeServices(
+            ComposeProject(name: "ours"), services: services,
+            engine: EngineCommandLine(docker: ["\(folder.path)/docker"], runner: runner),
+            compose: ComposeCommand(runner: runner, environment: [:], folder: folder.path),
+            stateFolder: folder.path)
+        return try compose.neighbours(using: ["/srv/data", "/srv/other"], nil)
+    }
+
+    @Test func onlyContainersThatRunAndWriteThereAndAreNotStoppedAreNamed() throws {
+        let found = try neighbours([
+            container("ours-api", project: "ours", service: "api", mounts: mount("/srv/data")),
+            container("theirs-app", project: "theirs", service: "app", mounts: mount("/srv/data/inside")),
+            container("theirs-above", project: "theirs", service: "above", mounts: mount("/srv")),
+            container("theirs-reader", project: "theirs", service: "r", mounts: mount("/srv/data", writable: false)),
+            container("theirs-down", project: "theirs", service: "d", status: "exited", mounts: mount("/srv/data")),
+            container("theirs-near", project: "theirs", service: "n", mounts: mount("/srv/database")),
+        ])
+        #expect(
+            found.map(\.message) == [
+                "container 'theirs-above' uses '/srv/data', and is not stopped for the restore",
+                "container 'theirs-above' uses '/srv/other', and is not stopped for the restore",
+                "container 'theirs-app' uses '/srv/data', and is not stopped for the restore",
+            ])
+        #expect(found.first?.causes == ["it belongs to project 'theirs', not to 'ours'"])
+    }
+
+    @Test func aServiceOfTheProjectThatThePolicyDoesNotNameIsOne() throws {
+        let found = try neighbours(
+            [
+                container("ours-api", project: "ours", service: "api", mounts: mount("/srv/data")),
+                container("ours-extra", project: "ours", service: "extra", mounts: mount("/srv/data")),
+            ], services: ["api"])
+        #expect(found.map(\.causes) == [["service 'extra' is not among services.compose.services"]])
+    }
+}
