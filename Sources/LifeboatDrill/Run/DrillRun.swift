@@ -390,6 +390,12 @@ package final class DrillRun {
         if let compose {
             try timeline.measure(DrillPhase.restart, isRecovery: false) { try compose.stop() }
             try timeline.measure(DrillPhase.again, isRecovery: false) { try compose.up() }
+            // A container that is started again may get the address another one had.
+            if let plan, let sandbox {
+                for seat in working {
+                    seat.store = try request.makeStore(seat.place.policy, plan.policy, sandbox.folder)
+                }
+            }
         }
         let engines = compose == nil ? working.filter { $0.engine != nil } : []
         try each(DrillPhase.restart, of: engines, isRecovery: false) { seat in

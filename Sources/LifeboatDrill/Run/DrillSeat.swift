@@ -10,7 +10,8 @@ final class DrillSeat {
     let name: String
     let captured: Manifest.Component
     let place: SandboxPlan.Place
-    let store: any DataStore
+    /// Another one once a server has come back under another address.
+    var store: any DataStore
     let content: any RestoreContent
     var staged: StagedState?
     var result: DrillResult.Component
