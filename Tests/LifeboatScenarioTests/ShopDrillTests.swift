@@ -30,7 +30,10 @@ extension ShopScenarioTests {
         let killed = try stack.folder.binary.start(
             ["drill", "--sandbox", "compose"],
             environment: stack.folder.environment.merging(stack.environment) { $1 }, in: stack.folder.path)
-        for _ in 0..<3000 where try stack.engineState() == before { usleep(20_000) }
+        for _ in 0..<600 {
+            if try stack.engineState() != before { break }
+            usleep(20_000)
+        }
         #expect(killed.send(SIGKILL))
         _ = try killed.wait()
         #expect(try stack.engineState() != before)

@@ -34,7 +34,10 @@ struct VectorScenarioTests {
         // Killed in the middle of a download: its snapshots lie about until the next backup.
         try qdrant.faults(#"{"download_pause":30}"#)
         let killed = try folder.binary.start(["backup"], environment: folder.environment, in: folder.path)
-        for _ in 0..<2000 where try qdrant.leftovers().count < 4 { usleep(50_000) }
+        for _ in 0..<2000 {
+            guard try qdrant.leftovers().count < 4 else { break }
+            usleep(50_000)
+        }
         #expect(killed.send(SIGKILL))
         _ = try killed.wait()
         try qdrant.faults("{}")
@@ -97,7 +100,10 @@ struct VectorScenarioTests {
         let go = "\(folder.path)/go"
         try AtomicFile.write("touch '\(go)'; while [ -e '\(go)' ]; do sleep 0.05; done\n", to: "\(folder.path)/start")
         let starter = BlockingThread<Void>(name: "starter") {
-            for _ in 0..<1200 where access(go, F_OK) != 0 { usleep(50_000) }
+            for _ in 0..<1200 {
+                guard access(go, F_OK) != 0 else { break }
+                usleep(50_000)
+            }
             try chroma.server.start()
             unlink(go)
         }

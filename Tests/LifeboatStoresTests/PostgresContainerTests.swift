@@ -168,7 +168,10 @@ struct PostgresContainerTests {
         #expect(try buffer.withUnsafeMutableBytes { try source.read(into: $0) } > 0)
         #expect(try programs())
         source.close()
-        for _ in 0..<200 where try programs() { usleep(100_000) }
+        for _ in 0..<200 {
+            guard try programs() else { break }
+            usleep(100_000)
+        }
         #expect(try !programs())
         try server.expectNoCrash()
     }

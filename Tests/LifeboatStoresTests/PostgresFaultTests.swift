@@ -154,7 +154,10 @@ struct PostgresFaultTests {
         #expect(throws: LifeboatError.interrupted) { try reading.join() }
         #expect(throws: LifeboatError.interrupted) { try point.facts() }
         point.release()
-        for _ in 0..<100 where try sessions(cluster, "cancelled") != "0" { usleep(20_000) }
+        for _ in 0..<100 {
+            guard try sessions(cluster, "cancelled") != "0" else { break }
+            usleep(20_000)
+        }
         #expect(try sessions(cluster, "cancelled") == "0")
     }
 
@@ -176,7 +179,10 @@ struct PostgresFaultTests {
         let staging = BlockingThread<Void>(name: "stage") {
             try slow.stage(captured, state, progress: SilentProgress(), cancellation: cancellation)
         }
-        for _ in 0..<250 where try cluster.databases(like: "stopped%").count < 2 { usleep(20_000) }
+        for _ in 0..<250 {
+            guard try cluster.databases(like: "stopped%").count < 2 else { break }
+            usleep(20_000)
+        }
         cancellation.cancel()
         #expect(throws: LifeboatError.interrupted) { try staging.join() }
         #expect(try cluster.databases(like: "stopped%") == ["stopped", "stopped_lifeboat_id"])

@@ -52,7 +52,10 @@ struct PostgresServerFaultTests {
         let staging = BlockingThread<Void>(name: "stage") {
             try slow.stage(captured, state, progress: SilentProgress(), cancellation: cancellation)
         }
-        for _ in 0..<600 where access("\(folder.path)/loading", F_OK) != 0 { usleep(50_000) }
+        for _ in 0..<600 {
+            guard access("\(folder.path)/loading", F_OK) != 0 else { break }
+            usleep(50_000)
+        }
         try cluster.kill()
         cancellation.cancel()
         #expect(throws: (any Error).self) { try staging.join() }

@@ -131,7 +131,10 @@ package final class PostgresCluster: Sendable {
         guard let postmaster = pid_t(result.trimmed) else { throw LifeboatError("no postmaster runs in \(folder)") }
         Glibc.kill(postmaster, SIGKILL)
         // Bounded: where nobody reaps orphans it stays as a zombie.
-        for _ in 0..<200 where Glibc.kill(postmaster, 0) == 0 { usleep(10_000) }
+        for _ in 0..<200 {
+            guard Glibc.kill(postmaster, 0) == 0 else { break }
+            usleep(10_000)
+        }
     }
 
     /// Stops the server, if it runs, and removes everything.

@@ -66,7 +66,10 @@ struct CommandStoreTests {
         try fixture.write("then")
         let store = fixture.store("exec 3<data; rm data; : >started; cat <&3; head -c 20000000 /dev/zero")
         let captured = try store.captureStreams(during: {
-            for _ in 0..<600 where access("\(fixture.path)/started", F_OK) != 0 { usleep(20_000) }
+            for _ in 0..<600 {
+                guard access("\(fixture.path)/started", F_OK) != 0 else { break }
+                usleep(20_000)
+            }
             try fixture.write("now")
         })
         #expect(captured.streams["output"]?.count == 20_000_004)
@@ -103,7 +106,10 @@ struct CommandStoreTests {
         defer { try? fixture.folder.remove() }
         let point = try fixture.store("trap ': >ended; exit' TERM; : >started; while :; do sleep 0.05; done")
             .fixPoint(Cancellation())
-        for _ in 0..<600 where access("\(fixture.path)/started", F_OK) != 0 { usleep(20_000) }
+        for _ in 0..<600 {
+            guard access("\(fixture.path)/started", F_OK) != 0 else { break }
+            usleep(20_000)
+        }
         point.release()
         #expect(access("\(fixture.path)/ended", F_OK) == 0)
     }

@@ -94,7 +94,10 @@ struct RedisFaultTests {
             point.release()
             point.release()
         }
-        for _ in 0..<400 where try server.connect().info().number("connected_slaves") != 0 { usleep(50_000) }
+        for _ in 0..<400 {
+            guard try server.connect().info().number("connected_slaves") != 0 else { break }
+            usleep(50_000)
+        }
         #expect(try server.connect().info().number("connected_slaves") == 0)
     }
 
