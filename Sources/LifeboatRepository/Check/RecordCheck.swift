@@ -3,7 +3,7 @@
 import LifeboatCore
 import LifeboatStorage
 
-/// Reads the small objects that are no part of a snapshot: pins and lists of forgotten snapshots.
+/// Reads the small objects that are no part of a snapshot: pins, lists of forgotten snapshots, and results of drills.
 struct RecordCheck {
     struct Problem {
         var key: ObjectKey
@@ -17,13 +17,16 @@ struct RecordCheck {
     /// Those that cannot be read or are not what their name says. Throws when the store cannot be read.
     func problems() throws -> [Problem] {
         var problems: [Problem] = []
-        for prefix in [RepositoryLayout.pinPrefix, RepositoryLayout.forgottenPrefix] {
+        for prefix in [
+            RepositoryLayout.pinPrefix, RepositoryLayout.forgottenPrefix, RepositoryLayout.drillPrefix,
+        ] {
             for object in try repository.objects(prefix) {
                 do {
-                    if prefix == RepositoryLayout.forgottenPrefix {
-                        _ = try ForgottenSnapshots.read(object.key, repository)
-                    } else {
-                        try readPin(object.key)
+                    switch prefix {
+                    case RepositoryLayout.forgottenPrefix: _ = try ForgottenSnapshots.read(object.key, repository)
+                    // Retention does nothing while it cannot read one.
+                    case RepositoryLayout.drillPrefix: _ = try DrillRecords.read(object.key, repository)
+                    default: try readPin(object.key)
                     }
                 } catch let error as LifeboatError
                     where error.exitCode == .damagedRepository || error.exitCode == .wrongKey

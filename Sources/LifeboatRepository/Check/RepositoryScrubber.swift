@@ -65,7 +65,7 @@ package struct RepositoryScrubber {
         var work: [Work] = []
         for prefix in [
             RepositoryLayout.packPrefix, RepositoryLayout.indexPrefix, RepositoryLayout.snapshotPrefix,
-            RepositoryLayout.forgottenPrefix, RepositoryLayout.keyPrefix,
+            RepositoryLayout.forgottenPrefix, RepositoryLayout.keyPrefix, RepositoryLayout.drillPrefix,
         ] {
             for object in try store.listAll(prefix: prefix) {
                 try cancellation.check()
@@ -101,6 +101,7 @@ package struct RepositoryScrubber {
             return .shortDigest(name.shortID)
         }
         if let name = RepositoryLayout.wrappedIdentityName(key) { return .shortDigest(name) }
+        if let name = RepositoryLayout.drillName(plain) { return .shortDigest(name.shortID) }
         // Named by their plain text, which is the stored one only when nothing is encrypted.
         if !isEncrypted, let name = RepositoryLayout.forgottenName(key) { return .shortDigest(name.shortID) }
         return nil

@@ -3,9 +3,11 @@
 import LifeboatCore
 import LifeboatFormats
 import LifeboatRepository
+import LifeboatStorage
 
 extension DamageCase {
-    /// config.json, README.txt, leases, marks, pins, lists of forgotten snapshots, and what does not belong there.
+    /// config.json, README.txt, leases, marks, pins, lists of forgotten snapshots, results of drills, and what does not
+    /// belong there.
     package static let records: [DamageCase] = [
         DamageCase(
             "config.json is missing",
@@ -160,6 +162,19 @@ extension DamageCase {
             guard run.exit == 0, let name = lists.first else {
                 throw LifeboatError("nothing was forgotten", causes: [run.description])
             }
+            try $0.flip(name)
+            return [name]
+        },
+        DamageCase(
+            "the result of a drill is flipped",
+            DamageVerdict(
+                check: 13, data: 13, scrub: 13, prune: 0, restore: (0, 0, 0), plan: 13, repair: 0,
+                after: .whole((0, 0, 0)))
+        ) {
+            let result = Array("{\"snapshot\":\"\($0.sound[.first].id.hex)\",\"verified\":true}".utf8)
+            let repository = try $0.open()
+            let id = try DrillRecords.store(result, stack: "files", time: Timestamp(seconds: 0), to: repository)
+            let name = RepositoryLayout.drill(stack: "files", time: Timestamp(seconds: 0), id: id).text
             try $0.flip(name)
             return [name]
         },
