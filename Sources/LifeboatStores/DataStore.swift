@@ -33,6 +33,12 @@ package struct FactDifference: Sendable, Equatable, Codable {
         self.found = found
         self.isLoss = isLoss
     }
+
+    /// Whether a number is larger than the snapshot says: no loss where services run again and add to it.
+    package static func hasGrown(_ expected: String, to found: String?) -> Bool {
+        guard let expected = Int64(expected), let found = found.flatMap({ Int64($0) }) else { return false }
+        return found > expected
+    }
 }
 
 /// What `probe` learned.

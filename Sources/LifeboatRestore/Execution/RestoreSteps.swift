@@ -194,7 +194,7 @@ extension RestoreRun {
                     + (difference.found.map { " is \($0)" } ?? " is missing")
                 absent.append(missing)
                 warn(LifeboatError(missing, causes: ["the snapshot names it: \(difference.expected)"]))
-            } else if Self.grew(difference) {
+            } else if FactDifference.hasGrown(difference.expected, to: difference.found) {
                 warn(
                     LifeboatError(
                         "'\(difference.name)' of component '\(step.component ?? "")' grew since the services started",
@@ -227,13 +227,6 @@ extension RestoreRun {
                     "check '\(result.name)' does not hold after the restore",
                     causes: [result.explanation, result.requirement]))
         }
-    }
-
-    private static func grew(_ difference: FactDifference) -> Bool {
-        guard let expected = Int64(difference.expected), let found = difference.found.flatMap({ Int64($0) }) else {
-            return false
-        }
-        return found > expected
     }
 
     private static func text(_ difference: FactDifference) -> String {
