@@ -151,6 +151,8 @@ struct DrillRunCommand: LifeboatCommand {
         words += component.flatMap { ["--component", $0] }
         if let source = policy.source { words += ["--policy", source] }
         if let repository = location.repository { words += ["--repository", repository] }
+        words += location.keys.identity.flatMap { ["--identity", $0] }
+        if let file = location.keys.passphraseFile { words += ["--passphrase-file", file] }
         return words.joined(separator: " ")
     }
 

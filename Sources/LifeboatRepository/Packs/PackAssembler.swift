@@ -24,6 +24,7 @@ struct FrameMember: Sendable {
 package final class PackAssembler: Sendable {
     /// A pack being filled. Touched by one thread at a time: under the lock while filling, by the uploader after.
     private final class Pack: @unchecked Sendable {
+        // Sendable: filled under the lock, and the uploader's alone once it is taken out of there.
         let buffer: UnsafeMutableRawBufferPointer
         /// Plain bytes so far: what offsets of frames count.
         var size = 0

@@ -58,6 +58,7 @@ final class SlabPool: Sendable {
 /// Bytes are written by the one thread that took it, before it hands ranges of them to others; a range handed over is
 /// not written again.
 final class Slab: @unchecked Sendable {
+    // Sendable: what was handed to others is not written again.
     let memory: UnsafeMutableRawBufferPointer
     private let pool: SlabPool
 
