@@ -101,11 +101,23 @@ package protocol RestoreContent: Sendable {
     func listTree(_ name: String, _ body: (TreeEntry) throws -> Void) throws
     /// Writes the captured tree of that name below `target`.
     func extractTree(_ name: String, into target: any FileTreeTarget, cancellation: Cancellation) throws
+    /// The same of what is chosen, and of the folders it is in.
+    func extractTree(
+        _ name: String, _ selection: PathSelection, into target: any FileTreeTarget, cancellation: Cancellation) throws
 }
 
 extension RestoreContent {
     package func listTree(_ name: String, _ body: (TreeEntry) throws -> Void) throws {
         throw LifeboatError("the tree '\(name)' cannot be listed by itself")
+    }
+
+    package func extractTree(
+        _ name: String, _ selection: PathSelection, into target: any FileTreeTarget, cancellation: Cancellation
+    ) throws {
+        guard selection.isEverything else {
+            throw LifeboatError("the tree '\(name)' can be restored as a whole only")
+        }
+        try extractTree(name, into: target, cancellation: cancellation)
     }
 }
 

@@ -29,7 +29,9 @@ package struct RestorePreflight: Sendable {
         var findings = Findings()
         if checksChunks {
             try collect(&findings) { _ in
-                try source.verifyChunks(of: plan.components.map(\.name), cancellation)
+                let names = plan.components.map(\.name)
+                let selections = try stack.selections(of: names, in: source)
+                try source.verifyChunks(of: names, only: selections, cancellation)
                 return []
             }
         }
@@ -71,7 +73,8 @@ package struct RestorePreflight: Sendable {
         } catch {
             let told = LifeboatError.converting(error)
             if told.exitCode == .interrupted { throw told }
-            findings.problems.append(told)
+            // A part that the snapshot lacks is missed by the look at the chunks too.
+            if !findings.problems.contains(told) { findings.problems.append(told) }
         }
     }
 
