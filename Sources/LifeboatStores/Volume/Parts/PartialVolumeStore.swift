@@ -28,8 +28,9 @@ package struct PartialVolumeStore: PartialStore {
 
     package func probe() throws -> StoreProbe { try volume.probe() }
 
+    /// Of the whole volume: there is no capture of parts.
     package func fixPoint(_ cancellation: Cancellation) throws -> any CapturePoint {
-        throw LifeboatError("\(subject) cannot be captured by themselves")
+        try volume.fixPoint(cancellation)
     }
 
     // MARK: - Before anything is touched
