@@ -136,8 +136,7 @@ struct RestorePlannerTests {
                 values: [.component("database", .sql("select 1")), .component("documents", .files("*"))]),
         ]
         request.snapshot.manifest.checks = request.checks.map {
-            CheckResult(
-                name: $0.name, requirement: "", holds: true, explanation: "", values: [])
+            CheckResult(name: $0.name, rule: "at_least", percent: nil, values: [], holds: true)
         }
         #expect(try RestorePlanner.plan(request).checks?.map(\.isRequired) == [true, true])
         request.targets[1].parts = ["reports"]
