@@ -74,6 +74,7 @@ package struct PolicyDiagnostics: Error, Sendable, Equatable, LifeboatErrorConve
         }
         return LifeboatError(
             "\(subject) is not valid: \(diagnostics.count) problems", causes: lines,
-            hint: "Nothing was run; correct \(targets.isEmpty ? "the lines" : "what is named") above.", exitCode: .usage)
+            hint: "Nothing was run; correct \(targets.isEmpty ? "the lines" : "what is named") above.", exitCode: .usage
+        )
     }
 }

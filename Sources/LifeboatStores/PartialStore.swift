@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import LifeboatCore
+import LifeboatCore
 
 /// What a store reads of a component's content that restores named parts of it.
 package struct ContentSelection: Sendable, Equatable {

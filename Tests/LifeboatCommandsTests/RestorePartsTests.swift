@@ -122,7 +122,8 @@ struct RestorePartsTests {
             }
             try fails("--path", "sub", with: "cause: it can be of 'documents', 'media'")
             try fails("--path", "list:x", with: "error: component 'list' (command) is restored as a whole only")
-            try fails("--collection", "documents:x", with: "parts of component 'documents' (volume) are named with --path")
+            try fails(
+                "--collection", "documents:x", with: "parts of component 'documents' (volume) are named with --path")
             try fails("--collection", "x", with: "the policy has no component that --collection is for")
             try fails("--path", "documents:../media", with: "leads upwards")
             try fails("--path", "documents:.", with: "names no path")
@@ -171,13 +172,13 @@ struct RestorePartsTests {
             #expect(!plan.output.contains("stop the services") && !plan.output.contains("'media'"))
             let json = try fixture.run(["plan", "latest", "--json"] + target)
             #expect(json.output.contains("\"targets\":[{\"key\":\"documents.path\",\"value\":\"./copy/docs\"}]"))
-            let restored = try fixture.run(["restore", "latest", "--yes", "--keep-old"] + target)
+            let restored = try fixture.run(["restore", "latest", "--yes"] + target)
             #expect(restored.code == .done, "\(restored)")
             #expect(try fixture.text("copy/docs/sub/c.txt") == "third\n")
             #expect(try texts(fixture) == Self.spoiled)
             #expect(try fixture.text("told") == "")
 
-            // A part of it, twice, and back to where that went.
+            // A part of it, and back where that went.
             try fixture.write("newer\n", to: "copy/docs/a.txt")
             let part = try fixture.run(
                 ["restore", "latest", "--yes", "--keep-old", "--path", "\(fixture.path)/docs/a.txt"] + target)
@@ -185,8 +186,6 @@ struct RestorePartsTests {
             #expect(try fixture.text("copy/docs/a.txt") == "first\n")
             #expect(try fixture.run("restore", "--rollback", "--yes").code == .done)
             #expect(try fixture.text("copy/docs/a.txt") == "newer\n")
-            #expect(try fixture.run("restore", "--rollback", "--yes").code == .done)
-            #expect(!fixture.exists("copy/docs"))
             #expect(try texts(fixture) == Self.spoiled)
         }
     }
@@ -211,11 +210,10 @@ struct RestorePartsTests {
 
     @Test func otherServicesAreStoppedAndStarted() throws {
         try withStack { fixture in
-            let target = ["--target", "services.commands.stop=[[\"touch\", \"other-stopped\"]]"]
+            let target = ["--target", "services.commands.stop=[[rm, -f, running]]"]
             let plan = try fixture.run(["plan", "latest", "-c", "documents"] + target)
             #expect(plan.output.contains("services are another target than the policy's"), "\(plan)")
             #expect(plan.output.contains("stop the services"))
-            try FileTree.remove("\(fixture.path)/running")
             let restored = try fixture.run(["restore", "latest", "--yes", "-c", "documents"] + target)
             #expect(restored.code == .done, "\(restored)")
             #expect(try fixture.text("told") == "start\n")

@@ -50,7 +50,8 @@ struct PolicyTargetTests {
     }
 
     @Test func anotherServerReplacesTheWayToTheOne() throws {
-        guard case .postgres(let database) = try store("database", aimed("database.host=10.0.0.5", "database.port=5433"))
+        guard
+            case .postgres(let database) = try store("database", aimed("database.host=10.0.0.5", "database.port=5433"))
         else { throw LifeboatError("no database") }
         #expect(database.host == "10.0.0.5" && database.port == 5433 && database.container == nil)
         #expect(database.user == "u" && database.password == .environment("P"))
@@ -81,24 +82,31 @@ struct PolicyTargetTests {
         #expect(!Policy.concernsServices([try PolicyTarget("documents.path=/x")]))
     }
 
-    @Test(arguments: [
-        (["databse.host=x"], "--target databse.host: the policy has no component 'databse'", "Did you mean 'database'?"),
-        (
-            ["database.hots=x"], "--target database.hots: unknown key 'hots' in 'components.database.postgres'",
-            "Did you mean 'host'?"
-        ),
-        (
-            ["database.port=many"],
-            "--target database.port: 'components.database.postgres.port' must be a whole number from 1 to 65535,"
-                + " not 'many'", nil
-        ),
-        (["health.3.http=x"], "--target health.3.http: there is no item '3' in that list", "It has the items 0 to 0."),
-        (
-            ["vectors.url=http://u:canary@h"],
-            "--target vectors.url: 'components.vectors.qdrant.url' holds a user or password, which a policy must not hold",
-            "Name the key under 'api_key'."
-        ),
-    ] as [([String], String, String?)])
+    @Test(
+        arguments: [
+            (
+                ["databse.host=x"], "--target databse.host: the policy has no component 'databse'",
+                "Did you mean 'database'?"
+            ),
+            (
+                ["database.hots=x"], "--target database.hots: unknown key 'hots' in 'components.database.postgres'",
+                "Did you mean 'host'?"
+            ),
+            (
+                ["database.port=many"],
+                "--target database.port: 'components.database.postgres.port' must be a whole number from 1 to 65535,"
+                    + " not 'many'", nil
+            ),
+            (
+                ["health.3.http=x"], "--target health.3.http: there is no item '3' in that list",
+                "It has the items 0 to 0."
+            ),
+            (
+                ["vectors.url=http://u:canary@h"],
+                "--target vectors.url: 'components.vectors.qdrant.url' holds a user or password, which a policy must not hold",
+                "Name the key under 'api_key'."
+            ),
+        ] as [([String], String, String?)])
     func whatIsWrongIsToldAsOfThePolicy(targets: [String], cause: String, hint: String?) throws {
         let error = try #require(throws: PolicyDiagnostics.self) {
             _ = try policy().aimed(at: targets.map { try PolicyTarget($0) })

@@ -52,7 +52,8 @@ struct PlanReport: OutputRendering {
         lines += Self.lines(plan.targets)
         for component in plan.components {
             guard let parts = component.parts else { continue }
-            lines.append("  of '\(EscapedName.line(component.name))' only: \(EscapedName.line(parts.joined(separator: ", ")))")
+            lines.append(
+                "  of '\(EscapedName.line(component.name))' only: \(EscapedName.line(parts.joined(separator: ", ")))")
         }
         let width = "\(plan.steps.count)".count
         for (number, step) in plan.steps.enumerated() {

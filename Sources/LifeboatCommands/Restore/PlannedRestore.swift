@@ -66,9 +66,12 @@ struct PlannedRestore {
         request.allowsForeign = allowsForeign
         request.services = stack.services?.subject
         request.checks = stack.checks
-        request.warnings = try aim.warnings + SecretComparison.warnings(
-            snapshot.manifest.secrets, breaks: { name in assembly.policy.secrets.first { $0.name == name }?.breaks },
-            secret: assembly.secret)
+        request.warnings =
+            try aim.warnings
+            + SecretComparison.warnings(
+                snapshot.manifest.secrets,
+                breaks: { name in assembly.policy.secrets.first { $0.name == name }?.breaks },
+                secret: assembly.secret)
         request.healthProbes = stack.health == nil ? 0 : assembly.policy.health.count
         request.oldData = selection.keepOld == nil ? .discard : .keep
         request.keepSeconds = selection.keepOld.map { Int64($0.seconds) }

@@ -20,6 +20,9 @@ enum PartKind: String, CaseIterable {
         }
     }
 
+    static let fitting =
+        "--path is for volumes and for model files whose bytes are kept, --collection for qdrant and for a chroma server"
+
     /// A component that has no such parts.
     static func misfit(_ component: ComponentPolicy) -> LifeboatError {
         let own = allCases.filter { $0.fits(component.store) }
@@ -28,10 +31,7 @@ enum PartKind: String, CaseIterable {
                 ? "component '\(component.name)' (\(component.store.kind)) is restored as a whole only"
                 : "parts of component '\(component.name)' (\(component.store.kind)) are named with "
                     + own.map(\.option).joined(separator: ", "),
-            causes: [
-                "--path is for volumes and for model files whose bytes are kept, --collection for qdrant and for a"
-                    + " chroma server"
-            ],
+            causes: [fitting],
             hint: own.isEmpty ? "Name it with --component \(component.name)." : nil, exitCode: .usage)
     }
 }
@@ -84,7 +84,7 @@ struct RestoreParts {
         guard let only = fitting.first else {
             throw LifeboatError(
                 "the policy has no component that \(kind.option) is for",
-                causes: [PartKind.misfit(policy.components[0]).causes[0]], exitCode: .usage)
+                causes: [PartKind.fitting], exitCode: .usage)
         }
         guard fitting.count == 1 else {
             throw LifeboatError(

@@ -31,7 +31,8 @@ package struct PolicyTarget: Sendable, Equatable {
         throw LifeboatError(
             "'\(key)' is a secret, which must not be on a command line",
             causes: ["every user of this host can read it there"],
-            hint: "Say where it is with --target \(key).env=VARIABLE or \(key).file=PATH, or use a policy of the target.",
+            hint:
+                "Say where it is with --target \(key).env=VARIABLE or \(key).file=PATH, or use a policy of the target.",
             exitCode: .usage)
     }
 

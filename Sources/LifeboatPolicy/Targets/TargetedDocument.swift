@@ -19,7 +19,7 @@ struct TargetedDocument {
         var given: [[String]] = []
         for (number, target) in targets.enumerated() {
             let location = Self.location(number)
-            guard let path = path(of: target, location), let value = value(target, location),
+            guard let path = self.path(of: target, location), let value = self.value(target, location),
                 let changed = setting(value, path, 0, in: self.root, location)
             else { continue }
             self.root = changed
@@ -47,7 +47,8 @@ struct TargetedDocument {
             NearestWord.nearest(to: first, among: known).map { "Did you mean '\($0)'?" }
             ?? "Known here: \(known.joined(separator: ", "))."
         diagnostics.append(
-            PolicyDiagnostic("the policy has no component '\(PolicyReader.shortened(first))'", at: location, hint: hint))
+            PolicyDiagnostic("the policy has no component '\(PolicyReader.shortened(first))'", at: location, hint: hint)
+        )
         return nil
     }
 
@@ -139,7 +140,9 @@ struct TargetedDocument {
             if key == "socket" { dropped.append("tls") }
         }
         // The folder of another server is not the one the policy names.
-        if parent.last == "redis", Self.ways.contains(key) || key == "port" || key == "project" { dropped.append("data") }
+        if parent.last == "redis", Self.ways.contains(key) || key == "port" || key == "project" {
+            dropped.append("data")
+        }
         for key in dropped where !given.contains(parent + [key]) {
             if let changed = setting(.none, parent + [key], 0, in: root, root.location) { root = changed }
         }

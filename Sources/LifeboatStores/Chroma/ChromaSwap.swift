@@ -35,7 +35,10 @@ struct ChromaSwap {
     init(_ store: ChromaStore, _ state: StagedState) throws {
         guard let path = state.values["record"], let restore = state.values["restore"],
             state.values["url"] == store.endpoint.url, state.values["tenant"] == store.tenant
-        else { throw LifeboatError("the journal does not say where the staged collections of \(store.endpoint.subject) are") }
+        else {
+            throw LifeboatError(
+                "the journal does not say where the staged collections of \(store.endpoint.subject) are")
+        }
         self.store = store
         self.path = path
         self.restore = restore
@@ -89,7 +92,8 @@ struct ChromaSwap {
         }
         for item in record.items where !item.isStaged {
             throw LifeboatError(
-                "cannot swap \(store.endpoint.subject)", causes: ["collection '\(item.staged)' is not staged as a whole"])
+                "cannot swap \(store.endpoint.subject)",
+                causes: ["collection '\(item.staged)' is not staged as a whole"])
         }
         for (database, items) in Dictionary(grouping: record.items, by: \.database).sorted(by: { $0.key < $1.key }) {
             var names = try names(database)

@@ -67,7 +67,8 @@ struct QdrantContents: Codable, Sendable, Equatable {
     /// Those of these names or aliases, each once.
     func chosen(_ names: [String], of subject: String) throws -> [Collection] {
         for name in names where !collections.contains(where: { $0.isCalled(name) }) {
-            throw PartNames.missing(name, "collection", of: subject, among: collections.flatMap { [$0.name] + $0.aliases })
+            throw PartNames.missing(
+                name, "collection", of: subject, among: collections.flatMap { [$0.name] + $0.aliases })
         }
         return collections.filter { collection in names.contains(where: collection.isCalled) }
     }

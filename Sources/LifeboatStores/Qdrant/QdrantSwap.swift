@@ -18,7 +18,10 @@ struct QdrantSwap {
     init(_ store: QdrantStore, _ state: StagedState) throws {
         guard let path = state.values["record"], let restore = state.values["restore"],
             state.values["url"] == store.endpoint.url
-        else { throw LifeboatError("the journal does not say where the staged collections of \(store.endpoint.subject) are") }
+        else {
+            throw LifeboatError(
+                "the journal does not say where the staged collections of \(store.endpoint.subject) are")
+        }
         self.store = store
         self.path = path
         self.restore = restore
@@ -84,7 +87,8 @@ struct QdrantSwap {
         }
         for item in record.items where item.phase == .planned || item.phase == .uploading {
             throw LifeboatError(
-                "cannot swap \(store.endpoint.subject)", causes: ["collection '\(item.staged)' is not staged as a whole"])
+                "cannot swap \(store.endpoint.subject)",
+                causes: ["collection '\(item.staged)' is not staged as a whole"])
         }
         for item in record.items where item.isByName { try swapByName(item) }
         try moveAliases(record.items.flatMap { item in item.moves.map { ($0, item.staged) } })

@@ -22,7 +22,8 @@ struct VolumeGuests: Equatable {
     /// Those below a path, as seen from there.
     func below(_ path: String) -> VolumeGuests {
         path.isEmpty
-            ? self : VolumeGuests(paths.filter { $0.hasPrefix("\(path)/") }.map { String($0.dropFirst(path.count + 1)) })
+            ? self
+            : VolumeGuests(paths.filter { $0.hasPrefix("\(path)/") }.map { String($0.dropFirst(path.count + 1)) })
     }
 
     /// The one that is at a path or holds it.

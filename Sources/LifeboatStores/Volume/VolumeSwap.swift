@@ -26,7 +26,8 @@ struct VolumeSwap {
             throw LifeboatError("'\(restoreID)' cannot be part of a folder's name")
         }
         let swap = VolumeSwap(
-            live: place.path, staged: "\(place.path).lifeboat-\(restoreID)", liveInode: try InodeExchange.inode(place.path), guests)
+            live: place.path, staged: "\(place.path).lifeboat-\(restoreID)",
+            liveInode: try InodeExchange.inode(place.path), guests)
         if try InodeExchange.inode(swap.staged) != nil {
             throw LifeboatError(
                 "there is something at '\(swap.staged)' already", hint: "Look at it, and remove it if it is a leftover."

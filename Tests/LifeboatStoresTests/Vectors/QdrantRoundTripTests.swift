@@ -99,11 +99,13 @@ struct QdrantRoundTripTests {
         let state = try TemporaryFolder()
         defer { try? state.remove() }
         try fill(qdrant)
-        let store = QdrantStore(url: qdrant.server.url, collections: ["docs", "mixed", "chunks"], stateFolder: state.path)
+        let store = QdrantStore(
+            url: qdrant.server.url, collections: ["docs", "mixed", "chunks"], stateFolder: state.path)
         let captured = try capture(store)
         let expected = try everything(qdrant)
         for name in ["docs", "mixed", "chunks"] {
-            try qdrant.server.call("POST", "/collections/\(name)/points/delete", #"{"points":[1,18446744073709551615]}"#)
+            try qdrant.server.call(
+                "POST", "/collections/\(name)/points/delete", #"{"points":[1,18446744073709551615]}"#)
         }
         let spoiled = try everything(qdrant)
 

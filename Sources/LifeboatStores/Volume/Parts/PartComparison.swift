@@ -58,11 +58,10 @@ struct PartComparison {
                 if isInUntouched { lost.add(wanted) }
             }
         }
-        return zip(expected.facts.sorted { $0.key < $1.key }, lost.facts.sorted { $0.key < $1.key }).compactMap {
-            $1.value == 0
-                ? nil
-                : FactDifference(
-                    name: "\($0.key):\(part)", expected: "\($0.value)", found: "\($0.value - $1.value)")
+        let counts = expected.facts
+        return lost.facts.filter { $0.value > 0 }.sorted { $0.key < $1.key }.map { name, missing in
+            let count = counts[name] ?? 0
+            return FactDifference(name: "\(name):\(part)", expected: "\(count)", found: "\(count - missing)")
         }
     }
 }
