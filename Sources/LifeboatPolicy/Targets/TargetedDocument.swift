@@ -132,6 +132,8 @@ struct TargetedDocument {
     private mutating func dropAlternatives(to path: [String], given: [[String]]) {
         guard let key = path.last, path.count > 1 else { return }
         let parent = Array(path.dropLast())
+        // `file` may also say where a secret is.
+        if PolicyTarget.isSecret(parent[parent.count - 1]) { return }
         var dropped = Self.others[key] ?? []
         if Self.ways.contains(key), path.first == "components" {
             dropped += Self.ways.filter { $0 != key }

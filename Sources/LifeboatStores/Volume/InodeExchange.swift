@@ -79,8 +79,7 @@ struct InodeExchange {
         do throws(Errno) {
             return try FileStatus.at(AT_FDCWD, path).inode
         } catch {
-            // Of a file in the place of a folder on the way there is nothing below.
-            if error.number == ENOENT || error.number == ENOTDIR { return nil }
+            if error.number == ENOENT { return nil }
             throw SystemCallError("examine", path, errorNumber: error.number)
         }
     }

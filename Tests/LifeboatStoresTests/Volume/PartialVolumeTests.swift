@@ -196,7 +196,7 @@ import Testing
         try bench.scratch.write("data/a/more", "more")
         #expect(try store.verify(bench.content) == [])
         // What went without anybody touching its folder was never there.
-        let times = try #require(try bench.content.trees["files"]?["a/deep"]).modificationTime
+        let times = try #require(bench.content.trees["files"]?["a/deep"]).modificationTime
         let moment = timespec(tv_sec: Int(times.seconds), tv_nsec: Int(times.nanoseconds))
         #expect(utimensat(AT_FDCWD, bench.scratch("data/a/deep"), [moment, moment], 0) == 0)
         #expect(
