@@ -196,7 +196,7 @@ struct PostgresTableTests {
             #expect(try shop.psql("SELECT nextval('orders_id_seq') FROM log LIMIT 1; SELECT count(*) FROM log") == "0")
             #expect(try store.verify(shop.captured) == [])
             for _ in 0..<2 { try shop.store().swapBack(state) }
-            #expect(try shop.psql("SELECT to_regclass('orders') IS NULL AND to_regclass('items_id_seq') IS NULL") == "t")
+            #expect(try shop.psql("SELECT to_regclass('orders') IS NULL, to_regclass('items_id_seq') IS NULL") == "t|t")
         }
         try shop.store().swap(state)
         for _ in 0..<2 { try shop.store().discard(state) }
@@ -207,7 +207,8 @@ struct PostgresTableTests {
         // Without its parent there is nothing a foreign key could point at.
         try shop.psql("DROP TABLE orders CASCADE; DROP TABLE items; DROP TABLE customers")
         #expect(
-            shop.refusal("items")?.causes == ["a foreign key of public.items needs table public.orders, which is not there"])
+            shop.refusal("items")?.causes
+                == ["a foreign key of public.items needs table public.orders, which is not there"])
         #expect(shop.refusal("items", "orders")?.hint == "Restore it too: --table public.customers.")
     }
 
@@ -344,11 +345,6 @@ struct PostgresTableTests {
         try cluster.psql("CREATE ROLE tb_plain LOGIN; CREATE DATABASE tb_plain OWNER tb_plain")
         let store = PostgresTableStore(
             cluster.store("tb_plain", globals: false, user: "tb_plain"), tables: ["parents", "children"])
-        try cluster.psql(
-            """
-            SET ROLE tb_plain; CREATE SCHEMA own; SET search_path = own; CREATE TABLE own.unused (n int);
-            RESET search_path; GRANT ALL ON SCHEMA public TO tb_plain;
-            """, database: "tb_plain")
         try cluster.psql("GRANT ALL ON SCHEMA public TO tb_plain", database: "tb_plain")
         try cluster.psql(
             """
@@ -363,7 +359,8 @@ struct PostgresTableTests {
         try store.stage(captured, state, progress: SilentProgress(), cancellation: Cancellation())
         try store.swap(state)
         #expect(try store.verify(captured) == [])
-        #expect(try cluster.psql("SELECT tableowner FROM pg_tables WHERE tablename = 'children'", database: "tb_plain") == "tb_plain")
+        let owner = "SELECT tableowner FROM pg_tables WHERE tablename = 'children'"
+        #expect(try cluster.psql(owner, database: "tb_plain") == "tb_plain")
         try store.discard(state)
     }
 
@@ -376,7 +373,8 @@ struct PostgresTableTests {
             """
             CREATE SCHEMA "odd "" schema"; CREATE TABLE \(table) (id serial, "col ""x" text DEFAULT '), (',
             "SELECT" int, none numeric(5,2)[] CHECK (none <> '{1}')) WITH (fillfactor = 70);
-            INSERT INTO \(table) ("col ""x", "SELECT") SELECT U&'gr\\00FC\\00DFe\\005C' || i, i FROM generate_series(1, 50) i;
+            INSERT INTO \(table) ("col ""x", "SELECT")
+            SELECT U&'gr\\00FC\\00DFe\\005C' || i, i FROM generate_series(1, 50) i;
             CREATE TABLE void ()
             """, database: "tb_odd")
         let rows = "SELECT md5(string_agg(t::text, '|' ORDER BY id)) FROM \(table) t"

@@ -80,7 +80,7 @@ package struct PostgresTableStore: DataStore {
     static func fact(_ name: PostgresTableName) -> String { "rows:\(name.shown)" }
 
     /// The named tables among the snapshot's facts.
-    private func captured(in facts: StoreFacts) throws -> [PostgresTableName] {
+    func captured(in facts: StoreFacts) throws -> [PostgresTableName] {
         var found: [PostgresTableName] = []
         for text in tables {
             let name = try PostgresTableName.candidates(text).first { facts.counts[Self.fact($0)] != nil }

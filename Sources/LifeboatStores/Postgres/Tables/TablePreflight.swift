@@ -26,6 +26,7 @@ extension PostgresTableStore {
             }
         }
         try preflight.checkForeignKeys()
+        try stagingRoom(content)?.check(subject)
         return warnings
     }
 }
