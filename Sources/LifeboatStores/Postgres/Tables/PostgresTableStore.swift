@@ -9,7 +9,8 @@ import LifeboatIO
 /// there: it happens wholly or not at all. The table itself stays, with all that refers to it; only its rows are others.
 /// See docs/decisions/0010-single-tables.md.
 package struct PostgresTableStore: DataStore {
-    let store: PostgresStore
+    /// The database they are in.
+    package let store: PostgresStore
     /// As the user named them: `documents`, `app.documents`, `"Odd"."Name"`.
     package let tables: [String]
 
