@@ -52,13 +52,8 @@ extension PostgresStore {
     /// a server elsewhere, whose data folder is not the one of that name here. Nil: it is not there, or not for us.
     private static func identifier(_ data: String) throws -> String? {
         let path = "\(data)/global/pg_control"
-        let file: OwnedDescriptor
-        do throws(SystemCallError) {
-            file = try OwnedDescriptor.open(path, O_RDONLY)
-        } catch {
-            if [ENOENT, EACCES, ENOTDIR].contains(error.errorNumber) { return nil }
-            throw error
-        }
+        guard access(path, R_OK) == 0 else { return nil }
+        let file = try OwnedDescriptor.open(path, O_RDONLY)
         var bytes = [UInt8](repeating: 0, count: 8)
         let count = try bytes.withUnsafeMutableBytes { try DescriptorIO.read(file.raw, into: $0, path) }
         guard count == bytes.count else { return nil }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import LifeboatCore
+import LifeboatCore
 
 /// A table's schema and name, as the server's catalog has them.
 package struct PostgresTableName: Hashable, Sendable {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import LifeboatCore
+import LifeboatCore
 
 extension PostgresTableStore {
     package func swap(_ state: StagedState) throws {
