@@ -14,7 +14,10 @@ extension StackAssembly {
         case .chroma(let chroma):
             guard let server = try self.chroma(chroma, component.name) as? ChromaStore else { break }
             return server.limited(to: parts)
-        case .postgres, .sqlite, .redis, .command: break
+        case .postgres(let postgres):
+            guard let database = try self.postgres(postgres, component.name) as? PostgresStore else { break }
+            return PostgresTableStore(database, tables: parts)
+        case .sqlite, .redis, .command: break
         }
         throw PartKind.misfit(component)
     }

@@ -22,7 +22,7 @@ package enum NearestWord {
     }
 
     /// Optimal string alignment distance, bytewise.
-    static func distance(_ left: [UInt8], _ right: [UInt8]) -> Int {
+    private static func distance(_ left: [UInt8], _ right: [UInt8]) -> Int {
         var rows = [Array(0...right.count)]
         for i in 0..<left.count {
             var row = [i + 1]

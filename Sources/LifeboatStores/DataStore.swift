@@ -128,35 +128,6 @@ package struct StagedState: Sendable, Equatable, Codable {
     package init(_ values: [String: String]) { self.values = values }
 }
 
-/// Room that staging takes on a file system of this host.
-package struct StagingRoom: Sendable, Equatable {
-    /// What it is beside.
-    package var place: String
-    /// The file system, as stat(2) numbers it.
-    package var device: UInt64
-    /// Bytes, as far as they are known.
-    package var needed: UInt64
-    package var free: UInt64
-
-    package init(place: String, device: UInt64, needed: UInt64, free: UInt64) {
-        self.place = place
-        self.device = device
-        self.needed = needed
-        self.free = free
-    }
-
-    /// Whether it is there when `others` take theirs.
-    package func suffices(with others: [StagingRoom]) -> Bool {
-        var taken = needed
-        for other in others where other.device == device {
-            let (sum, overflow) = taken.addingReportingOverflow(other.needed)
-            if overflow { return false }
-            taken = sum
-        }
-        return taken < free
-    }
-}
-
 /// A store of a component: PostgreSQL, a volume … Instances are configured for one component of one policy.
 ///
 /// All calls block and may be made from any one thread at a time. Messages name the component's thing (database,
@@ -181,6 +152,8 @@ package protocol DataStore: Sendable {
     /// Checks, before anything is touched, that this content can be restored here (versions, extensions, space).
     /// Returns warnings; throws what makes it impossible.
     func preflightRestore(_ content: any RestoreContent) throws -> [LifeboatError]
+    /// Whether what is staged takes room where a server keeps its data: that `stagingRoom` cannot tell is then said aloud.
+    var stagesOnServer: Bool { get }
     /// What `stage` takes of the file system it works on; nil when that cannot be told, or nothing is staged.
     func stagingRoom(_ content: any RestoreContent) throws -> StagingRoom?
     /// Names, before any work, where `stage` will put its data: journalled first, so that a crash leaves nothing
@@ -224,6 +197,7 @@ extension DataStore {
 
     package var isReadLive: Bool { false }
     package var swapsWithServer: Bool { false }
+    package var stagesOnServer: Bool { false }
 
     package func planStaging(_ restoreID: String, of facts: StoreFacts) throws -> StagedState {
         try planStaging(restoreID)

@@ -14,7 +14,7 @@ struct Restore: LifeboatCommand {
         discussion: """
             By policy the whole stack, or the components named, is restored: staged beside the live data, services \
             stopped, exchanged, services started, health and facts verified; when that fails the old data comes back \
-            (exit code 14). With --path or --collection only these parts are, and all else stays. What a restore that was cut off leaves is carried on with --resume, or undone with \
+            (exit code 14). With --path, --collection or --table only these parts are, and all else stays. What a restore that was cut off leaves is carried on with --resume, or undone with \
             --rollback. With --to FOLDER everything is written below that folder at its path on the host, and \
             nothing that exists is touched.
             """)

@@ -37,6 +37,12 @@ struct RestoreSelection: ParsableArguments {
     @Option(
         name: .long, parsing: .singleValue,
         help: ArgumentHelp(
+            "Only this table of a PostgreSQL database (repeatable).", valueName: "[component:]schema.table"))
+    var table: [String] = []
+
+    @Option(
+        name: .long, parsing: .singleValue,
+        help: ArgumentHelp(
             "Another value than the policy's for this restore (repeatable): database.host=10.0.0.5.",
             valueName: "component.key=value"))
     var target: [String] = []
@@ -66,7 +72,7 @@ struct RestoreSelection: ParsableArguments {
     /// Options that no restore into a folder has.
     var hasStackOptions: Bool {
         keepOld != nil || !inPlace.isEmpty || inPlaceWhenFull || verifyFirst || !exclude.isEmpty
-            || !collection.isEmpty || !target.isEmpty
+            || !collection.isEmpty || !table.isEmpty || !target.isEmpty
     }
 
     /// The snapshot: an id or `latest`, or what `--at` says.

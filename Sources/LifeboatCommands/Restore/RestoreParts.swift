@@ -5,7 +5,7 @@ import LifeboatPolicy
 
 /// What a part of a component can be.
 enum PartKind: String, CaseIterable {
-    case path, collection
+    case path, collection, table
 
     var option: String { "--\(rawValue)" }
 
@@ -16,12 +16,14 @@ enum PartKind: String, CaseIterable {
         case (.collection, .qdrant): true
         // Its folder is exchanged as one.
         case (.collection, .chroma(let chroma)): chroma.path == nil
+        case (.table, .postgres(let postgres)): postgres.database != nil
         default: false
         }
     }
 
     static let fitting =
-        "--path is for volumes and for model files whose bytes are kept, --collection for qdrant and for a chroma server"
+        "--path is for volumes and for model files whose bytes are kept, --collection for qdrant and for a chroma"
+        + " server, --table for one database of postgres"
 
     /// A component that has no such parts.
     static func misfit(_ component: ComponentPolicy) -> LifeboatError {
@@ -48,6 +50,7 @@ struct RestoreParts {
         self.written = written
         for text in selection.path { try add(text, .path) }
         for text in selection.collection { try add(text, .collection) }
+        for text in selection.table { try add(text, .table) }
     }
 
     private mutating func add(_ text: String, _ kind: PartKind) throws {

@@ -69,6 +69,14 @@ extension ChromaStore: PartialStore {
         return selection
     }
 
+    package var stagesOnServer: Bool { true }
+
+    /// The server does not say where it keeps its data: known of the images of Chroma alone.
+    package func stagingRoom(_ content: any RestoreContent) throws -> StagingRoom? {
+        let sizes = try contents(content).collections.compactMap { content.streamSize($0.part) }
+        return try endpoint.container?.room(sizes.reduce(0, +), in: ["/data", "/chroma/chroma"])
+    }
+
     package func planStaging(_ restoreID: String) throws -> StagedState {
         guard ChromaNames.isFitting(restoreID) else {
             throw LifeboatError("the restore's identifier '\(restoreID)' cannot be part of a collection's name")

@@ -95,6 +95,15 @@ extension QdrantStore: PartialStore {
         return selection
     }
 
+    package var stagesOnServer: Bool { true }
+
+    /// The server does not say where it keeps its data: known of the images of Qdrant alone. It keeps the file it is
+    /// given beside the collection it makes of it.
+    package func stagingRoom(_ content: any RestoreContent) throws -> StagingRoom? {
+        let sizes = try contents(content).collections.compactMap { content.streamSize($0.part) }
+        return try endpoint.container?.room(2 * sizes.reduce(0, +), in: ["/qdrant/storage"])
+    }
+
     package func planStaging(_ restoreID: String) throws -> StagedState {
         guard QdrantNames.isFitting(restoreID) else {
             throw LifeboatError("the restore's identifier '\(restoreID)' cannot be part of a collection's name")
