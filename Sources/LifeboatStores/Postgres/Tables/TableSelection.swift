@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import LifeboatCore
+import LifeboatCore
 
 extension PostgresTableStore: PartialStore {
     /// The dump as far as it goes: the rows of a table lie somewhere in it. A table that the snapshot does not hold is the
