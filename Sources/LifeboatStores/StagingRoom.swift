@@ -48,6 +48,6 @@ extension StagingRoom {
         throw LifeboatError(
             "there is no room to restore \(subject) beside the live data",
             causes: ["it takes \(ByteCount(needed)), free are \(ByteCount(free))"],
-            hint: "Free some space on the file system of '\(place)'.")
+            hint: "Free some space on the file system of '\(place)', or restore elsewhere with --to DIR.")
     }
 }

@@ -214,7 +214,7 @@ struct PostgresTableTests {
 
     @Test func aForeignKeyThatWouldNotHoldChangesNothing() throws {
         let shop = try Shop("tb_missing")
-        try shop.psql("DELETE FROM customers WHERE id = 7; TRUNCATE log")
+        try shop.psql("DELETE FROM items; DELETE FROM customers WHERE id = 7; TRUNCATE log")
         let before = try ["customers", "orders", "items", "log"].map { try shop.rows($0) } + [shop.definitions()]
         let state = try shop.stage("orders")
         let error = #expect(throws: LifeboatError.self) { try shop.store("orders").swap(state) }
@@ -232,6 +232,15 @@ struct PostgresTableTests {
         try shop.store().swap(both)
         #expect(try shop.store("orders", "customers").verify(shop.captured) == [])
         #expect(try shop.psql("SELECT count(*) FROM orders") == "100")
+        // Services ran and rely on a restored row: the way back would break that, and is not taken in part either.
+        try shop.psql("INSERT INTO items (\"order\", what) SELECT id, 'new' FROM orders WHERE customer = 7 LIMIT 1")
+        let restored = try shop.rows("customers")
+        let back = #expect(throws: LifeboatError.self) { try shop.store("orders").swapBack(both) }
+        #expect(back?.causes.first == "foreign key \"item's order\" of table public.items would not hold")
+        #expect(try shop.rows("customers") == restored)
+        try shop.psql("DELETE FROM items WHERE what = 'new'")
+        try shop.store("orders").swapBack(both)
+        #expect(try shop.psql("SELECT count(*) FROM customers WHERE id = 7") == "0")
     }
 
     @Test func everyStepIsTakenUpByAnotherProcess() throws {

@@ -71,8 +71,10 @@ struct ArchivedTable {
         guard !own.contains(where: { $0.definition.contains("\u{FFFD}") }) else {
             throw refusal("its definition is in encoding \(contents.encoding ?? "unknown"), not in UTF-8")
         }
-        steps = own.flatMap { Self.steps($0) }
         let ids = Set(own.map(\.id))
+        let keys = Set(own.filter { $0.kind == "FK CONSTRAINT" }.map(\.id))
+        // A foreign key's comment comes behind it.
+        steps = own.flatMap { Self.steps($0, isOfKey: $0.dependencies.contains(where: keys.contains)) }
         dependents = Self.dependents(on: ids, in: contents)
         parents = Self.parents(of: own, ids, in: contents).filter { $0 != name }
     }
@@ -121,7 +123,7 @@ struct ArchivedTable {
         return own
     }
 
-    private static func steps(_ entry: ArchiveContents.Entry) -> [Step] {
+    private static func steps(_ entry: ArchiveContents.Entry, isOfKey: Bool) -> [Step] {
         switch entry.kind {
         case "TABLE", "SEQUENCE":
             // An identity's sequence is made by ALTER TABLE, and belongs to whom the table belongs to.
@@ -132,7 +134,7 @@ struct ArchivedTable {
         case "SEQUENCE OWNED BY", "DEFAULT": return [Step(phase: .definition, sql: entry.definition)]
         case "SEQUENCE SET": return [Step(phase: .sequence, sql: entry.definition, sequence: name(of: entry))]
         case "FK CONSTRAINT": return [Step(phase: .key, sql: entry.definition)]
-        default: return [Step(phase: .rest, sql: placed(entry))]
+        default: return [Step(phase: isOfKey ? .key : .rest, sql: placed(entry))]
         }
     }
 

@@ -4,7 +4,10 @@ import LifeboatCore
 
 extension PostgresTableStore {
     package func swap(_ state: StagedState) throws {
-        let exchange = try exchange(state, "cannot swap \(subject)")
+        let exchange = try exchange(
+            state, "cannot swap \(subject)",
+            keyHint: "Nothing was changed. Restore the tables at both ends of the foreign key together, or the whole"
+                + " database.")
         guard try !exchange.isSwapped() else { return }
         let tables = try exchange.stagedTables()
         try exchange.endOthers(tables)
@@ -12,7 +15,10 @@ extension PostgresTableStore {
     }
 
     package func swapBack(_ state: StagedState) throws {
-        let exchange = try exchange(state, "cannot swap back \(subject)")
+        let exchange = try exchange(
+            state, "cannot swap back \(subject)",
+            keyHint: "Nothing was changed. Rows were added since that rest on restored ones: remove them, then run the"
+                + " same command again.")
         guard try exchange.isSwapped() else { return }
         let tables = try exchange.tables()
         try exchange.endOthers(tables)
@@ -29,8 +35,8 @@ extension PostgresTableStore {
         }
     }
 
-    private func exchange(_ state: StagedState, _ subject: String) throws -> TableExchange {
-        TableExchange(places: try TablePlaces(state), connection: try session(), subject: subject)
+    private func exchange(_ state: StagedState, _ subject: String, keyHint: String) throws -> TableExchange {
+        TableExchange(places: try TablePlaces(state), connection: try session(), subject: subject, keyHint: keyHint)
     }
 }
 
@@ -42,6 +48,8 @@ struct TableExchange {
     let places: TablePlaces
     let connection: PostgresConnection
     let subject: String
+    /// What to do about a foreign key that would not hold.
+    let keyHint: String
 
     private var catalog: TableCatalog { TableCatalog(connection: connection, subject: subject) }
 
@@ -182,8 +190,7 @@ struct TableExchange {
         } catch let error as PostgresError where error.sqlState == SQLState.foreignKeyViolation {
             throw LifeboatError(
                 subject, causes: ["\(key.told) would not hold"] + error.lifeboatError.causes,
-                hint: "Nothing was changed. Restore the tables at both ends of the foreign key together, with one"
-                    + " --table each, or the whole database.")
+                hint: keyHint)
         }
         guard let comment = key.comment else { return }
         try execute("COMMENT ON CONSTRAINT \(name) ON \(key.table) IS \(try connection.literal(comment))")
