@@ -137,7 +137,9 @@ struct RestorePartsTests {
 
     @Test func aPartIsRestoredThoughOtherDataOfItsComponentIsLost() throws {
         try withStack { fixture in
+            fixture.clock.advance(seconds: 60)
             #expect(try fixture.run("backup").code == .done)
+            fixture.clock.advance(seconds: 60)
             func packs() throws -> [String] {
                 let folder = "\(fixture.repository)/packs"
                 return try FileTree.names(in: folder).flatMap { part in
