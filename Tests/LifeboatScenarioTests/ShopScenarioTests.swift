@@ -66,6 +66,43 @@ struct ShopScenarioTests {
         run.output.firstRange(of: "of it down: ").map { String(run.output[$0.upperBound...].prefix { $0 != "\n" }) }
     }
 
+    /// The same from a restore with `--json`, in seconds.
+    private func downtimeSeconds(_ run: LifeboatRun) -> Double? {
+        run.output.firstRange(of: "\"downtime_seconds\":").flatMap {
+            Double(run.output[$0.upperBound...].prefix { $0 != "," && $0 != "}" })
+        }
+    }
+
+    private static let isWhole = getenv("LIFEBOAT_TEST_EVERY_STEP") != nil
+
+    /// On a machine that has nothing else to do: `scripts/prove-restore`.
+    @Test(.enabled(if: isWhole, "times are only measured by scripts/prove-restore"))
+    func `the time a stack is down does not grow with its data`() throws {
+        let stack = try prepared()
+        var seconds: [Double] = []
+        for isLarge in [false, true] {
+            if isLarge {
+                try stack.setWord("kept")
+                try stack.sql(
+                    "CREATE TABLE bulk AS SELECT n, repeat(md5(n::text), 20) AS body FROM generate_series(1, 500000) n")
+                try stack.folder.shell(
+                    "head -c 400000000 /dev/urandom >'\(stack.project)/documents/bulk'; sync")
+                try stack.succeed("backup")
+                try stack.setWord("live")
+            }
+            let run = try stack.lifeboat("restore", "latest", "--yes", "--json")
+            try expectWell(stack, ["kept"], "\(run)")
+            seconds.append(try #require(downtimeSeconds(run), "\(run)"))
+            print("shop: down \(seconds[seconds.count - 1]) s, \(isLarge ? "700 MB more" : "as it is")")
+            try stack.setWord("live")
+        }
+        #expect(seconds.allSatisfy { $0 < 15 } && seconds[1] < seconds[0] + 3)
+        try stack.sql("DROP TABLE bulk")
+        try stack.folder.shell("rm '\(stack.project)/documents/bulk'")
+        try stack.setWord("kept")
+        try stack.succeed("backup")
+    }
+
     @Test func `yesterday comes back over a live stack, and a stack of which nothing is left comes back whole`() throws
     {
         let stack = try prepared()
@@ -107,7 +144,7 @@ struct ShopScenarioTests {
         let entries = try count(.journalEntries, stack)
         // At the stop, between two exchanges, after the start, while the old data goes.
         let spread = [entries * 4 / 10, entries / 2, entries * 7 / 10, entries - 2]
-        let isWhole = getenv("LIFEBOAT_TEST_EVERY_STEP") != nil
+        let isWhole = Self.isWhole
         var words: Set<String> = []
         var number = 0
         for entry in isWhole ? Array(1...entries) : spread {
