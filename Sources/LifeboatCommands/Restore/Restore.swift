@@ -83,7 +83,7 @@ struct Restore: LifeboatCommand {
                 "the policy is of stack '\(policy.stack)', not of '\(intoStack)'",
                 hint: "Name the policy of the stack to restore into with --policy FILE.", exitCode: .usage)
         }
-        if !dryRun { try PendingWork.recover(assembly, session) }
+        if !dryRun { try PendingWork.recover(assembly, isRestoring: true, session) }
         let repository = try location.openForReading(session)
         let found = try chosen.snapshot(snapshot, repository, selection, location, session)
         guard dryRun || yes || session.canAsk else { throw Self.cannotAsk("restore") }

@@ -155,6 +155,11 @@ package struct RestorePlan: Codable, Sendable, Equatable {
 
     package var isInPlace: Bool { components.contains(where: \.isInPlace) }
 
+    /// Whether `other` restores every component that this one does.
+    func isReplaced(by other: RestorePlan) -> Bool {
+        stack == other.stack && Set(components.map(\.name)).isSubset(of: other.components.map(\.name))
+    }
+
     package var bytes: UInt64 { components.reduce(0) { $0 + $1.bytes } }
     package var files: UInt64 { components.reduce(0) { $0 + $1.files } }
 }
