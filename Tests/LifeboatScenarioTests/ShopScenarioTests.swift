@@ -80,27 +80,26 @@ struct ShopScenarioTests {
     func `the time a stack is down does not grow with its data`() throws {
         let stack = try prepared()
         var seconds: [Double] = []
-        for isLarge in [false, true] {
-            if isLarge {
+        for rows in [0, 600_000] {
+            if rows > 0 {
                 try stack.setWord("kept")
                 try stack.sql(
-                    "CREATE TABLE bulk AS SELECT n, repeat(md5(n::text), 20) AS body FROM generate_series(1, 500000) n")
-                try stack.folder.shell(
-                    "head -c 400000000 /dev/urandom >'\(stack.project)/documents/bulk'; sync")
+                    "CREATE TABLE bulk AS SELECT n, repeat(md5(n::text), 20) AS body FROM generate_series(1, \(rows)) n")
                 try stack.succeed("backup")
                 try stack.setWord("live")
             }
             let run = try stack.lifeboat("restore", "latest", "--yes", "--json")
+            if rows > 0 { try stack.sql("DROP TABLE bulk") }
             try expectWell(stack, ["kept"], "\(run)")
             seconds.append(try #require(downtimeSeconds(run), "\(run)"))
-            print("shop: down \(seconds[seconds.count - 1]) s, \(isLarge ? "700 MB more" : "as it is")")
+            print("shop: down \(seconds[seconds.count - 1]) s with \(rows) rows of 640 bytes more")
             try stack.setWord("live")
         }
         #expect(seconds.allSatisfy { $0 < 15 } && seconds[1] < seconds[0] + 3)
-        try stack.sql("DROP TABLE bulk")
-        try stack.folder.shell("rm '\(stack.project)/documents/bulk'")
+        // The next `latest` is small again.
         try stack.setWord("kept")
         try stack.succeed("backup")
+        try stack.setWord("live")
     }
 
     @Test func `yesterday comes back over a live stack, and a stack of which nothing is left comes back whole`() throws
