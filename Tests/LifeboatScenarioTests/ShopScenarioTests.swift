@@ -84,7 +84,8 @@ struct ShopScenarioTests {
             if rows > 0 {
                 try stack.setWord("kept")
                 try stack.sql(
-                    "CREATE TABLE bulk AS SELECT n, repeat(md5(n::text), 20) AS body FROM generate_series(1, \(rows)) n")
+                    "CREATE TABLE bulk AS SELECT n, repeat(md5(n::text), 20) AS body FROM generate_series(1, \(rows)) n"
+                )
                 try stack.succeed("backup")
                 try stack.setWord("live")
             }
