@@ -13,6 +13,8 @@ import LifeboatStores
 struct StackAssembly {
     let policy: Policy
     let session: CommandSession
+    /// Components whose data is at another target than the policy's, when its services and health probes are left alone.
+    var onlyElsewhere: Set<String>?
 
     init(_ policy: Policy, _ session: CommandSession) {
         self.policy = policy
@@ -41,8 +43,7 @@ struct StackAssembly {
 
     func store(_ component: ComponentPolicy) throws -> any DataStore {
         switch component.store {
-        case .volume(let volume):
-            Self.volume(volume, volume.allowLiveDatabases ? .allow : .refuse, others: others(in: volume))
+        case .volume(let volume): self.volume(volume)
         case .postgres(let postgres): try self.postgres(postgres, component.name)
         case .qdrant(let qdrant): try self.qdrant(qdrant, component.name)
         case .chroma(let chroma): try self.chroma(chroma, component.name)
@@ -53,10 +54,14 @@ struct StackAssembly {
         }
     }
 
+    func volume(_ volume: VolumePolicy) -> VolumeStore {
+        Self.volume(volume, volume.allowLiveDatabases ? .allow : .refuse, others: others(in: volume))
+    }
+
     /// Without a policy nobody can allow a live database: there all of them are told, and none is refused.
     static func volume(
         _ volume: VolumePolicy, _ liveDatabases: LiveDatabaseRule = .warn, others: [String] = []
-    ) -> any DataStore {
+    ) -> VolumeStore {
         VolumeStore(
             path: volume.path, exclude: volume.exclude, excludeCaches: volume.excludeCaches,
             oneFileSystem: volume.oneFileSystem, liveDatabases: liveDatabases, others: others)
@@ -75,7 +80,7 @@ struct StackAssembly {
         SQLiteStore(path: sqlite.path, temporaryFolder: session.context.variable("TMPDIR") ?? "/tmp")
     }
 
-    private func models(_ models: ModelsPolicy) -> ModelsStore {
+    func models(_ models: ModelsPolicy) -> ModelsStore {
         let layout: ModelLayout? =
             switch models.layout {
             case .ollama: .ollama
@@ -88,7 +93,7 @@ struct StackAssembly {
             cacheFolder: try? Locations.cacheRoot(nil, session.context))
     }
 
-    private func postgres(_ postgres: PostgresPolicy, _ name: String) throws -> any DataStore {
+    func postgres(_ postgres: PostgresPolicy, _ name: String) throws -> any DataStore {
         let context = session.context
         guard let user = postgres.user ?? context.variable("PGUSER") ?? context.variable("USER") else {
             throw LifeboatError(
@@ -168,18 +173,23 @@ struct StackAssembly {
 
     // MARK: - Services and health
 
-    /// The live stack a restore works on.
-    func restoreStack() throws -> RestoreStack {
+    /// The live stack a restore works on; `parts`: what is restored of a component, by its name.
+    func restoreStack(_ parts: [String: [String]]) throws -> RestoreStack {
         var stores: [String: any DataStore] = [:]
         for component in policy.components { stores[component.name] = try store(component) }
-        let services = try serviceManager()
-        let checks = try healthChecks(stores, services)
+        let services = onlyElsewhere == nil ? try serviceManager() : nil
+        let checks = onlyElsewhere == nil ? try healthChecks(stores, services) : []
         var stack = RestoreStack(
             name: policy.stack, stores: stores, services: services,
             allServices: try services?.all(session.cancellation) ?? [],
             health: checks.isEmpty
                 ? nil : StackHealth(checks: checks, waiter: HealthWaiter(clock: session.context.clock)),
-            checks: policy.checks, servers: servers)
+            checks: restoredChecks, servers: onlyElsewhere == nil ? servers : [:])
+        for component in policy.components {
+            guard let parts = parts[component.name] else { continue }
+            stack.wholes[component.name] = stack.stores[component.name]
+            stack.stores[component.name] = try store(component, limitedTo: parts)
+        }
         if let compose = services as? ComposeServices {
             let folders = Dictionary(
                 uniqueKeysWithValues: policy.components.compactMap { component in
@@ -190,6 +200,17 @@ struct StackAssembly {
             }
         }
         return stack
+    }
+
+    /// Those that ask nothing but what is restored, where the rest is another stack.
+    private var restoredChecks: [StackCheck] {
+        guard let onlyElsewhere else { return policy.checks }
+        return policy.checks.filter { check in
+            check.values.allSatisfy { value in
+                if case .number = value { return true }
+                return value.component.map(onlyElsewhere.contains) ?? false
+            }
+        }
     }
 
     private func healthChecks(

@@ -6,7 +6,7 @@ import LifeboatPolicy
 import LifeboatStores
 
 extension StackAssembly {
-    func qdrant(_ qdrant: QdrantPolicy, _ name: String) throws -> any DataStore {
+    func qdrant(_ qdrant: QdrantPolicy, _ name: String) throws -> QdrantStore {
         QdrantStore(
             url: qdrant.url,
             key: try serviceKey(qdrant.apiKey, "API key of Qdrant at '\(qdrant.url)'", "\(name).qdrant.api_key"),

@@ -38,10 +38,13 @@ package struct PolicyDiagnostics: Error, Sendable, Equatable, LifeboatErrorConve
     package var source: String
     /// At least one.
     package var diagnostics: [PolicyDiagnostic]
+    /// Keys of the targets the policy was read with.
+    private let targets: [String]
 
-    package init(source: String?, diagnostics: [PolicyDiagnostic]) {
+    package init(source: String?, diagnostics: [PolicyDiagnostic], targets: [String] = []) {
         self.source = source ?? "policy"
         self.diagnostics = diagnostics
+        self.targets = targets
     }
 
     /// `file:line:column: message` and `  hint: …` lines, without a newline at the end.
@@ -55,17 +58,23 @@ package struct PolicyDiagnostics: Error, Sendable, Equatable, LifeboatErrorConve
     }
 
     private func headline(_ diagnostic: PolicyDiagnostic) -> String {
-        "\(source):\(diagnostic.location.line):\(diagnostic.location.column): \(diagnostic.message)"
+        // Never with its value, which may be what should not be told.
+        if let number = TargetedDocument.number(diagnostic.location), targets.indices.contains(number) {
+            return "--target \(targets[number]): \(diagnostic.message)"
+        }
+        return "\(source):\(diagnostic.location.line):\(diagnostic.location.column): \(diagnostic.message)"
     }
 
     package var lifeboatError: LifeboatError {
+        let subject = "the policy '\(source)'\(targets.isEmpty ? "" : " with --target")"
         if diagnostics.count == 1 {
             return LifeboatError(
-                "the policy '\(source)' is not valid", causes: [headline(diagnostics[0])], hint: diagnostics[0].hint,
+                "\(subject) is not valid", causes: [headline(diagnostics[0])], hint: diagnostics[0].hint,
                 exitCode: .usage)
         }
         return LifeboatError(
-            "the policy '\(source)' is not valid: \(diagnostics.count) problems", causes: lines,
-            hint: "Nothing was run; correct the lines above.", exitCode: .usage)
+            "\(subject) is not valid: \(diagnostics.count) problems", causes: lines,
+            hint: "Nothing was run; correct \(targets.isEmpty ? "the lines" : "what is named") above.", exitCode: .usage
+        )
     }
 }

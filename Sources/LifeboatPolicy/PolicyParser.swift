@@ -7,11 +7,17 @@ package enum PolicyParser {
     /// The policy that `text` describes. `source` names the file in messages; `folder` (absolute) is where the file lies,
     /// and relative paths start.
     ///
+    /// `targets`: values that count instead of those in the text.
+    ///
     /// Pure: touches no file. Throws everything that is wrong at once, in the order of the file.
-    package static func parse(_ text: String, source: String?, folder: String) throws(PolicyDiagnostics) -> Policy {
+    package static func parse(
+        _ text: String, source: String?, folder: String, targets: [PolicyTarget] = []
+    ) throws(PolicyDiagnostics) -> Policy {
         let document = PolicyDocument(text)
         var diagnostics = document.diagnostics
-        if let root = document.root {
+        let targeted = document.root.map { TargetedDocument($0, targets) }
+        diagnostics += targeted?.diagnostics ?? []
+        if let root = targeted?.root {
             var reader = PolicyReader(folder: folder)
             let policy = reader.policy(root, text: text, source: source)
             diagnostics += reader.diagnostics
@@ -21,7 +27,7 @@ package enum PolicyParser {
         let sorted = diagnostics.enumerated().sorted { left, right in
             (left.element.location, left.offset) < (right.element.location, right.offset)
         }
-        throw PolicyDiagnostics(source: source, diagnostics: sorted.map(\.element))
+        throw PolicyDiagnostics(source: source, diagnostics: sorted.map(\.element), targets: targets.map(\.key))
     }
 }
 

@@ -101,11 +101,23 @@ package protocol RestoreContent: Sendable {
     func listTree(_ name: String, _ body: (TreeEntry) throws -> Void) throws
     /// Writes the captured tree of that name below `target`.
     func extractTree(_ name: String, into target: any FileTreeTarget, cancellation: Cancellation) throws
+    /// The same of what is chosen, and of the folders it is in.
+    func extractTree(
+        _ name: String, _ selection: PathSelection, into target: any FileTreeTarget, cancellation: Cancellation) throws
 }
 
 extension RestoreContent {
     package func listTree(_ name: String, _ body: (TreeEntry) throws -> Void) throws {
         throw LifeboatError("the tree '\(name)' cannot be listed by itself")
+    }
+
+    package func extractTree(
+        _ name: String, _ selection: PathSelection, into target: any FileTreeTarget, cancellation: Cancellation
+    ) throws {
+        guard selection.isEverything else {
+            throw LifeboatError("the tree '\(name)' can be restored as a whole only")
+        }
+        try extractTree(name, into: target, cancellation: cancellation)
     }
 }
 
@@ -114,35 +126,6 @@ extension RestoreContent {
 package struct StagedState: Sendable, Equatable, Codable {
     package var values: [String: String]
     package init(_ values: [String: String]) { self.values = values }
-}
-
-/// Room that staging takes on a file system of this host.
-package struct StagingRoom: Sendable, Equatable {
-    /// What it is beside.
-    package var place: String
-    /// The file system, as stat(2) numbers it.
-    package var device: UInt64
-    /// Bytes, as far as they are known.
-    package var needed: UInt64
-    package var free: UInt64
-
-    package init(place: String, device: UInt64, needed: UInt64, free: UInt64) {
-        self.place = place
-        self.device = device
-        self.needed = needed
-        self.free = free
-    }
-
-    /// Whether it is there when `others` take theirs.
-    package func suffices(with others: [StagingRoom]) -> Bool {
-        var taken = needed
-        for other in others where other.device == device {
-            let (sum, overflow) = taken.addingReportingOverflow(other.needed)
-            if overflow { return false }
-            taken = sum
-        }
-        return taken < free
-    }
 }
 
 /// A store of a component: PostgreSQL, a volume … Instances are configured for one component of one policy.
@@ -169,6 +152,8 @@ package protocol DataStore: Sendable {
     /// Checks, before anything is touched, that this content can be restored here (versions, extensions, space).
     /// Returns warnings; throws what makes it impossible.
     func preflightRestore(_ content: any RestoreContent) throws -> [LifeboatError]
+    /// Whether what is staged takes room where a server keeps its data: that `stagingRoom` cannot tell is then said aloud.
+    var stagesOnServer: Bool { get }
     /// What `stage` takes of the file system it works on; nil when that cannot be told, or nothing is staged.
     func stagingRoom(_ content: any RestoreContent) throws -> StagingRoom?
     /// Names, before any work, where `stage` will put its data: journalled first, so that a crash leaves nothing
@@ -212,6 +197,7 @@ extension DataStore {
 
     package var isReadLive: Bool { false }
     package var swapsWithServer: Bool { false }
+    package var stagesOnServer: Bool { false }
 
     package func planStaging(_ restoreID: String, of facts: StoreFacts) throws -> StagedState {
         try planStaging(restoreID)

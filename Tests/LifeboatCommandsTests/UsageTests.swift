@@ -36,7 +36,12 @@ struct UsageTests {
                 "error: --resume, --rollback and --discard-old stand alone\nhint: See 'lifeboat restore --help'."
             ),
             (
-                ["restore", "latest", "--path", "/a"], "error: --path is for --to\nhint: See 'lifeboat restore --help'."
+                ["restore", "latest", "--to", "/a", "--collection", "c"],
+                "error: --to goes with --component, --path, --at and --incomplete only\nhint: See 'lifeboat restore --help'."
+            ),
+            (
+                ["restore", "--resume", "--target", "a.b=c"],
+                "error: --resume, --rollback and --discard-old stand alone\nhint: See 'lifeboat restore --help'."
             ),
             (["backup", ""], "error: a component or path is empty\nhint: See 'lifeboat backup --help'."),
             (

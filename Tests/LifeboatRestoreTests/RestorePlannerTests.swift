@@ -125,4 +125,40 @@ struct RestorePlannerTests {
         #expect(id.utf8.allSatisfy { (48...57).contains($0) || (97...122).contains($0) || $0 == 45 })
         #expect(id != RestoreRequest.newID(Timestamp(seconds: 1_795_226_400)))
     }
+
+    @Test func aComponentRestoredInPartBindsNoCheckAndCountsAsWhatItIs() throws {
+        var request = request()
+        request.checks = [
+            StackCheck(
+                name: "rows", rule: .atLeast, values: [.component("database", .sql("select 1")), .number(1)]),
+            StackCheck(
+                name: "both", rule: .atLeast,
+                values: [.component("database", .sql("select 1")), .component("documents", .files("*"))]),
+        ]
+        request.snapshot.manifest.checks = request.checks.map {
+            CheckResult(name: $0.name, rule: "at_least", percent: nil, values: [], holds: true)
+        }
+        #expect(try RestorePlanner.plan(request).checks?.map(\.isRequired) == [true, true])
+        request.targets[1].parts = ["reports"]
+        request.targets[1].amount = RestoreRequest.Amount(bytes: 10, files: 1)
+        request.policyTargets = [RestorePlan.Target(key: "database.port", value: "1")]
+        let plan = try RestorePlanner.plan(request)
+        #expect(plan.checks?.map(\.isRequired) == [true, false])
+        #expect(plan.bytes == (3 << 20) + 10 && plan.component("documents")?.parts == ["reports"])
+        #expect(plan.component("documents")?.files == 1 && plan.targets?.map(\.text) == ["database.port=1"])
+        request.inPlace = ["documents"]
+        request.targets[1].canWriteInPlace = true
+        #expect(throws: LifeboatError.self) { try RestorePlanner.plan(request) }
+    }
+
+    @Test func partsOverlapByTheirPaths() {
+        func component(_ parts: [String]?, _ name: String = "documents") -> RestorePlan.Component {
+            RestorePlan.Component(
+                name: name, store: "volume", subject: "", bytes: 0, files: 0, staged: StagedState([:]), parts: parts)
+        }
+        #expect(component(nil).overlaps(component(["a"])) && component(["a"]).overlaps(component(nil)))
+        #expect(component(["a", "b/c"]).overlaps(component(["b"])) && component(["b"]).overlaps(component(["b/c"])))
+        #expect(!component(["a"]).overlaps(component(["ab", "b"])))
+        #expect(!component(nil).overlaps(component(nil, "media")))
+    }
 }

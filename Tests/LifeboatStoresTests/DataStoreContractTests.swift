@@ -21,6 +21,13 @@ import Testing
         try contract.check(try PostgresFixture("contract_\(number)"))
     }
 
+    @Test(
+        .enabled(if: PostgresCluster.shouldRun, .init(rawValue: PostgresCluster.skipReason)),
+        arguments: DataStoreContract.all.enumerated().map { ($0, $1) })
+    func postgresTables(number: Int, contract: DataStoreContract) throws {
+        try contract.check(try PostgresTableFixture("contract_table_\(number)"))
+    }
+
     /// The suite can fail: each known way to break the contract is noticed by one of its checks.
     @Test(arguments: MemoryDataStore.Defect.allCases) func everyDefectIsNoticed(defect: MemoryDataStore.Defect) {
         let noticed = DataStoreContract.all.filter { contract in
@@ -102,4 +109,33 @@ private struct PostgresFixture: DataStoreFixture {
     func change() throws { try cluster.psql("INSERT INTO documents (title) VALUES ('late')", database: name) }
     func destroy() throws { try cluster.psql("DROP DATABASE \(name) WITH (FORCE)") }
     func leftovers() throws -> [String] { try cluster.databases(like: "\(name)\\_%") }
+}
+
+/// One table of a database.
+private struct PostgresTableFixture: DataStoreFixture {
+    let cluster: PostgresCluster
+    let name: String
+
+    init(_ name: String) throws {
+        cluster = try PostgresCluster.shared()
+        self.name = name
+        // More than is read at once: the contract disturbs the second read.
+        try cluster.makeDatabase(name, rows: 3000)
+    }
+
+    var store: any DataStore { PostgresTableStore(cluster.store(name, globals: false), tables: ["documents"]) }
+
+    func contents() throws -> String? {
+        guard try cluster.psql("SELECT to_regclass('documents') IS NOT NULL", database: name) == "t" else { return nil }
+        return try cluster.psql(
+            "SELECT count(*), md5(string_agg(d::text, '|' ORDER BY id)) FROM documents d", database: name)
+    }
+
+    func change() throws { try cluster.psql("INSERT INTO documents (title) VALUES ('late')", database: name) }
+    func destroy() throws { try cluster.psql("DROP TABLE documents", database: name) }
+
+    func leftovers() throws -> [String] {
+        try cluster.psql("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'lifeboat%'", database: name)
+            .split(separator: "\n").map(String.init)
+    }
 }

@@ -104,6 +104,8 @@ struct PostgresContainerTests {
         let before = try server.digest("app")
         try server.sql("app", "DELETE FROM documents WHERE id < 100")
         #expect(try store.preflightRestore(captured) == [])
+        // Its data are on no mount.
+        #expect(try store.stagesOnServer && store.stagingRoom(captured) == nil)
         let state = try store.stageAll(captured, "r1")
         try store.swap(state)
         #expect(try server.digest("app") == before)

@@ -89,6 +89,10 @@ struct PostgresServerFaultTests {
         try cluster.psql("CHECKPOINT")
         let store = cluster.store("app")
         let captured = try store.captureAll()
+        // Known beforehand; what comes after is for a disk that fills meanwhile.
+        #expect(try store.stagingRoom(captured)?.place == place)
+        let refused = #expect(throws: LifeboatError.self) { try store.preflightRestore(captured) }
+        #expect(refused?.message == "there is no room to restore \(store.subject) beside the live data")
         let state = try store.planStaging("id")
         let error = #expect(throws: LifeboatError.self) {
             try store.stage(captured, state, progress: SilentProgress(), cancellation: Cancellation())

@@ -92,7 +92,9 @@ enum PendingWork {
             try discardExpired(recovery, assembly, session)
             return []
         }
-        let outcomes = try recovery.recover(try assembly.restoreStack())
+        let outcomes = try recovery.recover(stack: assembly.policy.stack) { plan in
+            try RestoreAim(assembly, plan).stack()
+        }
         for outcome in outcomes where !(isRestoring && outcome.decision == .halt) {
             guard outcome.problems.isEmpty else {
                 throw LifeboatError(
@@ -112,11 +114,9 @@ enum PendingWork {
     ) throws {
         let now = session.context.clock.now()
         let expired = try recovery.kept(stack: assembly.policy.stack).filter { $0.isExpired(now) }
-        guard !expired.isEmpty else { return }
-        let stack = try assembly.restoreStack()
         for record in expired {
             do {
-                let outcome = try recovery.discard(record.plan.id, stack)
+                let outcome = try recovery.discard(record.plan.id, try RestoreAim(assembly, record.plan).stack())
                 if let problem = outcome.problems.first { throw LifeboatError(problem) }
                 let room = outcome.bytes.map { ", about \(ByteCount($0))" } ?? ""
                 session.note("the old data of restore '\(outcome.id)' was removed\(room): its time was over")

@@ -21,10 +21,11 @@ struct Plan: LifeboatCommand {
 
     func run(_ session: CommandSession) throws -> ExitCode {
         let policy = try PolicyFile.require(location.policy, session.context)
+        let aim = try RestoreAim(StackAssembly(policy, session), chosen)
         let repository = try location.openForReading(session)
         let found = try chosen.snapshot(snapshot, repository, selection, location, session)
         let planned = try PlannedRestore(
-            StackAssembly(policy, session), found, repository, chosen, isDryRun: true, allowsForeign: true, session)
+            aim, found, repository, chosen, isDryRun: true, allowsForeign: true, session)
         return try PlanReport.show(planned.plan, session)
     }
 }
@@ -48,6 +49,12 @@ struct PlanReport: OutputRendering {
             "restore of stack '\(EscapedName.line(plan.stack))' from snapshot \(plan.snapshot.shortHex) of "
                 + "\(plan.snapshotTime.tableText) UTC: \(ByteCount(plan.bytes))"
         ]
+        lines += Self.lines(plan.targets)
+        for component in plan.components {
+            guard let parts = component.parts else { continue }
+            lines.append(
+                "  of '\(EscapedName.line(component.name))' only: \(EscapedName.line(parts.joined(separator: ", ")))")
+        }
         let width = "\(plan.steps.count)".count
         for (number, step) in plan.steps.enumerated() {
             let count = "\(number + 1)"
@@ -69,6 +76,11 @@ struct PlanReport: OutputRendering {
         }
         lines += plan.warnings.map { "warning: \(EscapedName.line($0))" }
         return lines.joined(separator: "\n")
+    }
+
+    /// Where it goes instead of where the policy says.
+    static func lines(_ targets: [RestorePlan.Target]?) -> [String] {
+        targets.map { ["  to another target: \(EscapedName.line($0.map(\.text).joined(separator: ", ")))"] } ?? []
     }
 
     private static func text(_ estimate: PhaseEstimate) -> String {

@@ -18,13 +18,14 @@ struct PlannedRestore {
     /// first, since stores are asked where they would put their data; the execution begins with the chunks by itself.
     /// `allowsForeign`: the snapshot may be of another stack.
     init(
-        _ assembly: StackAssembly, _ snapshot: Snapshot, _ repository: Repository, _ selection: RestoreSelection,
+        _ aim: RestoreAim, _ snapshot: Snapshot, _ repository: Repository, _ selection: RestoreSelection,
         isDryRun: Bool, allowsForeign: Bool, _ session: CommandSession
     ) throws {
-        let stack = try assembly.restoreStack()
+        let assembly = aim.assembly
+        let stack = try aim.stack()
         var started: Set<String> = []
         if !isDryRun {
-            let names = try assembly.chosen(selection.component).map(\.name).filter { !selection.exclude.contains($0) }
+            let names = try assembly.chosen(aim.selected).map(\.name).filter { !selection.exclude.contains($0) }
             started = try RestoreServers(stack, clock: session.context.clock, progress: session.progress)
                 .startMissing(names, session.cancellation)
         }
@@ -37,7 +38,9 @@ struct PlannedRestore {
             let captured = snapshot.manifest.component(component.name)
             let facts = StoreFacts(counts: captured?.counts ?? [:], texts: captured?.texts ?? [:])
             var staged = StagedState([:])
-            if selection.stages(component.name) {
+            if aim.includes(component.name), !selection.exclude.contains(component.name),
+                !selection.inPlace.contains(component.name)
+            {
                 do {
                     staged = try store.planStaging(id, of: facts)
                 } catch {
@@ -46,24 +49,30 @@ struct PlannedRestore {
                     unplaced[component.name] = told
                 }
             }
-            return RestoreRequest.Target(
+            var target = RestoreRequest.Target(
                 name: component.name, store: store.kind, subject: store.subject,
                 staged: staged,
                 canWriteInPlace: store is any InPlaceStore)
+            target.parts = aim.parts[component.name]
+            return target
         }
         var request = RestoreRequest(
             id: id, stack: assembly.policy.stack, snapshot: snapshot, targets: targets, created: now)
-        request.selected = selection.component
+        request.selected = aim.selected
+        request.policyTargets = aim.targets.map { RestorePlan.Target(key: $0.key, value: $0.value) }
         request.excluded = selection.exclude
         request.inPlace = selection.inPlace
         request.verifiesData = selection.verifyFirst
         request.allowsForeign = allowsForeign
         request.services = stack.services?.subject
-        request.checks = assembly.policy.checks
-        request.warnings = try SecretComparison.warnings(
-            snapshot.manifest.secrets, breaks: { name in assembly.policy.secrets.first { $0.name == name }?.breaks },
-            secret: assembly.secret)
-        request.healthProbes = assembly.policy.health.count
+        request.checks = stack.checks
+        request.warnings =
+            try aim.warnings
+            + SecretComparison.warnings(
+                snapshot.manifest.secrets,
+                breaks: { name in assembly.policy.secrets.first { $0.name == name }?.breaks },
+                secret: assembly.secret)
+        request.healthProbes = stack.health == nil ? 0 : assembly.policy.health.count
         request.oldData = selection.keepOld == nil ? .discard : .keep
         request.keepSeconds = selection.keepOld.map { Int64($0.seconds) }
         request.allowsIncomplete = selection.incomplete
@@ -74,23 +83,39 @@ struct PlannedRestore {
 
         let lanes = RestoreExecutor.defaultLanes
         var options = RepositoryContent.Options(threads: max(1, session.context.host.processors / lanes))
-        if targets.count == 1 || selection.component.count == 1 { options.threads = session.context.host.processors }
+        if targets.count == 1 || aim.selected.count == 1 { options.threads = session.context.host.processors }
         options.allowsIncomplete = selection.incomplete
         let preflight = RestorePreflight(stack: stack, fallsToInPlace: selection.inPlaceWhenFull)
         let first = try RestorePlanner.plan(request)
-        let source = try RepositorySource(
+        var source = try RepositorySource(
             repository, snapshot, components: first.components.map(\.name), options: options,
             progress: session.progress)
-        self.source = source
+        Self.measureParts(&request, first, stack, source)
         let found = try preflight.run(first, source, checksChunks: isDryRun, session.cancellation)
         request.inPlace += found.inPlace
         request.warnings += found.warnings
-        var plan = found.inPlace.isEmpty && found.warnings.isEmpty ? first : try RestorePlanner.plan(request)
+        let isFinal = found.inPlace.isEmpty && found.warnings.isEmpty && aim.parts.isEmpty
+        var plan = isFinal ? first : try RestorePlanner.plan(request)
+        source.expect(plan)
+        self.source = source
         let homeless = plan.components.filter { !$0.isInPlace }.compactMap { unplaced[$0.name] }
         let problems = homeless.filter { !found.problems.contains($0) } + found.problems
         if !started.isEmpty { plan.startedServers = started.sorted() }
         plan.problems = problems.isEmpty ? nil : problems.map { RestoreRecord.Failure($0) }
         self.plan = plan
+    }
+
+    /// How much of the snapshot the parts are. One that cannot be told, since it is not there, is a problem the preflight
+    /// finds.
+    private static func measureParts(
+        _ request: inout RestoreRequest, _ plan: RestorePlan, _ stack: RestoreStack, _ source: RepositorySource
+    ) {
+        for position in request.targets.indices where request.targets[position].parts != nil {
+            let name = request.targets[position].name
+            guard plan.component(name) != nil, let selection = try? stack.selections(of: [name], in: source)[name]
+            else { continue }
+            request.targets[position].amount = RestoreRequest.Amount(bytes: selection.bytes, files: selection.files)
+        }
     }
 
     /// Throws what makes the restore impossible: all of it, not the first.

@@ -12,6 +12,9 @@ struct RecoveryRun {
 
     private var stack: String { assembly.policy.stack }
 
+    /// As it was for that restore: parts of components, other targets.
+    private func stack(of plan: RestorePlan) throws -> RestoreStack { try RestoreAim(assembly, plan).stack() }
+
     func run(_ session: CommandSession) throws -> ExitCode {
         let recovery = RestoreRecovery(
             journal: RestoreJournal(stateFolder: try PendingWork.stateFolder(session.context)),
@@ -40,10 +43,11 @@ struct RecoveryRun {
                     ? "Restore its components from another snapshot: that puts them right too."
                     : "Run 'lifeboat restore --rollback' with this policy: it is undone without.")
         }
-        let source = try RepositorySource(
+        var source = try RepositorySource(
             repository, snapshot, components: record.plan.components.map(\.name),
             options: RepositoryContent.Options(threads: session.context.host.processors), progress: session.progress)
-        let outcome = try Restore.executor(try assembly.restoreStack(), session).resume(
+        source.expect(record.plan)
+        let outcome = try Restore.executor(try stack(of: record.plan), session).resume(
             record.plan.id, from: source, cancellation: session.cancellation)
         return try Restore.report(outcome, of: snapshot, told: [], session)
     }
@@ -59,7 +63,7 @@ struct RecoveryRun {
             try confirm(
                 "This brings back the data from before restore '\(last.plan.id)'; what was written since is lost.",
                 "rollback", session)
-            let outcome = try recovery.rollBack(last.plan.id, try assembly.restoreStack())
+            let outcome = try recovery.rollBack(last.plan.id, try stack(of: last.plan))
             try require(outcome, "could not be rolled back")
             outcomes.append(outcome)
         }
@@ -71,10 +75,9 @@ struct RecoveryRun {
         if !kept.isEmpty {
             try confirm("This removes the old data that \(counted(kept.count, "restore")) kept.", "removal", session)
         }
-        let live = try assembly.restoreStack()
         // The oldest first: a newer one may still be rolled back when one of them fails.
         let outcomes = try kept.map { record in
-            let outcome = try recovery.discard(record.plan.id, live)
+            let outcome = try recovery.discard(record.plan.id, try stack(of: record.plan))
             try require(outcome, "could not be cleared of its old data")
             return outcome
         }
@@ -85,7 +88,7 @@ struct RecoveryRun {
         _ recovery: RestoreRecovery, _ direction: RestoreRecovery.Direction, _ session: CommandSession
     ) throws -> [RestoreRecovery.Outcome] {
         guard try !recovery.pending(stack: stack).isEmpty else { return [] }
-        let outcomes = try recovery.recover(try assembly.restoreStack(), direction)
+        let outcomes = try recovery.recover(stack: stack, direction) { plan in try stack(of: plan) }
         for outcome in outcomes { try require(outcome, "was cut off, and cannot be put right") }
         return outcomes
     }

@@ -14,7 +14,7 @@ struct Restore: LifeboatCommand {
         discussion: """
             By policy the whole stack, or the components named, is restored: staged beside the live data, services \
             stopped, exchanged, services started, health and facts verified; when that fails the old data comes back \
-            (exit code 14). What a restore that was cut off leaves is carried on with --resume, or undone with \
+            (exit code 14). With --path, --collection or --table only these parts are, and all else stays. What a restore that was cut off leaves is carried on with --resume, or undone with \
             --rollback. With --to FOLDER everything is written below that folder at its path on the host, and \
             nothing that exists is touched.
             """)
@@ -26,11 +26,6 @@ struct Restore: LifeboatCommand {
     var to: String?
 
     @OptionGroup var chosen: RestoreSelection
-
-    @Option(
-        name: .long, parsing: .singleValue,
-        help: ArgumentHelp("With --to: only this file or folder of a volume (repeatable).", valueName: "path"))
-    var path: [String] = []
 
     @Flag(name: .long, help: "Carry on a restore that was cut off; one that is being undone is undone to the end.")
     var resume = false
@@ -64,17 +59,16 @@ struct Restore: LifeboatCommand {
     func validate() throws {
         if isRecovery {
             guard [resume, rollback, discardOld].count(where: { $0 }) == 1, snapshot == nil, to == nil, !dryRun,
-                chosen.at == nil, chosen.component.isEmpty, !chosen.hasStackOptions
+                chosen.at == nil, chosen.component.isEmpty, chosen.path.isEmpty, !chosen.hasStackOptions
             else { throw ValidationError("--resume, --rollback and --discard-old stand alone") }
         }
-        if !path.isEmpty, to == nil { throw ValidationError("--path is for --to") }
         if to != nil, dryRun || intoStack != nil || chosen.hasStackOptions {
             throw ValidationError("--to goes with --component, --path, --at and --incomplete only")
         }
     }
 
     func run(_ session: CommandSession) throws -> ExitCode {
-        if let to { return try LooseRun(to: to, paths: path).run(self, session) }
+        if let to { return try LooseRun(to: to, paths: chosen.path).run(self, session) }
         let policy = try PolicyFile.require(location.policy, session.context)
         let assembly = StackAssembly(policy, session)
         if isRecovery { return try RecoveryRun(command: self, assembly: assembly).run(session) }
@@ -83,13 +77,14 @@ struct Restore: LifeboatCommand {
                 "the policy is of stack '\(policy.stack)', not of '\(intoStack)'",
                 hint: "Name the policy of the stack to restore into with --policy FILE.", exitCode: .usage)
         }
+        let aim = try RestoreAim(assembly, chosen)
         if !dryRun { try PendingWork.recover(assembly, isRestoring: true, session) }
         let repository = try location.openForReading(session)
         let found = try chosen.snapshot(snapshot, repository, selection, location, session)
         guard dryRun || yes || session.canAsk else { throw Self.cannotAsk("restore") }
         let canType = !yes && session.canAsk
         let planned = try PlannedRestore(
-            assembly, found, repository, chosen, isDryRun: dryRun,
+            aim, found, repository, chosen, isDryRun: dryRun,
             allowsForeign: dryRun || canType || intoStack != nil, session)
         if dryRun { return try PlanReport.show(planned.plan, session) }
         try planned.requirePossible()
@@ -124,7 +119,10 @@ struct Restore: LifeboatCommand {
         if yes { return }
         guard session.canAsk else { throw Self.cannotAsk("restore") }
         for line in PlanReport(plan: plan).text.split(separator: "\n") { session.note(String(line)) }
-        let question = "This replaces the live data of stack '\(plan.stack)'. Type its name to go on: "
+        let question =
+            plan.targets == nil
+            ? "This replaces the live data of stack '\(plan.stack)'. Type its name to go on: "
+            : "This replaces data at another target than the policy's. Type the name of stack '\(plan.stack)' to go on: "
         guard try session.ask(question) == plan.stack else {
             throw LifeboatError("the name of the stack was not typed: nothing was touched", exitCode: .interrupted)
         }
@@ -148,6 +146,7 @@ struct RestoreReport: OutputRendering {
             "restored stack '\(EscapedName.line(outcome.stack))' from snapshot \(outcome.snapshot.shortHex) of "
                 + "\(outcome.snapshotTime.tableText) UTC"
         ]
+        lines += PlanReport.lines(outcome.targets)
         for component in outcome.components {
             lines.append(
                 "  \(EscapedName.line(component.name)): \(EscapedName.line(component.subject)), "

@@ -21,6 +21,32 @@ struct RestoreSelection: ParsableArguments {
         help: ArgumentHelp("All but this component (repeatable).", valueName: "name"))
     var exclude: [String] = []
 
+    @Option(
+        name: .long, parsing: .singleValue,
+        help: ArgumentHelp(
+            "Only this file or folder of a volume (repeatable); COMPONENT may be left out when there is but one.",
+            valueName: "[component:]path"))
+    var path: [String] = []
+
+    @Option(
+        name: .long, parsing: .singleValue,
+        help: ArgumentHelp(
+            "Only this collection of Qdrant or Chroma (repeatable).", valueName: "[component:]name"))
+    var collection: [String] = []
+
+    @Option(
+        name: .long, parsing: .singleValue,
+        help: ArgumentHelp(
+            "Only this table of a PostgreSQL database (repeatable).", valueName: "[component:]schema.table"))
+    var table: [String] = []
+
+    @Option(
+        name: .long, parsing: .singleValue,
+        help: ArgumentHelp(
+            "Another value than the policy's for this restore (repeatable): database.host=10.0.0.5.",
+            valueName: "component.key=value"))
+    var target: [String] = []
+
     @Flag(name: .long, help: "Also from an incomplete snapshot, what it holds.")
     var incomplete = false
 
@@ -46,11 +72,7 @@ struct RestoreSelection: ParsableArguments {
     /// Options that no restore into a folder has.
     var hasStackOptions: Bool {
         keepOld != nil || !inPlace.isEmpty || inPlaceWhenFull || verifyFirst || !exclude.isEmpty
-    }
-
-    /// Whether a component is to be put beside what is live.
-    func stages(_ name: String) -> Bool {
-        (component.isEmpty || component.contains(name)) && !exclude.contains(name) && !inPlace.contains(name)
+            || !collection.isEmpty || !table.isEmpty || !target.isEmpty
     }
 
     /// The snapshot: an id or `latest`, or what `--at` says.

@@ -82,7 +82,7 @@ extension DrillRun {
             progress: request.progress)
         for component in components {
             do {
-                try source.verifyChunks(of: [component.captured.name], cancellation)
+                try source.verifyChunks(of: [component.captured.name], only: [:], cancellation)
             } catch {
                 try findUnlessInterrupted(error, DrillPhase.verify, component.captured.name)
             }

@@ -9,12 +9,15 @@ import LifeboatStores
 extension RepositoryContent {
     private static let buffer = 1 << 20
 
-    /// Reads every byte of the component and keeps none; throws what a restore of it would.
-    func readAll(_ cancellation: Cancellation) throws {
-        for part in parts {
+    /// Reads every byte of the component, or of what is chosen of it, and keeps none; throws what a restore of it would.
+    func readAll(_ selection: ContentSelection?, _ cancellation: Cancellation) throws {
+        for part in parts where selection?.includes(part) ?? true {
             switch part.kind {
             case .stream: try drain(part.name, cancellation)
-            case .tree: try extractTree(part.name, into: NowhereTarget(), cancellation: cancellation)
+            case .tree:
+                try extractTree(
+                    part.name, selection?.trees[part.name] ?? .everything, into: NowhereTarget(),
+                    cancellation: cancellation)
             }
         }
     }

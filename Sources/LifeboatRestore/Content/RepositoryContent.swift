@@ -57,13 +57,19 @@ package struct RepositoryContent: RestoreContent {
 
     /// Throws on the first kind of loss there is: a staged restore is whole or it is not swapped in.
     package func extractTree(_ name: String, into target: any FileTreeTarget, cancellation: Cancellation) throws {
+        try extractTree(name, .everything, into: target, cancellation: cancellation)
+    }
+
+    package func extractTree(
+        _ name: String, _ selection: PathSelection, into target: any FileTreeTarget, cancellation: Cancellation
+    ) throws {
         let tree = try part(name, .tree)
         let source = component.source
-        let extraction = TreeExtraction(
-            reader, options: TreeExtraction.Options(threads: options.threads), counters: counters,
-            cancellation: cancellation)
+        var options = TreeExtraction.Options(threads: self.options.threads)
+        options.selection = selection
+        let extraction = TreeExtraction(reader, options: options, counters: counters, cancellation: cancellation)
         let report = try extraction.extract(tree.content, into: target) { RestorePath.shown($0, in: source) }
-        let tolerated: Set<ExtractionProblem.Kind> = options.allowsIncomplete ? [.notInSnapshot, .unsure] : []
+        let tolerated: Set<ExtractionProblem.Kind> = self.options.allowsIncomplete ? [.notInSnapshot, .unsure] : []
         let failures = report.problems.filter { !tolerated.contains($0.kind) }
         let count = report.problemCounts.filter { !tolerated.contains($0.key) }.values.reduce(0, +)
         for problem in report.problems where tolerated.contains(problem.kind) { counters.warn(problem.error) }

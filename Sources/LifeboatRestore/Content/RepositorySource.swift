@@ -8,7 +8,7 @@ package import LifeboatStores
 package struct RepositorySource: RestoreSource {
     private let snapshot: Snapshot
     private let reader: ChunkReader
-    private let counters: RestoreCounters
+    private var counters: RestoreCounters
     private let options: RepositoryContent.Options
     private let progress: any ProgressSink
 
@@ -28,20 +28,29 @@ package struct RepositorySource: RestoreSource {
             bytesTotal: components.reduce(0) { $0 + $1.bytes })
     }
 
-    package func verifyChunks(of components: [String], _ cancellation: Cancellation) throws {
-        var verification = SnapshotVerification(reader, cancellation)
-        try verification.verify(components.map { try component($0) })
+    /// The totals of the progress are those of the plan, which may restore components in part.
+    package mutating func expect(_ plan: RestorePlan) {
+        counters = RestoreCounters(progress, filesTotal: plan.files, bytesTotal: plan.bytes)
     }
 
-    package func readChunks(of components: [String], _ cancellation: Cancellation) throws {
+    package func verifyChunks(
+        of components: [String], only selections: [String: ContentSelection], _ cancellation: Cancellation
+    ) throws {
+        var verification = SnapshotVerification(reader, cancellation)
+        try verification.verify(components.map { try component($0) }, only: selections)
+    }
+
+    package func readChunks(
+        of components: [String], only selections: [String: ContentSelection], _ cancellation: Cancellation
+    ) throws {
         // Counts of its own: what is read here is read again.
         let components = try components.map { try component($0) }
         let counters = RestoreCounters(
-            progress, filesTotal: components.reduce(0) { $0 + $1.files },
-            bytesTotal: components.reduce(0) { $0 + $1.bytes })
+            progress, filesTotal: components.reduce(0) { $0 + (selections[$1.name]?.files ?? $1.files) },
+            bytesTotal: components.reduce(0) { $0 + (selections[$1.name]?.bytes ?? $1.bytes) })
         for component in components {
             let content = RepositoryContent(component, reader, options: options, counters: counters)
-            try content.readAll(cancellation)
+            try content.readAll(selections[component.name], cancellation)
         }
     }
 

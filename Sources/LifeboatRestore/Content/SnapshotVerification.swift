@@ -3,6 +3,7 @@
 package import LifeboatCore
 import LifeboatFormats
 package import LifeboatRepository
+package import LifeboatStores
 
 /// Tells, without reading file data, whether every chunk of a snapshot's components can be had: known to an index, in a
 /// pack that is present with its right size. Lists and trees are read and verified on the way.
@@ -22,16 +23,22 @@ package struct SnapshotVerification {
         presence = ContentPresence(reader, rechecking: true)
     }
 
-    /// Throws `damagedRepository` with the first paths that are affected.
-    package mutating func verify(_ components: [Manifest.Component]) throws {
+    /// Throws `damagedRepository` with the first paths that are affected. `selections`: what of a component counts, by
+    /// its name; all of one that is not among them.
+    package mutating func verify(
+        _ components: [Manifest.Component], only selections: [String: ContentSelection] = [:]
+    ) throws {
         for component in components {
-            for part in component.parts {
+            let selection = selections[component.name]
+            for part in component.parts where selection?.includes(part) ?? true {
                 try cancellation.check()
                 guard presence.isComplete(part.content) else {
                     lose("\(component.name)/\(part.name)")
                     continue
                 }
-                if part.kind == .tree { try verifyTree(part.content, of: component) }
+                if part.kind == .tree {
+                    try verifyTree(part.content, of: component, selection?.trees[part.name] ?? .everything)
+                }
             }
         }
         guard lostCount > 0 else { return }
@@ -43,12 +50,14 @@ package struct SnapshotVerification {
             exitCode: .damagedRepository)
     }
 
-    private mutating func verifyTree(_ tree: ContentReference, of component: Manifest.Component) throws {
+    private mutating func verifyTree(
+        _ tree: ContentReference, of component: Manifest.Component, _ selection: PathSelection
+    ) throws {
         do {
             let entries = MtreeReader(try ContentSource(reader, tree))
             defer { entries.close() }
             while let entry = try entries.next() {
-                guard let content = entry.content else { continue }
+                guard let content = entry.content, selection.chooses(entry.path) else { continue }
                 try cancellation.check()
                 if !presence.isComplete(content) { lose(RestorePath.shown(entry.path, in: component.source)) }
             }
@@ -62,5 +71,15 @@ package struct SnapshotVerification {
     private mutating func lose(_ path: String) {
         lostCount += 1
         if lost.count < Self.namedPaths { lost.append(path) }
+    }
+}
+
+extension ContentSelection {
+    /// Whether a part of the snapshot is read at all.
+    func includes(_ part: Manifest.Part) -> Bool {
+        switch part.kind {
+        case .stream: streams.contains(part.name)
+        case .tree: trees[part.name] != nil
+        }
     }
 }

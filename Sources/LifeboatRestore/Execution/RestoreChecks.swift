@@ -18,7 +18,7 @@ struct RestoreChecks {
     func run(_ cancellation: Cancellation) throws -> [CheckResult] {
         let planned = Set((plan.checks ?? []).map(\.name))
         let asked = stack.checks.filter { planned.contains($0.name) }
-        let sources = stack.stores.mapValues { $0 as? any NumberSource }
+        let sources = stack.stores.merging(stack.wholes) { _, whole in whole }.mapValues { $0 as? any NumberSource }
         let end = clock.monotonicSeconds() + Self.patience
         while true {
             try cancellation.check()

@@ -10,11 +10,13 @@ package struct RestoreOutcome: Codable, Sendable, Equatable {
         package var subject: String
         package var bytes: UInt64
         package var files: UInt64
+        /// What was restored of it; nil: all of it.
+        package var parts: [String]?
         /// Facts of the snapshot that were compared with the live store.
         package var factsVerified: Int
 
         private enum CodingKeys: String, CodingKey {
-            case name, store, subject, bytes, files
+            case name, store, subject, bytes, files, parts
             case factsVerified = "facts_verified"
         }
     }
@@ -48,6 +50,8 @@ package struct RestoreOutcome: Codable, Sendable, Equatable {
     package var snapshot: Digest
     package var snapshotTime: Timestamp
     package var components: [Component]
+    /// Values that were given instead of the policy's; nil: none.
+    package var targets: [RestorePlan.Target]?
     /// In the order they were entered.
     package var phases: [Phase]
     /// In the order they ended.
@@ -65,7 +69,7 @@ package struct RestoreOutcome: Codable, Sendable, Equatable {
     package var warnings: [String]
 
     private enum CodingKeys: String, CodingKey {
-        case id, stack, snapshot, components, phases, steps, kept, absent, checks, warnings
+        case id, stack, snapshot, components, targets, phases, steps, kept, absent, checks, warnings
         case snapshotTime = "snapshot_time"
         case downtimeSeconds = "downtime_seconds"
         case totalSeconds = "total_seconds"

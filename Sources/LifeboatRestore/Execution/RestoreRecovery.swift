@@ -84,15 +84,23 @@ package struct RestoreRecovery: Sendable {
     /// Recovers every restore of this stack that was cut off; one that is still at work in another process is left to
     /// it. What could not be done is in the outcome, and is tried again next time.
     package func recover(_ stack: RestoreStack, _ direction: Direction = .settle) throws -> [Outcome] {
-        guard try !pending(stack: stack.name).isEmpty else { return [] }
+        try recover(stack: stack.name, direction) { _ in stack }
+    }
+
+    /// The same; `live` gives the stack as a plan needs it, of which components may have been restored in part or to
+    /// another target than the policy's.
+    package func recover(
+        stack: String, _ direction: Direction = .settle, _ live: (RestorePlan) throws -> RestoreStack
+    ) throws -> [Outcome] {
+        guard try !pending(stack: stack).isEmpty else { return [] }
         let lock: FileLock
         do {
-            lock = try journal.lock(stack: stack.name)
+            lock = try journal.lock(stack: stack)
         } catch let error as LifeboatError where error.exitCode == .busy {
             return []
         }
         // Asked again under the lock: another process may have ended meanwhile.
-        let all = try pending(stack: stack.name)
+        let all = try pending(stack: stack)
         // What was halted waits while the restore that puts it right is itself put right.
         let chosen = all.filter { record in !all.contains { record.isReplaced(by: $0) } }
         let outcomes = try chosen.map { record in
@@ -101,7 +109,7 @@ package struct RestoreRecovery: Sendable {
             case .settle: machine = RestoreMachine(recovering: record)
             case .back: machine = try RestoreMachine.turningBack(record)
             }
-            return run(machine, stack, decision: Self.decision(machine.record.course))
+            return run(machine, try live(record.plan), decision: Self.decision(machine.record.course))
         }
         _ = consume lock
         return outcomes
@@ -110,7 +118,7 @@ package struct RestoreRecovery: Sendable {
     /// Brings back the old data of a restore that succeeded and kept it.
     package func rollBack(_ id: String, _ stack: RestoreStack) throws -> Outcome {
         let lock = try journal.lock(stack: stack.name)
-        let record = try keptRecord(id, stack)
+        let record = try keptRecord(id, stack.name)
         let running = try stack.services?.running(nil) ?? []
         let machine = try RestoreMachine.rollingBack(kept: record, running: running)
         let outcome = run(machine, stack, decision: .rollBack)
@@ -121,15 +129,15 @@ package struct RestoreRecovery: Sendable {
     /// Removes the old data of a restore that succeeded and kept it.
     package func discard(_ id: String, _ stack: RestoreStack) throws -> Outcome {
         let lock = try journal.lock(stack: stack.name)
-        let machine = try RestoreMachine.discarding(kept: try keptRecord(id, stack))
+        let machine = try RestoreMachine.discarding(kept: try keptRecord(id, stack.name))
         let outcome = run(machine, stack, decision: .discard)
         _ = consume lock
         return outcome
     }
 
-    private func keptRecord(_ id: String, _ stack: RestoreStack) throws -> RestoreRecord {
-        guard let record = try kept(stack: stack.name).first(where: { $0.plan.id == id }) else {
-            throw LifeboatError("there is no restore '\(id)' of stack '\(stack.name)' that kept its old data")
+    private func keptRecord(_ id: String, _ stack: String) throws -> RestoreRecord {
+        guard let record = try kept(stack: stack).first(where: { $0.plan.id == id }) else {
+            throw LifeboatError("there is no restore '\(id)' of stack '\(stack)' that kept its old data")
         }
         return record
     }

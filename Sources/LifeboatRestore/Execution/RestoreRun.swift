@@ -126,8 +126,9 @@ struct RestoreRun {
             components: plan.components.map {
                 RestoreOutcome.Component(
                     name: $0.name, store: $0.store, subject: $0.subject, bytes: $0.bytes, files: $0.files,
-                    factsVerified: factsVerified[$0.name] ?? 0)
+                    parts: $0.parts, factsVerified: factsVerified[$0.name] ?? 0)
             },
+            targets: plan.targets,
             phases: timeline.phases, steps: timeline.steps, downtimeSeconds: timeline.downtime,
             totalSeconds: timeline.total,
             kept: record.course == .kept ? RestoreOutcome.Kept(until: record.keptUntil, bytes: record.keptBytes) : nil,

@@ -20,6 +20,8 @@ package struct RestoreStack: Sendable {
     package var allServices: [String]
     /// Nil: there is no probe.
     package var health: (any RestoreHealth)?
+    /// The stores of components that are restored in part, for the whole of them: checks are about that.
+    package var wholes: [String: any DataStore] = [:]
     /// Checks of the policy.
     package var checks: [StackCheck]
     /// The service that runs a component's server, by component.
@@ -50,14 +52,29 @@ package struct RestoreStack: Sendable {
         }
         return store
     }
+
+    /// What is read of components that are restored in part.
+    package func selections(
+        of components: [String], in source: any RestoreSource
+    ) throws -> [String: ContentSelection] {
+        var selections: [String: ContentSelection] = [:]
+        for name in components {
+            guard let partial = stores[name] as? any PartialStore else { continue }
+            selections[name] = try partial.selection(of: source.content(of: name))
+        }
+        return selections
+    }
 }
 
 /// The snapshot a plan restores from.
 package protocol RestoreSource: Sendable {
-    /// Throws when chunks of these components are missing from the repository; reads no file data.
-    func verifyChunks(of components: [String], _ cancellation: Cancellation) throws
+    /// Throws when chunks of these components are missing from the repository; reads no file data. `selections`: what of
+    /// a component counts, by its name; all of one that is not among them.
+    func verifyChunks(
+        of components: [String], only selections: [String: ContentSelection], _ cancellation: Cancellation) throws
     /// Reads all data of these components and compares it with its digests; throws when any of it is lost.
-    func readChunks(of components: [String], _ cancellation: Cancellation) throws
+    func readChunks(
+        of components: [String], only selections: [String: ContentSelection], _ cancellation: Cancellation) throws
     /// What the snapshot holds of a component.
     func content(of component: String) throws -> any RestoreContent
 }

@@ -64,11 +64,10 @@ package struct RestoreJournal: Sendable {
     /// Notes with every earlier restore that kept old data of a component of `later` that it cannot be rolled back any
     /// more: what it restored is not what is live now.
     package func supersede(before later: RestoreRecord) throws {
-        let replaced = Set(later.plan.components.map(\.name))
         for var record in try records().records where record.course == .kept && record.supersededBy == nil {
             guard record.plan.stack == later.plan.stack, record.plan.id != later.plan.id,
-                record.plan.created <= later.plan.created,
-                record.plan.components.contains(where: { replaced.contains($0.name) })
+                record.plan.created <= later.plan.created, record.plan.targets == later.plan.targets,
+                record.plan.components.contains(where: { later.plan.components.contains(where: $0.overlaps) })
             else { continue }
             record.supersededBy = later.plan.id
             try write(record)

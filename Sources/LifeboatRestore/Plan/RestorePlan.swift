@@ -19,10 +19,12 @@ package struct RestorePlan: Codable, Sendable, Equatable {
         package var staged: StagedState
         /// Nil: staged, in plans of earlier versions.
         package var mode: Mode?
+        /// The paths, collections or tables that are restored of it; nil: all it holds.
+        package var parts: [String]?
 
         package init(
             name: String, store: String, subject: String, bytes: UInt64, files: UInt64, staged: StagedState,
-            mode: Mode = .staged
+            mode: Mode = .staged, parts: [String]? = nil
         ) {
             self.name = name
             self.store = store
@@ -31,9 +33,19 @@ package struct RestorePlan: Codable, Sendable, Equatable {
             self.files = files
             self.staged = staged
             self.mode = mode
+            self.parts = parts
         }
 
         package var isInPlace: Bool { mode == .inPlace }
+
+        /// Whether both restore some of the same data of one component.
+        package func overlaps(_ other: Component) -> Bool {
+            guard name == other.name else { return false }
+            guard let parts, let others = other.parts else { return true }
+            return parts.contains { part in
+                others.contains { $0 == part || $0.hasPrefix("\(part)/") || part.hasPrefix("\($0)/") }
+            }
+        }
     }
 
     /// A check of the policy that is asked again after the restore.
@@ -51,6 +63,21 @@ package struct RestorePlan: Codable, Sendable, Equatable {
             self.name = name
             self.isRequired = isRequired
         }
+    }
+
+    /// A value of the policy that is another one for this restore, so that it goes elsewhere.
+    package struct Target: Codable, Sendable, Equatable {
+        /// `database.host`
+        package var key: String
+        /// Empty: the policy's value does not count, and there is no other.
+        package var value: String
+
+        package init(key: String, value: String) {
+            self.key = key
+            self.value = value
+        }
+
+        package var text: String { "\(key)=\(value)" }
     }
 
     /// What becomes of the data that was live before, once the restored data is verified.
@@ -95,6 +122,8 @@ package struct RestorePlan: Codable, Sendable, Equatable {
     package var snapshotTime: Timestamp
     package var created: Timestamp
     package var components: [Component]
+    /// Values that were given instead of the policy's; nil: none.
+    package var targets: [Target]?
     /// How services are stopped and started, for people; nil: lifeboat touches no service.
     package var services: String?
     /// Services that did not run and were started to plan this restore, since they are servers of components.
@@ -117,7 +146,7 @@ package struct RestorePlan: Codable, Sendable, Equatable {
     package var problems: [RestoreRecord.Failure]?
 
     private enum CodingKeys: String, CodingKey {
-        case id, stack, snapshot, created, components, services, checks, steps, forecast, warnings, problems
+        case id, stack, snapshot, created, components, targets, services, checks, steps, forecast, warnings, problems
         case snapshotTime = "snapshot_time"
         case startedServers = "started_servers"
         case healthProbes = "health_probes"
@@ -155,9 +184,12 @@ package struct RestorePlan: Codable, Sendable, Equatable {
 
     package var isInPlace: Bool { components.contains(where: \.isInPlace) }
 
-    /// Whether `other` restores every component that this one does.
+    /// Whether `other` restores all that this one does.
     func isReplaced(by other: RestorePlan) -> Bool {
-        stack == other.stack && Set(components.map(\.name)).isSubset(of: other.components.map(\.name))
+        guard stack == other.stack, targets == other.targets else { return false }
+        return components.allSatisfy { mine in
+            other.components.contains { $0.name == mine.name && ($0.parts == nil || $0.parts == mine.parts) }
+        }
     }
 
     package var bytes: UInt64 { components.reduce(0) { $0 + $1.bytes } }

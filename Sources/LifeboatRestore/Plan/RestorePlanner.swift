@@ -14,6 +14,10 @@ package struct RestoreRequest: Sendable {
         package var staged: StagedState
         /// Whether its store can write over the live data.
         package var canWriteInPlace: Bool
+        /// The paths, collections or tables to restore of it; nil: all it holds.
+        package var parts: [String]?
+        /// What they are of the snapshot; nil: not known, or all of it.
+        package var amount: Amount?
 
         package init(
             name: String, store: String, subject: String, staged: StagedState, canWriteInPlace: Bool = false
@@ -26,6 +30,17 @@ package struct RestoreRequest: Sendable {
         }
     }
 
+    /// Plain bytes and files.
+    package struct Amount: Sendable, Equatable {
+        package var bytes: UInt64
+        package var files: UInt64
+
+        package init(bytes: UInt64, files: UInt64) {
+            self.bytes = bytes
+            self.files = files
+        }
+    }
+
     package var id: String
     package var stack: String
     package var snapshot: Snapshot
@@ -33,6 +48,8 @@ package struct RestoreRequest: Sendable {
     package var targets: [Target]
     /// Names of the components to restore; empty: all of the policy.
     package var selected: [String] = []
+    /// Values that were given instead of the policy's.
+    package var policyTargets: [RestorePlan.Target] = []
     /// Components that are left as they are.
     package var excluded: [String] = []
     /// Components to write over in place.
@@ -94,13 +111,20 @@ package enum RestorePlanner {
                     + "that of '\(request.stack)'")
         }
         for target in try chosen(request) {
+            if target.parts != nil, request.inPlace.contains(target.name) {
+                throw LifeboatError(
+                    "parts of component '\(target.name)' cannot be restored in place",
+                    causes: ["only whole volumes can"],
+                    hint: "Leave --in-place away: the parts are exchanged one by one.", exitCode: .usage)
+            }
             let captured = try capture(of: target, request)
             warnings += captured.problems.map { "component '\(target.name)' is not complete in the snapshot: \($0)" }
             components.append(
                 RestorePlan.Component(
-                    name: target.name, store: target.store, subject: target.subject, bytes: captured.bytes,
-                    files: captured.files, staged: target.staged,
-                    mode: request.inPlace.contains(target.name) ? .inPlace : .staged))
+                    name: target.name, store: target.store, subject: target.subject,
+                    bytes: target.amount?.bytes ?? captured.bytes, files: target.amount?.files ?? captured.files,
+                    staged: target.staged, mode: request.inPlace.contains(target.name) ? .inPlace : .staged,
+                    parts: target.parts))
         }
         let planned = Set(components.map(\.name))
         let left = request.excluded
@@ -118,13 +142,16 @@ package enum RestorePlanner {
                 "\(overwritten.map(\.subject).joined(separator: ", ")) is written over in place: what is there now "
                     + "cannot be brought back, and a restore that is cut off can only go on")
         }
-        let checks = checks(request, restored: planned, &warnings)
+        // A component restored in part is another state than that of the snapshot: nothing is promised about it.
+        let whole = Set(components.filter { $0.parts == nil }.map(\.name))
+        let checks = checks(request, restored: whole, &warnings)
         var plan = RestorePlan(
             id: request.id, stack: request.stack, snapshot: request.snapshot.id, snapshotTime: manifest.frozen,
             created: request.created, components: components, services: request.services,
             healthProbes: request.healthProbes, checks: checks, oldData: request.oldData, steps: [],
             warnings: warnings + request.warnings)
         if request.oldData == .keep { plan.keepSeconds = request.keepSeconds }
+        if !request.policyTargets.isEmpty { plan.targets = request.policyTargets }
         if manifest.stack != request.stack { plan.foreignStack = manifest.stack }
         plan.steps = PlannedSteps(plan, verifiesData: request.verifiesData).all
         plan.foretell(request.rates, lanes: request.lanes)

@@ -29,18 +29,25 @@ package struct RestorePreflight: Sendable {
         var findings = Findings()
         if checksChunks {
             try collect(&findings) { _ in
-                try source.verifyChunks(of: plan.components.map(\.name), cancellation)
+                let names = plan.components.map(\.name)
+                let selections = try stack.selections(of: names, in: source)
+                try source.verifyChunks(of: names, only: selections, cancellation)
                 return []
             }
         }
         var rooms: [StagingRoom] = []
+        var untold: [String] = []
         for component in plan.components {
             try cancellation.check()
             try collect(&findings) { findings in
                 let store = try stack.store(component.name)
                 let content = try source.content(of: component.name)
                 guard let inPlace = store as? any InPlaceStore else {
-                    if let room = try store.stagingRoom(content) { rooms.append(room) }
+                    if let room = try store.stagingRoom(content) {
+                        rooms.append(room)
+                    } else if store.stagesOnServer {
+                        untold.append(component.name)
+                    }
                     return try store.preflightRestore(content)
                 }
                 if component.isInPlace { return try inPlace.preflightInPlace(content) }
@@ -61,6 +68,12 @@ package struct RestorePreflight: Sendable {
             }
         }
         findings.problems += Self.shortages(rooms, besides: findings.problems)
+        if !untold.isEmpty {
+            let names = untold.map { "'\($0)'" }.joined(separator: ", ")
+            findings.warnings.append(
+                "whether there is room to stage \(names) cannot be told: this host does not see where the server keeps"
+                    + " its data")
+        }
         return findings
     }
 
@@ -71,7 +84,8 @@ package struct RestorePreflight: Sendable {
         } catch {
             let told = LifeboatError.converting(error)
             if told.exitCode == .interrupted { throw told }
-            findings.problems.append(told)
+            // A part that the snapshot lacks is missed by the look at the chunks too.
+            if !findings.problems.contains(told) { findings.problems.append(told) }
         }
     }
 

@@ -3,7 +3,7 @@
 package import LifeboatCore
 import LifeboatIO
 
-extension ChromaStore {
+extension ChromaStore: PartialStore {
     /// Of the text of one call that adds records; a server takes 40 MiB unless it is told otherwise.
     private static let batchBytes = 4 << 20
     private static let batchRecords = 1000
@@ -13,11 +13,17 @@ extension ChromaStore {
     /// What a capture holds; `withRecords` false: of a folder, whose records are in its files.
     func contents(_ content: any RestoreContent, withRecords: Bool = true) throws -> ChromaContents {
         let subject = "the list of collections in the snapshot"
-        let contents = try JSONText.decode(
+        var contents = try JSONText.decode(
             ChromaContents.self,
             try content.openStream(ChromaContents.part).readAll(limit: ChromaContents.limit, subject), subject)
         guard contents.format == 1 else {
             throw LifeboatError("\(subject) has the unknown format \(contents.format)")
+        }
+        if let parts {
+            let chosen = try ChromaContents.places(
+                parts, among: contents.collections.map(\.place), of: endpoint.subject)
+            contents.collections.removeAll { !chosen.contains($0.place) }
+            contents.databases.removeAll { name in !contents.collections.contains { $0.database == name } }
         }
         for collection in contents.collections where withRecords && content.streamSize(collection.part) == nil {
             throw LifeboatError("the snapshot lacks collection '\(collection.place)'", exitCode: .incomplete)
@@ -42,7 +48,7 @@ extension ChromaStore {
             }
             warnings.append(LifeboatError("the snapshot is of Chroma \(contents.server), the server is \(version)"))
         }
-        for database in contents.databases where existing.contains(database) {
+        for database in contents.databases where parts == nil && existing.contains(database) {
             let restored = Set(contents.collections.filter { $0.database == database }.map(\.name))
             for collection in try api.collections(database)
             where !restored.contains(collection.name) && !ChromaNames.isStaged(collection.name) {
@@ -51,6 +57,24 @@ extension ChromaStore {
             }
         }
         return warnings
+    }
+
+    package func selection(of content: any RestoreContent) throws -> ContentSelection? {
+        guard parts != nil else { return nil }
+        let contents = try contents(content)
+        var selection = ContentSelection()
+        selection.streams = Set(contents.collections.map(\.part)).union([ChromaContents.part])
+        selection.bytes = selection.streams.reduce(0) { $0 + (content.streamSize($1) ?? 0) }
+        selection.facts = contents.facts
+        return selection
+    }
+
+    package var stagesOnServer: Bool { true }
+
+    /// The server does not say where it keeps its data: known of the images of Chroma alone.
+    package func stagingRoom(_ content: any RestoreContent) throws -> StagingRoom? {
+        let sizes = try contents(content).collections.compactMap { content.streamSize($0.part) }
+        return try endpoint.container?.room(sizes.reduce(0, +), in: ["/data", "/chroma/chroma"])
     }
 
     package func planStaging(_ restoreID: String) throws -> StagedState {
@@ -68,7 +92,10 @@ extension ChromaStore {
     package func planStaging(_ restoreID: String, of facts: StoreFacts) throws -> StagedState {
         var state = try planStaging(restoreID)
         let prefix = ChromaContents.recordsPrefix
-        let names = facts.counts.keys.filter { $0.hasPrefix(prefix) }.map { String($0.dropFirst(prefix.count)) }
+        var names = facts.counts.keys.filter { $0.hasPrefix(prefix) }.map { String($0.dropFirst(prefix.count)) }
+        if let parts {
+            names = try ChromaContents.places(parts, among: names, of: endpoint.subject).sorted()
+        }
         for (name, place) in ChromaNames.places(names, restoreID) {
             state.values["staged:\(name)"] = place.staged
             state.values["old:\(name)"] = place.old

@@ -13,6 +13,8 @@ package struct ChromaStore: DataStore {
     package let tenant: String
     /// Nil: all databases of the tenant.
     package let database: String?
+    /// Collections of a snapshot that a restore takes, as `NAME` or `DATABASE/NAME`; nil: all it holds.
+    private(set) var parts: [String]?
     /// Where this host keeps what it has to clear up on the server.
     let stateFolder: String
     let api: ChromaAPI
@@ -33,8 +35,18 @@ package struct ChromaStore: DataStore {
         api = ChromaAPI(client: RESTClient(endpoint), tenant: tenant)
     }
 
+    /// The same server, of which a restore takes these collections only: `NAME`, or `DATABASE/NAME` where several
+    /// databases have one.
+    package func limited(to parts: [String]) -> ChromaStore {
+        var limited = self
+        limited.parts = parts
+        return limited
+    }
+
     package var kind: String { "chroma" }
-    package var subject: String { endpoint.subject }
+    package var subject: String {
+        parts.map { "\(PartNames.text($0, "collection")) of \(endpoint.subject)" } ?? endpoint.subject
+    }
     package var swapsWithServer: Bool { true }
 
     /// Records of a collection of that name in any of the databases: for a policy's checks.
@@ -179,6 +191,24 @@ struct ChromaContents: Codable, Sendable, Equatable {
     /// Of the fact that every collection has.
     static let recordsPrefix = "records:"
     static let limit = 64 << 20
+
+    /// Places of these names, or of `DATABASE/NAME`.
+    static func places(_ names: [String], among places: [String], of subject: String) throws -> Set<String> {
+        var chosen: Set<String> = []
+        for name in names {
+            let found = places.filter { $0 == name || $0.drop { $0 != "/" }.dropFirst() == name }
+            guard let place = found.first else {
+                throw PartNames.missing(name, "collection", of: subject, among: places)
+            }
+            guard found.count == 1 || found.contains(name) else {
+                throw LifeboatError(
+                    "the snapshot holds several collections '\(name)' of \(subject)",
+                    causes: found.sorted().map { "'\($0)'" }, hint: "Name its database too.", exitCode: .usage)
+            }
+            chosen.insert(found.contains(name) ? name : place)
+        }
+        return chosen
+    }
 
     var facts: StoreFacts {
         var facts = StoreFacts()

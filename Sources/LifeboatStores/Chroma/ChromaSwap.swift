@@ -35,7 +35,10 @@ struct ChromaSwap {
     init(_ store: ChromaStore, _ state: StagedState) throws {
         guard let path = state.values["record"], let restore = state.values["restore"],
             state.values["url"] == store.endpoint.url, state.values["tenant"] == store.tenant
-        else { throw LifeboatError("the journal does not say where the staged collections of \(store.subject) are") }
+        else {
+            throw LifeboatError(
+                "the journal does not say where the staged collections of \(store.endpoint.subject) are")
+        }
         self.store = store
         self.path = path
         self.restore = restore
@@ -85,25 +88,26 @@ struct ChromaSwap {
 
     func swap() throws {
         guard let record = try load() else {
-            throw LifeboatError("cannot swap \(store.subject)", causes: ["nothing was staged"])
+            throw LifeboatError("cannot swap \(store.endpoint.subject)", causes: ["nothing was staged"])
         }
         for item in record.items where !item.isStaged {
             throw LifeboatError(
-                "cannot swap \(store.subject)", causes: ["collection '\(item.staged)' is not staged as a whole"])
+                "cannot swap \(store.endpoint.subject)",
+                causes: ["collection '\(item.staged)' is not staged as a whole"])
         }
         for (database, items) in Dictionary(grouping: record.items, by: \.database).sorted(by: { $0.key < $1.key }) {
             var names = try names(database)
             for item in items {
                 guard let stagedID = item.stagedID, names[stagedID] != nil else {
                     throw LifeboatError(
-                        "cannot swap collection '\(item.name)' of \(store.subject)",
+                        "cannot swap collection '\(item.name)' of \(store.endpoint.subject)",
                         causes: ["the restored collection '\(item.staged)' does not exist"])
                 }
                 if names[stagedID] == item.name { continue }
                 if let live = names.first(where: { $0.value == item.name })?.key {
                     guard live == item.liveID else {
                         throw LifeboatError(
-                            "cannot swap collection '\(item.name)' of \(store.subject)",
+                            "cannot swap collection '\(item.name)' of \(store.endpoint.subject)",
                             causes: ["it was created or replaced since the restore was staged"],
                             hint: "Run the restore again; this one's data is in collection '\(item.staged)'.")
                     }

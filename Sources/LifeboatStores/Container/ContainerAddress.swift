@@ -7,7 +7,7 @@ import LifeboatIO
 package final class ContainerAddress: Sendable {
     let container: ServerContainer
     private let port: UInt16
-    private let runner: any ProcessRunner
+    let runner: any ProcessRunner
     private let known = Monitor<String?>(nil)
 
     /// `url` names the server by its service and the port it listens on in there: `http://chroma:8000`.

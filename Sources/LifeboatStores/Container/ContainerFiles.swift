@@ -3,6 +3,19 @@
 import LifeboatCore
 import LifeboatIO
 
+extension ContainerAddress {
+    /// What takes so many bytes in the first of `folders`, as they are named in the container, that lies on a mount this
+    /// host can look at; nil: none does, or there is no such container.
+    func room(_ needed: UInt64, in folders: [String]) throws -> StagingRoom? {
+        guard try container.found(runner, running: false) != nil else { return nil }
+        for folder in folders {
+            guard let path = try container.hostPath(folder, runner) else { continue }
+            return try StagingRoom.inside(path, needed: needed)
+        }
+        return nil
+    }
+}
+
 /// The files a server in a container works on.
 extension ServerContainer {
     /// The folder on this host that is `path` in the container, whether it runs or not; nil: `path` is on no mount.

@@ -34,6 +34,10 @@ package struct ModelsStore: DataStore {
     package var kind: String { "models" }
     package var subject: String { "models in '\(path)'" }
 
+    /// The same folder, of which a restore takes these paths only: of model files, since the other layouts keep what
+    /// belongs together in several places.
+    package func limited(to paths: [String]) -> PartialVolumeStore { PartialVolumeStore(volume, kind: kind, paths) }
+
     /// Stages and swaps the folder of `keep: bytes`.
     private var volume: VolumeStore { VolumeStore(path: path) }
 

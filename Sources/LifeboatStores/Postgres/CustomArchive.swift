@@ -70,6 +70,13 @@ package struct CustomArchiveScanner {
 
     /// Bytes taken before the piece at hand.
     private var consumedBefore = 0
+    /// The entry whose rows come by, when it is a wanted one.
+    private var block: Int64?
+
+    /// Entries (by dump id) whose rows the caller wants to see; each is taken out when its last row has come by.
+    package var wanted: Set<Int64> = []
+    /// Where in the piece taken last rows of wanted entries lie, in their order.
+    package private(set) var rows: [(entry: Int64, range: Range<Int>)] = []
 
     /// Entries of the table of contents with data.
     package private(set) var blocks = 0
@@ -82,11 +89,13 @@ package struct CustomArchiveScanner {
     /// Takes the next bytes of the stream.
     package mutating func consume(_ input: UnsafeRawBufferPointer) throws(CustomArchiveError) {
         var position = 0
+        rows.removeAll(keepingCapacity: true)
         defer { consumedBefore += input.count }
         while position < input.count {
             if case .unknown = state { return }
             if skip > 0 {
                 let step = min(skip, UInt64(input.count - position))
+                if let block { rows.append((block, position..<position + Int(step))) }
                 skip -= step
                 position += Int(step)
                 continue
@@ -155,6 +164,8 @@ package struct CustomArchiveScanner {
             if length > 0 {
                 skip = UInt64(length)
             } else {
+                if let block { wanted.remove(block) }
+                block = nil
                 state = inLargeObject ? .largeObjectID : .blockType
             }
         case .magic: try readMagic(bytes)
@@ -174,6 +185,7 @@ package struct CustomArchiveScanner {
         case .blockID(let isLargeObjects):
             let id = try integer(bytes)
             guard missing.remove(id) != nil else { throw .damaged("data of an entry \(id) that has none") }
+            block = !isLargeObjects && wanted.contains(id) ? id : nil
             state = isLargeObjects ? .largeObjectID : .chunkLength(inLargeObject: false)
         case .largeObjectID:
             state = try integer(bytes) == 0 ? .blockType : .chunkLength(inLargeObject: true)

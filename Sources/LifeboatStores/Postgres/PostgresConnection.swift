@@ -15,7 +15,7 @@ package struct PostgresRows: Sendable, Equatable {
 
 /// One session. Not thread-safe: used by one thread at a time (behind a `Monitor` where it must travel).
 package final class PostgresConnection {
-    private let connection: OpaquePointer
+    let connection: OpaquePointer
     private let noticeBox: NoticeBox
     /// Whom this session talks to, for messages.
     package let address: String
@@ -136,6 +136,18 @@ package final class PostgresConnection {
             PQsendQueryParams(connection, sql, Int32(parameters.count), nil, values, nil, nil, 0)
         }
         guard sent == 1 else { throw lost(subject) }
+        return try results(subject, cancellation)
+    }
+
+    /// Runs statements separated by semicolons, up to the first that fails. Their rows are dropped.
+    package func run(script: String, subject: String, cancellation: Cancellation? = nil) throws {
+        try cancellation?.check()
+        guard PQsendQuery(connection, script) == 1 else { throw lost(subject) }
+        _ = try results(subject, cancellation)
+    }
+
+    /// Waits for all that was sent; the rows are those of the last statement.
+    func results(_ subject: String, _ cancellation: Cancellation?) throws -> PostgresRows {
         var rows = PostgresRows(columns: [], rows: [])
         var failure: PostgresError?
         var isCancelled = false
@@ -157,6 +169,8 @@ package final class PostgresConnection {
             case PGRES_COMMAND_OK, PGRES_EMPTY_QUERY: break
             case PGRES_FATAL_ERROR where lifeboat_pq_sqlstate(result) != nil:
                 failure = failure ?? .failed(subject: subject, Self.message(result))
+            // A session in that state gives nothing else until it is told to go on.
+            case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH: throw lost(subject)
             default: failure = failure ?? lost(subject)
             }
         }
@@ -185,7 +199,7 @@ package final class PostgresConnection {
         _ = PQcancel(handle, &buffer, Int32(buffer.count))
     }
 
-    private func lost(_ subject: String) -> PostgresError {
+    func lost(_ subject: String) -> PostgresError {
         .lost(subject: subject, details: PostgresMessage.lines(String(cString: PQerrorMessage(connection))))
     }
 
@@ -208,7 +222,7 @@ package final class PostgresConnection {
         return PostgresRows(columns: columns, rows: rows)
     }
 
-    private static func message(_ result: OpaquePointer) -> PostgresMessage {
+    static func message(_ result: OpaquePointer) -> PostgresMessage {
         func text(_ field: UnsafePointer<CChar>?) -> String? { field.map { String(cString: $0) } }
         return PostgresMessage(
             sqlState: text(lifeboat_pq_sqlstate(result)) ?? "XX000",

@@ -17,7 +17,9 @@ final class PostgresDumpSource: ByteSource {
         subject = "cannot dump database '\(database)' on \(client.endpoint.address)"
         // Without a limit the dump would wait for ever behind a forgotten ALTER TABLE.
         running = try client.start(
-            "pg_dump", ["--format=custom", "--compress=0", "--lock-wait-timeout=60000", "--snapshot=\(snapshot)"],
+            "pg_dump",
+            ["--format=custom", "--compress=0", "--lock-wait-timeout=60000", "--snapshot=\(snapshot)"]
+                + TablePlaces.patterns.map { "--exclude-schema=\($0)" },
             database: database, readsInput: false, cancellation)
     }
 

@@ -108,4 +108,6 @@ enum SQLState {
     static let invalidParameterValue = "22023"
     static let cannotConnectNow = "57P03"
     static let featureNotSupported = "0A000"
+    static let foreignKeyViolation = "23503"
+    static let lockNotAvailable = "55P03"
 }

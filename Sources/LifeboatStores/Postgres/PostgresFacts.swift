@@ -20,11 +20,13 @@ package enum PostgresFacts {
     /// Text of a sequence that was never used.
     static let unusedSequence = "unused"
 
-    /// pg_dump's own rule: not the system's schemas, and nothing that an extension brings along.
+    /// pg_dump's own rule: not the system's schemas, and nothing that an extension brings along. Nor what a restore of
+    /// tables keeps beside them, which dumps leave out.
     private static func userRelations(_ kinds: String) -> String {
         """
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind IN (\(kinds)) AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+        AND n.nspname !~ '\(TablePlaces.expression)'
         AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d
             WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
         """

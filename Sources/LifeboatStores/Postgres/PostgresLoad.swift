@@ -18,7 +18,7 @@ struct PostgresLoad {
     let cancellation: Cancellation
 
     /// A larger table of contents (hundreds of thousands of tables) is not kept: the dump is loaded in one go.
-    private static let headLimit = 64 << 20
+    static let headLimit = 64 << 20
 
     private var subject: String { "cannot restore the dump into database '\(target)'" }
 
@@ -59,7 +59,7 @@ struct PostgresLoad {
     }
 
     /// Reads until the table of contents is whole, or so long that it is not wanted.
-    private static func head(
+    static func head(
         of source: any ByteSource, _ cancellation: Cancellation
     ) throws -> (bytes: [UInt8], scanner: CustomArchiveScanner) {
         var bytes: [UInt8] = []

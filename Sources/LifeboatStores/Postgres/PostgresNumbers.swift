@@ -10,6 +10,13 @@ extension PostgresStore: NumberSource {
     }
 }
 
+/// The whole database is asked.
+extension PostgresTableStore: NumberSource {
+    package func number(_ question: CheckQuestion, _ cancellation: Cancellation) throws -> Double {
+        try store.number(question, cancellation)
+    }
+}
+
 /// Of several databases the first one named is asked.
 extension PostgresServerStore: NumberSource {
     package func number(_ question: CheckQuestion, _ cancellation: Cancellation) throws -> Double {

@@ -85,7 +85,8 @@ struct PostgresContent: RestoreContent {
         return own
     }
 
-    private func name(_ stream: String) -> String {
+    /// What a stream of one database is called here.
+    func name(_ stream: String) -> String {
         guard isOneOfSeveral else { return stream }
         return switch stream {
         case PostgresParts.settings: PostgresParts.settings(of: database)

@@ -53,6 +53,7 @@ extension PostgresStore {
             captured: content.facts.texts[PostgresFacts.collationVersion],
             here: try PostgresCollation.check(settings, connection, self.subject), self.subject)
         if let collation { warnings.append(collation) }
+        try stagingRoom(content)?.check(self.subject)
         return warnings + (try checkRoles(content, settings, connection))
     }
 
@@ -71,7 +72,7 @@ extension PostgresStore {
         return [LifeboatError("missing roles will be created: \(names)")]
     }
 
-    private func settings(_ content: any RestoreContent) throws -> PostgresSettings {
+    func settings(_ content: any RestoreContent) throws -> PostgresSettings {
         let bytes = try content.openStream(PostgresParts.settings)
             .readAll(limit: Self.settingsLimit, "the settings of \(subject)")
         return try PostgresSettings.decoded(bytes)

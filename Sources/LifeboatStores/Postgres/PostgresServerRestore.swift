@@ -28,6 +28,7 @@ extension PostgresServerStore {
                 warnings.append(warning)
             }
         }
+        try stagingRoom(content)?.check(subject)
         let captured = PostgresParts.databases(in: content.facts) ?? []
         for name in captured where !restored.contains(name) {
             warnings.append(LifeboatError("database '\(name)' of the snapshot is not in the policy and stays as it is"))

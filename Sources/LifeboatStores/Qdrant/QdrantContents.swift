@@ -30,6 +30,8 @@ struct QdrantContents: Codable, Sendable, Equatable {
         /// What facts call it: the same before a restore and after it.
         var factName: String { usedByAlias ? aliases.first ?? name : name }
 
+        func isCalled(_ word: String) -> Bool { name == word || aliases.contains(word) }
+
         /// What a restored collection may count.
         var possiblePoints: ClosedRange<Int64> { min(points, pointsAfter)...max(points, pointsAfter) }
     }
@@ -41,6 +43,8 @@ struct QdrantContents: Codable, Sendable, Equatable {
     static let part = "collections"
     /// Of the fact that every collection has.
     static let vectorsPrefix = "vectors:"
+    /// Of the fact that says which collection an alias is for.
+    static let aliasPrefix = "alias:"
     static let limit = 64 << 20
     static let snapshotSuffix = ".snapshot"
 
@@ -60,6 +64,15 @@ struct QdrantContents: Codable, Sendable, Equatable {
         return String(decoding: try JSONText.encode(vectors), as: UTF8.self)
     }
 
+    /// Those of these names or aliases, each once.
+    func chosen(_ names: [String], of subject: String) throws -> [Collection] {
+        for name in names where !collections.contains(where: { $0.isCalled(name) }) {
+            throw PartNames.missing(
+                name, "collection", of: subject, among: collections.flatMap { [$0.name] + $0.aliases })
+        }
+        return collections.filter { collection in names.contains(where: collection.isCalled) }
+    }
+
     func facts() throws -> StoreFacts {
         var facts = StoreFacts()
         facts.texts["server"] = server
@@ -75,7 +88,7 @@ struct QdrantContents: Codable, Sendable, Equatable {
                 facts.texts["payload-index:\(collection.factName):\(field)"] = kind
             }
             if collection.usedByAlias { continue }
-            for alias in collection.aliases { facts.texts["alias:\(alias)"] = collection.name }
+            for alias in collection.aliases { facts.texts["\(Self.aliasPrefix)\(alias)"] = collection.name }
         }
         return facts
     }

@@ -3,15 +3,16 @@
 package import LifeboatCore
 import LifeboatIO
 
-extension QdrantStore {
+extension QdrantStore: PartialStore {
     private func contents(_ content: any RestoreContent) throws -> QdrantContents {
         let subject = "the list of collections in the snapshot"
-        let contents = try JSONText.decode(
+        var contents = try JSONText.decode(
             QdrantContents.self,
             try content.openStream(QdrantContents.part).readAll(limit: QdrantContents.limit, subject), subject)
         guard contents.format == 1 else {
             throw LifeboatError("\(subject) has the unknown format \(contents.format)")
         }
+        if let parts { contents.collections = try contents.chosen(parts, of: endpoint.subject) }
         for collection in contents.collections {
             guard let size = content.streamSize(collection.part) else {
                 throw LifeboatError("the snapshot lacks collection '\(collection.name)'", exitCode: .incomplete)
@@ -68,7 +69,7 @@ extension QdrantStore {
             }
         }
         let restored = Set(contents.collections.map(\.name))
-        if collections == nil {
+        if collections == nil, parts == nil {
             for name in existing.subtracting(restored).sorted() where !QdrantNames.isStaged(name) {
                 warnings.append(LifeboatError("collection '\(name)' is not in the snapshot: it stays as it is"))
             }
@@ -80,6 +81,27 @@ extension QdrantStore {
             warnings.append(LifeboatError("alias '\(alias)' is not restored: it stays with what '\(target)' is now"))
         }
         return warnings
+    }
+
+    package func selection(of content: any RestoreContent) throws -> ContentSelection? {
+        guard parts != nil else { return nil }
+        let contents = try contents(content)
+        var selection = ContentSelection()
+        selection.streams = Set(contents.collections.map(\.part)).union([QdrantContents.part])
+        selection.bytes = contents.collections.reduce(content.streamSize(QdrantContents.part) ?? 0) {
+            $0 + $1.snapshot.size
+        }
+        selection.facts = try contents.facts()
+        return selection
+    }
+
+    package var stagesOnServer: Bool { true }
+
+    /// The server does not say where it keeps its data: known of the images of Qdrant alone. It keeps the file it is
+    /// given beside the collection it makes of it.
+    package func stagingRoom(_ content: any RestoreContent) throws -> StagingRoom? {
+        let sizes = try contents(content).collections.compactMap { content.streamSize($0.part) }
+        return try endpoint.container?.room(2 * sizes.reduce(0, +), in: ["/qdrant/storage"])
     }
 
     package func planStaging(_ restoreID: String) throws -> StagedState {
@@ -99,6 +121,9 @@ extension QdrantStore {
         var state = try planStaging(restoreID)
         let prefix = QdrantContents.vectorsPrefix
         let names = facts.texts.keys.filter { $0.hasPrefix(prefix) }.map { String($0.dropFirst(prefix.count)) }
+            .filter { name in
+                parts?.contains { $0 == name || facts.texts["\(QdrantContents.aliasPrefix)\($0)"] == name } ?? true
+            }
         for (name, place) in QdrantNames.places(names, restoreID) {
             state.values["staged:\(name)"] = place.staged
             state.values["old:\(name)"] = place.old

@@ -11,6 +11,8 @@ package struct QdrantStore: DataStore {
     package let endpoint: RESTEndpoint
     /// Names of collections or aliases, as applications use them; nil: all collections, by their own names.
     package let collections: [String]?
+    /// Collections or aliases of a snapshot that a restore takes; nil: all it holds.
+    private(set) var parts: [String]?
     /// Where this host keeps what it has to clear up on the server.
     let stateFolder: String
     let api: QdrantAPI
@@ -29,8 +31,17 @@ package struct QdrantStore: DataStore {
         api = QdrantAPI(client: RESTClient(endpoint))
     }
 
+    /// The same server, of which a restore takes these collections only, by their names or aliases.
+    package func limited(to parts: [String]) -> QdrantStore {
+        var limited = self
+        limited.parts = parts
+        return limited
+    }
+
     package var kind: String { "qdrant" }
-    package var subject: String { endpoint.subject }
+    package var subject: String {
+        parts.map { "\(PartNames.text($0, "collection")) of \(endpoint.subject)" } ?? endpoint.subject
+    }
     package var swapsWithServer: Bool { true }
 
     /// Points of a collection, or of what an alias points to, counted one by one: for a policy's checks.

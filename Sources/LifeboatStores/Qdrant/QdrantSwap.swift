@@ -18,7 +18,10 @@ struct QdrantSwap {
     init(_ store: QdrantStore, _ state: StagedState) throws {
         guard let path = state.values["record"], let restore = state.values["restore"],
             state.values["url"] == store.endpoint.url
-        else { throw LifeboatError("the journal does not say where the staged collections of \(store.subject) are") }
+        else {
+            throw LifeboatError(
+                "the journal does not say where the staged collections of \(store.endpoint.subject) are")
+        }
         self.store = store
         self.path = path
         self.restore = restore
@@ -80,11 +83,12 @@ struct QdrantSwap {
 
     func swap() throws {
         guard let record = try QdrantRestoreRecord.load(path) else {
-            throw LifeboatError("cannot swap \(store.subject)", causes: ["nothing was staged"])
+            throw LifeboatError("cannot swap \(store.endpoint.subject)", causes: ["nothing was staged"])
         }
         for item in record.items where item.phase == .planned || item.phase == .uploading {
             throw LifeboatError(
-                "cannot swap \(store.subject)", causes: ["collection '\(item.staged)' is not staged as a whole"])
+                "cannot swap \(store.endpoint.subject)",
+                causes: ["collection '\(item.staged)' is not staged as a whole"])
         }
         for item in record.items where item.isByName { try swapByName(item) }
         try moveAliases(record.items.flatMap { item in item.moves.map { ($0, item.staged) } })
@@ -110,7 +114,7 @@ struct QdrantSwap {
         for (move, staged) in moves where aliases[move.name] != staged {
             guard aliases[move.name] == move.before else {
                 throw LifeboatError(
-                    "cannot swap alias '\(move.name)' of \(store.subject)",
+                    "cannot swap alias '\(move.name)' of \(store.endpoint.subject)",
                     causes: ["it was moved to '\(aliases[move.name] ?? "nothing")' since the restore was staged"],
                     hint: "Run the restore again.")
             }
@@ -149,7 +153,7 @@ struct QdrantSwap {
         let copied = try api.count(item.old)
         guard copied == points else {
             throw LifeboatError(
-                "collection '\(item.name)' of \(store.subject) cannot be copied aside",
+                "collection '\(item.name)' of \(store.endpoint.subject) cannot be copied aside",
                 causes: ["it has \(points) points, its copy \(copied)"],
                 hint: "Stop what writes to it, then restore again. It was not touched.")
         }
@@ -187,7 +191,7 @@ struct QdrantSwap {
         let found = try api.count(name)
         guard points == nil || found == points else {
             throw LifeboatError(
-                "collection '\(name)' of \(store.subject) is not what was copied into it",
+                "collection '\(name)' of \(store.endpoint.subject) is not what was copied into it",
                 causes: ["it has \(found) points, '\(source)' has \(points ?? 0)"])
         }
         try api.deleteSnapshot(name, file)
@@ -226,7 +230,7 @@ struct QdrantSwap {
         guard let record = try QdrantRestoreRecord.load(path) else { return }
         for item in record.items where item.phase == .replacing || item.phase == .returning {
             throw LifeboatError(
-                "collection '\(item.name)' of \(store.subject) is half exchanged",
+                "collection '\(item.name)' of \(store.endpoint.subject) is half exchanged",
                 hint: "Its data is in '\(item.staged)' (restored) and '\(item.old)' (before): nothing is removed.")
         }
         for item in record.items where item.isByName {

@@ -60,7 +60,7 @@ extension RedisStore {
 
     package func preflightRestore(_ content: any RestoreContent) throws -> [LifeboatError] {
         let subject = "cannot restore \(subject)"
-        guard let size = content.streamSize(Self.partName) else {
+        guard content.streamSize(Self.partName) != nil else {
             throw LifeboatError(subject, causes: ["the snapshot holds no RDB file of it"])
         }
         var warnings: [LifeboatError] = []
@@ -75,16 +75,25 @@ extension RedisStore {
         }
         let folder = try requiredFolder(connection)
         try checkFolder(folder, connection, subject)
+        try room(content, connection, folder)?.check(self.subject)
+        return warnings
+    }
+
+    package var stagesOnServer: Bool { true }
+
+    package func stagingRoom(_ content: any RestoreContent) throws -> StagingRoom? {
+        let connection = try connectIfRunning()
+        guard let folder = try dataFolder(connection) else { return nil }
+        return try room(content, connection, folder)
+    }
+
+    private func room(
+        _ content: any RestoreContent, _ connection: RedisConnection?, _ folder: String
+    ) throws -> StagingRoom? {
+        guard let size = content.streamSize(Self.partName) else { return nil }
         let copies: UInt64 = try appendOnlyForm(content.facts, connection, folder) == .single ? 2 : 1
         let (needed, overflow) = size.multipliedReportingOverflow(by: copies)
-        let free = try VolumePlace("\(folder)/lifeboat").freeBytes()
-        guard !overflow, free > needed else {
-            throw LifeboatError(
-                "there is no room to restore \(self.subject) beside the live data",
-                causes: ["it takes \(ByteCount(needed)), free are \(ByteCount(free))"],
-                hint: "Free some space on the file system of '\(folder)'.")
-        }
-        return warnings
+        return try StagingRoom.inside(folder, needed: overflow ? .max : needed)
     }
 
     private func check(_ facts: StoreFacts, _ connection: RedisConnection, _ subject: String) throws {

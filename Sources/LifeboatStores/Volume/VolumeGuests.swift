@@ -19,6 +19,16 @@ struct VolumeGuests: Equatable {
 
     var isEmpty: Bool { paths.isEmpty }
 
+    /// Those below a path, as seen from there.
+    func below(_ path: String) -> VolumeGuests {
+        path.isEmpty
+            ? self
+            : VolumeGuests(paths.filter { $0.hasPrefix("\(path)/") }.map { String($0.dropFirst(path.count + 1)) })
+    }
+
+    /// The one that is at a path or holds it.
+    func owner(of path: String) -> String? { paths.first { path == $0 || path.hasPrefix("\($0)/") } }
+
     /// What a database keeps beside itself.
     private static let endings = [""] + SQLiteSwap.sidecars
     /// What a restore of the other component stages beside it begins so.

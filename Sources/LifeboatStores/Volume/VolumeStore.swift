@@ -17,7 +17,7 @@ package struct VolumeStore: DataStore {
     let path: String
     private let options: FolderSource.Options
     private let liveDatabases: LiveDatabaseRule
-    private let others: VolumeGuests
+    let others: VolumeGuests
 
     /// `exclude`: see `ExcludePatterns`. `others`: what in this folder belongs to other components, by paths below it:
     /// it is not captured, and a restore leaves it where it is.
@@ -29,9 +29,12 @@ package struct VolumeStore: DataStore {
         self.liveDatabases = liveDatabases
         self.others = VolumeGuests(others)
         options = FolderSource.Options(
-            exclude: ExcludePatterns(exclude + self.others.patterns), excludesCaches: excludeCaches,
-            staysOnVolume: oneFileSystem)
+            exclude: ExcludePatterns(exclude + self.others.patterns + [VolumePartsSwap.pattern]),
+            excludesCaches: excludeCaches, staysOnVolume: oneFileSystem)
     }
+
+    /// The same folder, of which a restore takes these paths only, each with all below it.
+    package func limited(to paths: [String]) -> PartialVolumeStore { PartialVolumeStore(self, kind: kind, paths) }
 
     package var kind: String { "volume" }
     package var subject: String { "folder '\(path)'" }
@@ -156,6 +159,11 @@ struct VolumeCounts: Sendable {
     var bytes: Int64 = 0
 
     var total: Int64 { files + folders + links + specials }
+
+    /// As a snapshot keeps them.
+    var facts: [String: Int64] {
+        ["files": files, "folders": folders, "links": links, "specials": specials, "bytes": bytes]
+    }
 }
 
 /// The moment of a walk.
@@ -183,10 +191,6 @@ extension VolumeStore {
             defer { walk.close() }
             while try walk.next() != nil {}
         }
-        let counts = source.counts ?? VolumeCounts()
-        return StoreFacts(counts: [
-            "files": counts.files, "folders": counts.folders, "links": counts.links, "specials": counts.specials,
-            "bytes": counts.bytes,
-        ])
+        return StoreFacts(counts: (source.counts ?? VolumeCounts()).facts)
     }
 }

@@ -274,11 +274,15 @@ struct FakeHealth: RestoreHealth {
 package struct FakeSource: RestoreSource {
     let stack: FakeStack
 
-    package func verifyChunks(of components: [String], _ cancellation: Cancellation) throws {
+    package func verifyChunks(
+        of components: [String], only selections: [String: ContentSelection], _ cancellation: Cancellation
+    ) throws {
         try stack.operate("verify chunks") { _ in }
     }
 
-    package func readChunks(of components: [String], _ cancellation: Cancellation) throws {
+    package func readChunks(
+        of components: [String], only selections: [String: ContentSelection], _ cancellation: Cancellation
+    ) throws {
         try stack.operate("read chunks") { _ in }
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LifeboatCore
+package import LifeboatFormats
 package import LifeboatIO
 package import LifeboatStores
 
@@ -46,6 +47,20 @@ package struct CapturedContent: RestoreContent {
     ) throws {
         guard let tree = trees[name] else { throw LifeboatError("the snapshot holds no tree '\(name)'") }
         try cancellation.check()
+        try tree.extract(into: target)
+    }
+
+    package func listTree(_ name: String, _ body: (TreeEntry) throws -> Void) throws {
+        guard let tree = trees[name] else { throw LifeboatError("the snapshot holds no tree '\(name)'") }
+        for entry in tree.entries { try body(entry) }
+    }
+
+    package func extractTree(
+        _ name: String, _ selection: PathSelection, into target: any FileTreeTarget, cancellation: Cancellation
+    ) throws {
+        guard var tree = trees[name] else { throw LifeboatError("the snapshot holds no tree '\(name)'") }
+        try cancellation.check()
+        tree.entries.removeAll { !selection.includes($0.path, isFolder: $0.kind == .directory) }
         try tree.extract(into: target)
     }
 

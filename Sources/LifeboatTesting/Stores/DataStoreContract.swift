@@ -435,8 +435,17 @@ private struct DisturbedContent: RestoreContent {
         }
     }
 
+    func listTree(_ name: String, _ body: (TreeEntry) throws -> Void) throws { try content.listTree(name, body) }
+
     func extractTree(_ name: String, into target: any FileTreeTarget, cancellation: Cancellation) throws {
         try happens()
         try content.extractTree(name, into: target, cancellation: cancellation)
+    }
+
+    func extractTree(
+        _ name: String, _ selection: PathSelection, into target: any FileTreeTarget, cancellation: Cancellation
+    ) throws {
+        try happens()
+        try content.extractTree(name, selection, into: target, cancellation: cancellation)
     }
 }

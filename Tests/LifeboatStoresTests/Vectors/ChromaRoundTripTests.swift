@@ -85,6 +85,44 @@ struct ChromaRoundTripTests {
         #expect(different.isEmpty, "\(different.count): \(different.prefix(2))")
     }
 
+    @Test func collectionsComeBackByThemselves() throws {
+        let chroma = try ChromaServer()
+        defer { chroma.remove() }
+        let state = try TemporaryFolder()
+        defer { try? state.remove() }
+        try chroma.createDatabase("second")
+        for name in ["docs", "other"] {
+            _ = try chroma.create(name)
+            try chroma.fill(name, 0..<40)
+        }
+        _ = try chroma.create("docs", database: "second")
+        let store = ChromaStore(url: chroma.server.url, stateFolder: state.path)
+        let captured = try capture(store)
+        let expected = try chroma.everything("docs")
+        for name in ["docs", "other"] { try chroma.deleteRecord(name, 7) }
+        let other = try chroma.everything("other")
+
+        let one = store.limited(to: ["default_database/docs"])
+        let selection = try #require(try one.selection(of: captured))
+        #expect(selection.streams == ["collections", "default_database.docs.jsonl"])
+        #expect(selection.facts.counts == ["records:default_database/docs": 40])
+        let staged = try stage(one, captured, "r1")
+        try one.swap(staged)
+        #expect(try one.verify(captured) == [])
+        #expect(try chroma.everything("docs") == expected)
+        #expect(try chroma.everything("other") == other)
+        try store.limited(to: ["default_database/docs"]).swapBack(staged)
+        #expect(try chroma.count("docs") == 39)
+        try one.discard(staged)
+        #expect(try chroma.collections() == ["docs", "other"])
+        let unclear = failure { _ = try store.limited(to: ["docs"]).preflightRestore(captured) }
+        #expect(unclear?.message.contains("several collections 'docs'") == true && unclear?.exitCode == .usage)
+        let missing = failure { _ = try store.limited(to: ["othr"]).preflightRestore(captured) }
+        #expect(missing?.exitCode == .usage && missing?.message.contains("holds no collection 'othr'") == true)
+        #expect(try restore(store.limited(to: ["other"]), captured, "r2") == [])
+        #expect(try chroma.count("other") == 40 && chroma.count("docs") == 39)
+    }
+
     @Test func aSwapGoesBackFromEveryStep() throws {
         let chroma = try ChromaServer()
         defer { chroma.remove() }

@@ -93,6 +93,50 @@ struct QdrantRoundTripTests {
         #expect(try everything(qdrant) == expected)
     }
 
+    @Test func collectionsComeBackByThemselves() throws {
+        let qdrant = try QdrantStandIn()
+        defer { qdrant.remove() }
+        let state = try TemporaryFolder()
+        defer { try? state.remove() }
+        try fill(qdrant)
+        let store = QdrantStore(
+            url: qdrant.server.url, collections: ["docs", "mixed", "chunks"], stateFolder: state.path)
+        let captured = try capture(store)
+        let expected = try everything(qdrant)
+        for name in ["docs", "mixed", "chunks"] {
+            try qdrant.server.call(
+                "POST", "/collections/\(name)/points/delete", #"{"points":[1,18446744073709551615]}"#)
+        }
+        let spoiled = try everything(qdrant)
+
+        let one = store.limited(to: ["docs"])
+        #expect(one.subject.hasPrefix("collection 'docs' of Qdrant"))
+        let selection = try #require(try one.selection(of: captured))
+        #expect(selection.streams == ["collections", "docs.snapshot"])
+        #expect(selection.facts.counts == ["points:docs": 1200])
+        #expect(selection.bytes < UInt64(captured.streams.values.reduce(0) { $0 + $1.count }))
+        let staged = try stage(one, captured, "r1")
+        #expect(staged.values.keys.filter { $0.hasPrefix("staged:") } == ["staged:docs"])
+        try one.swap(staged)
+        #expect(try one.verify(captured) == [])
+        var now = try everything(qdrant)
+        #expect(now["docs"] == expected["docs"])
+        #expect(now["mixed"] == spoiled["mixed"] && now["chunks"] == spoiled["chunks"])
+        #expect(try !store.verify(captured).isEmpty)
+        try store.limited(to: ["docs"]).swapBack(staged)
+        #expect(try everything(qdrant) == spoiled)
+        try one.discard(staged)
+
+        // By an alias, with another; what is not there is told.
+        #expect(try restore(store.limited(to: ["chunks", "mixed"]), captured, "r2") == [])
+        now = try everything(qdrant)
+        #expect(now["docs"] == spoiled["docs"])
+        #expect(now["mixed"] == expected["mixed"] && now["chunks"] == expected["chunks"])
+        #expect(try qdrant.leftovers() == [])
+        let missing = failure { _ = try store.limited(to: ["dosc"]).preflightRestore(captured) }
+        #expect(missing?.exitCode == .usage && missing?.hint == "Did you mean 'docs'?", "\(missing?.description ?? "")")
+    }
+
     @Test func aSwapGoesBackFromEveryStep() throws {
         let qdrant = try QdrantStandIn()
         defer { qdrant.remove() }

@@ -2,7 +2,7 @@
 
 /// Which entries of a tree are restored: everything, or chosen paths with all below them and the folders above them.
 package struct PathSelection: Sendable, Equatable {
-    private let paths: [[UInt8]]
+    package let paths: [[UInt8]]
 
     package static let everything = PathSelection([])
 
@@ -20,6 +20,11 @@ package struct PathSelection: Sendable, Equatable {
         return paths.contains { chosen in
             path == chosen || Self.isBelow(path, chosen) || isFolder && Self.isBelow(chosen, path)
         }
+    }
+
+    /// Whether the entry is chosen, or below one that is.
+    package func chooses(_ path: [UInt8]) -> Bool {
+        paths.isEmpty || paths.contains { path == $0 || Self.isBelow(path, $0) }
     }
 
     /// Whether `path` is inside the folder `folder`; everything but the root is inside the root.

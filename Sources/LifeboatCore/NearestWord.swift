@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Finds what somebody meant to type.
-enum NearestWord {
+package enum NearestWord {
     /// The candidate with the fewest edits to `word` (insert, delete, replace, swap neighbours), when they are few enough
     /// for its length; letter case and `-` for `_` cost nothing. The first of equals.
-    static func nearest(to word: String, among candidates: [String]) -> String? {
+    package static func nearest(to word: String, among candidates: [String]) -> String? {
         let wanted = normalized(word)
         guard !wanted.isEmpty, wanted.count <= 64 else { return nil }
         var best: (word: String, distance: Int)?
@@ -22,7 +22,7 @@ enum NearestWord {
     }
 
     /// Optimal string alignment distance, bytewise.
-    static func distance(_ left: [UInt8], _ right: [UInt8]) -> Int {
+    private static func distance(_ left: [UInt8], _ right: [UInt8]) -> Int {
         var rows = [Array(0...right.count)]
         for i in 0..<left.count {
             var row = [i + 1]

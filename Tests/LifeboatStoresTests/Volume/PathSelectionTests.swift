@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import LifeboatRestore
+import LifeboatStores
 import Testing
 
 struct PathSelectionTests {

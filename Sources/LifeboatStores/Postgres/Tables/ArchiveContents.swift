@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The table of contents of a pg_dump archive in custom format: what it holds, as the SQL that makes it.
+///
+/// The layout is that of `CustomArchiveScanner`, which finds where it ends.
+package struct ArchiveContents {
+    package struct Entry {
+        /// Number within the archive; rows are filed under it.
+        var id: Int64 = 0
+        /// `TABLE`, `TABLE DATA`, `FK CONSTRAINT` …
+        var kind = ""
+        /// Name of the object, for a part of a table `TABLE PART`.
+        var tag = ""
+        /// Empty for what is in none.
+        var schema = ""
+        /// The statements that make it.
+        var definition = ""
+        /// COPY … FROM stdin, of entries with rows.
+        var copyStatement = ""
+        var tablespace = ""
+        var accessMethod = ""
+        var owner = ""
+        var dependencies: [Int64] = []
+
+        init() {}
+    }
+
+    package let entries: [Entry]
+    /// Whether rows are stored as they are, which is how lifeboat dumps them.
+    package let hasPlainRows: Bool
+
+    /// Takes the archive's beginning, up to the rows.
+    package init(_ head: [UInt8]) throws(CustomArchiveError) {
+        var reader = Reader(head)
+        let minor = try reader.header()
+        hasPlainRows = try (minor >= 15 ? Int64(reader.byte()) : reader.integer()) == 0
+        for _ in 0..<7 { _ = try reader.integer() }  // the time
+        for _ in 0..<3 { _ = try reader.text() }  // database, version of the server, of pg_dump
+        let count = try reader.integer()
+        guard count >= 0, count <= head.count else { throw .damaged("\(count) entries") }
+        var entries: [Entry] = []
+        for _ in 0..<count { entries.append(try Self.entry(&reader, minor)) }
+        self.entries = entries
+    }
+
+    private static func entry(_ reader: inout Reader, _ minor: UInt8) throws(CustomArchiveError) -> Entry {
+        var entry = Entry()
+        entry.id = try reader.integer()
+        _ = try reader.integer()  // whether it has data
+        _ = try reader.text()  // two object ids
+        _ = try reader.text()
+        entry.tag = try reader.text() ?? ""
+        entry.kind = try reader.text() ?? ""
+        _ = try reader.integer()  // section
+        entry.definition = try reader.text() ?? ""
+        _ = try reader.text()  // how to drop it
+        entry.copyStatement = try reader.text() ?? ""
+        entry.schema = try reader.text() ?? ""
+        entry.tablespace = try reader.text() ?? ""
+        if minor >= 14 { entry.accessMethod = try reader.text() ?? "" }
+        if minor >= 16 { _ = try reader.integer() }  // kind of relation
+        entry.owner = try reader.text() ?? ""
+        _ = try reader.text()  // "with oids"
+        while let dependency = try reader.text() {
+            guard let id = Int64(dependency) else { throw .damaged("a dependency that is no number") }
+            entry.dependencies.append(id)
+        }
+        try reader.skipOffset()
+        return entry
+    }
+
+    func entry(_ id: Int64) -> Entry? { entries.first { $0.id == id } }
+
+    /// How the server of the archive encoded its texts and rows.
+    var encoding: String? {
+        entries.first { $0.kind == "ENCODING" }?.definition.split(separator: "'").dropFirst().first.map(String.init)
+    }
+
+    private struct Reader {
+        private let bytes: [UInt8]
+        private var position = 0
+        private var integerSize = 4
+        private var offsetSize = 8
+
+        init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+        private mutating func take(_ count: Int) throws(CustomArchiveError) -> ArraySlice<UInt8> {
+            guard count <= bytes.count - position else { throw .truncated(missingBlocks: 0) }
+            defer { position += count }
+            return bytes[position..<position + count]
+        }
+
+        /// Returns the minor version.
+        mutating func header() throws(CustomArchiveError) -> UInt8 {
+            let header = Array(try take(11))
+            guard header.starts(with: "PGDMP".utf8), header[5] == 1, header[10] == 1 else { throw .notAnArchive }
+            integerSize = Int(header[8])
+            offsetSize = Int(header[9])
+            guard (12...16).contains(header[6]), (1...8).contains(integerSize), (1...8).contains(offsetSize) else {
+                throw .damaged("archive version 1.\(header[6])")
+            }
+            return header[6]
+        }
+
+        mutating func byte() throws(CustomArchiveError) -> UInt8 { try take(1).first ?? 0 }
+
+        /// A sign byte (0 is plus), then the magnitude, lowest byte first.
+        mutating func integer() throws(CustomArchiveError) -> Int64 {
+            let isNegative = try byte() != 0
+            var magnitude: UInt64 = 0
+            for byte in try take(integerSize).reversed() { magnitude = magnitude << 8 | UInt64(byte) }
+            guard magnitude <= UInt64(Int64.max) else { throw .damaged("a number out of range") }
+            return isNegative ? -Int64(magnitude) : Int64(magnitude)
+        }
+
+        /// Nil for the null string. What is not UTF-8 shows as U+FFFD.
+        mutating func text() throws(CustomArchiveError) -> String? {
+            let length = try integer()
+            guard length >= 0 else { return nil }
+            guard length <= Int64(bytes.count) else { throw .truncated(missingBlocks: 0) }
+            return String(decoding: try take(Int(length)), as: UTF8.self)
+        }
+
+        mutating func skipOffset() throws(CustomArchiveError) { _ = try take(1 + offsetSize) }
+    }
+}
