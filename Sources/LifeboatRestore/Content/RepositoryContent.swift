@@ -13,6 +13,8 @@ package struct RepositoryContent: RestoreContent {
         package var threads: Int
         /// Restore what an incomplete snapshot holds; what it lacks is a warning. Damage always fails.
         package var allowsIncomplete = false
+        /// Of trees, only what it says yes to; nil: everything.
+        package var takes: (@Sendable (TreeEntry) -> Bool)?
 
         package init(threads: Int) { self.threads = threads }
     }
@@ -52,16 +54,18 @@ package struct RepositoryContent: RestoreContent {
     package func listTree(_ name: String, _ body: (TreeEntry) throws -> Void) throws {
         let entries = MtreeReader(try ContentSource(reader, try part(name, .tree).content))
         defer { entries.close() }
-        while let entry = try entries.next() { try body(entry) }
+        while let entry = try entries.next() {
+            if options.takes?(entry) != false { try body(entry) }
+        }
     }
 
     /// Throws on the first kind of loss there is: a staged restore is whole or it is not swapped in.
     package func extractTree(_ name: String, into target: any FileTreeTarget, cancellation: Cancellation) throws {
         let tree = try part(name, .tree)
         let source = component.source
-        let extraction = TreeExtraction(
-            reader, options: TreeExtraction.Options(threads: options.threads), counters: counters,
-            cancellation: cancellation)
+        var choice = TreeExtraction.Options(threads: options.threads)
+        choice.takes = options.takes
+        let extraction = TreeExtraction(reader, options: choice, counters: counters, cancellation: cancellation)
         let report = try extraction.extract(tree.content, into: target) { RestorePath.shown($0, in: source) }
         let tolerated: Set<ExtractionProblem.Kind> = options.allowsIncomplete ? [.notInSnapshot, .unsure] : []
         let failures = report.problems.filter { !tolerated.contains($0.kind) }
