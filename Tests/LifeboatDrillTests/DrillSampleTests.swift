@@ -56,9 +56,14 @@ struct DrillSampleTests {
         #expect(try fixture.run("drill", "--component", "documents", "--component", "database").exit == 0)
         let again = try last(fixture)
         #expect(again.components.map { left($0) } == result.components.filter { again.names.contains($0.name) }.map { left($0) })
-        _ = try fixture.backUp()
-        #expect(try fixture.run("drill", "--component", "documents", "--component", "database").exit == 0)
-        #expect(try left(last(fixture).components[0]) != left(again.components[0]))
+        var others: [[String]] = []
+        // By chance two of them are alike once in a thousand times.
+        for _ in 0..<4 where others.allSatisfy({ $0 == left(again.components[0]) }) {
+            _ = try fixture.backUp()
+            #expect(try fixture.run("drill", "--component", "documents", "--component", "database").exit == 0)
+            others.append(try left(last(fixture).components[0]))
+        }
+        #expect(others.last != left(again.components[0]))
 
         // All of it, as the command line says: what is missed and what is verified counts again.
         try fixture.writePolicy(drill: "  sample: 25%")

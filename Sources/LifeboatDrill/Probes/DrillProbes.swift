@@ -35,6 +35,8 @@ struct DrillProbes {
     let policy: Policy
     let seats: [DrillSeat]
     let compose: ComposeSandbox?
+    /// Besides the servers also what uses them was started in the project.
+    let servicesRun: Bool
     let drill: String
     let folder: String
     let request: DrillRequest
@@ -61,7 +63,7 @@ struct DrillProbes {
                     DrillProbe(name: health.name ?? "health of '\(component)'", kind: "health", component: component) {
                         try Self.answer(try store.scalar(sql, cancellation: $0), equals)
                     })
-            } else if compose != nil, request.sample != nil {
+            } else if compose != nil, !servicesRun {
                 leftOut.append("health probe '\(name)' was not asked: its service was not started")
             } else if let probe = healthInProject(health) {
                 probes.append(probe)
@@ -183,7 +185,7 @@ struct DrillProbes {
             }
             return neighbours(name, component, store, collection)
         case .http(let url, let status, let field, let equals):
-            if compose != nil, request.sample != nil {
+            if compose != nil, !servicesRun {
                 throw Left(reason: "the service behind it was not started")
             }
             let place = try filled(url)

@@ -110,8 +110,8 @@ extension DrillRun {
 
     func askProbes() throws {
         let probes = DrillProbes(
-            policy: request.policy, seats: seats.filter { !$0.hasFailed }, compose: compose, drill: result.drill,
-            folder: sandbox?.folder ?? "/", request: request)
+            policy: request.policy, seats: seats.filter { !$0.hasFailed }, compose: compose, servicesRun: servicesRun,
+            drill: result.drill, folder: sandbox?.folder ?? "/", request: request)
         let questions = probes.questions
         result.leftOut += questions.leftOut
         guard !questions.probes.isEmpty else { return }

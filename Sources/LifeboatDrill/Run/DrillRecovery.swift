@@ -38,10 +38,12 @@ extension DrillRun {
         try each(DrillPhase.discard) { try $0.store.discard($0.staged ?? StagedState([:])) }
     }
 
-    /// All services, or those of the stores where the others would not find all their data.
+    /// All services, or only servers with their data where the others would not find all of it: they could not become
+    /// healthy, and say nothing.
     func bringUpServices(_ compose: ComposeSandbox) throws {
-        guard request.sample != nil else { return try compose.up() }
-        let servers = seats.compactMap { ($0.engine as? ComposeEngine)?.service }
+        servicesRun = request.sample == nil && !seats.contains(where: \.hasFailed)
+        guard !servicesRun else { return try compose.up() }
+        let servers = seats.filter { !$0.hasFailed }.compactMap { ($0.engine as? ComposeEngine)?.service }
         if !servers.isEmpty { try compose.up(servers) }
         let others = compose.project.services.filter { !servers.contains($0) }
         let told = "services that would not find all their data: \(others.joined(separator: ", "))"

@@ -22,6 +22,8 @@ package final class DrillRun {
     var plan: SandboxPlan?
     var sandbox: Sandbox?
     var compose: ComposeSandbox?
+    /// All services of the Compose project were started, not servers alone.
+    var servicesRun = false
     /// What was on the container engine before.
     var living: [String] = []
 
