@@ -110,6 +110,7 @@ struct DrillCommandTests {
     func sample() throws {
         let fixture = try fixture(encryption: "none", drill: ", sample: 40%")
         defer { try? fixture.folder.remove() }
+        for number in 0..<30 { try fixture.write("document \(number)\n", to: "docs/d\(number)") }
         #expect(try fixture.run("repository", "init").code == .done)
         #expect(try fixture.run("backup").code == .done)
         let drill = try fixture.run("drill")
