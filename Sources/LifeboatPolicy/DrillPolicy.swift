@@ -87,7 +87,9 @@ extension PolicyReader {
 
     /// `stores`: the kind of each component by name, as it is written.
     mutating func drill(_ node: LocatedNode, stores: [String: String]) -> DrillPolicy {
-        guard let fields = fields(node, "drill", known: ["sandbox", "folder", "sample", "probes"]) else { return DrillPolicy() }
+        guard let fields = fields(node, "drill", known: ["sandbox", "folder", "sample", "probes"]) else {
+            return DrillPolicy()
+        }
         let sandbox = choice("sandbox", in: fields, among: DrillPolicy.Sandbox.allCases.map(\.rawValue))
         let probes = (fields["probes"].flatMap { list($0, fields.path("probes")) } ?? []).enumerated().compactMap {
             index, item in

@@ -99,7 +99,8 @@ struct DrillCommandTests {
         #expect(damaged.code == .failed, "\(damaged)")
         #expect(try fixture.run("drill", "history", "--repository", "copy").output.contains("failed"))
         // Of another stack the copy holds nothing.
-        let policy = try ShellProof.run("cat \(fixture.path)/lifeboat.yaml").replacing("stack: demo", with: "stack: other")
+        let policy = try ShellProof.run("cat \(fixture.path)/lifeboat.yaml").replacing(
+            "stack: demo", with: "stack: other")
         try fixture.write(policy, to: "lifeboat.yaml")
         let other = try fixture.run("drill", "--repository", "copy")
         #expect(other.code == .failed && other.error.contains("no complete snapshot"), "\(other)")

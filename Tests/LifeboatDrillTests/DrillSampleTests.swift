@@ -9,7 +9,8 @@ import Testing
 
 /// Drills of a share of a snapshot.
 @Suite(
-    .enabled(if: DrillFixture.shouldRun && QdrantStandIn.shouldRun, "\(DrillFixture.skipReason); Qdrant (scripts/setup)"))
+    .enabled(
+        if: DrillFixture.shouldRun && QdrantStandIn.shouldRun, "\(DrillFixture.skipReason); Qdrant (scripts/setup)"))
 struct DrillSampleTests {
     @Test func `a sample is proven as far as it goes, and never passes for the whole`() throws {
         let fixture = try DrillFixture(withQdrant: true)
@@ -55,7 +56,9 @@ struct DrillSampleTests {
         // The same snapshot, the same sample; another snapshot, another one.
         #expect(try fixture.run("drill", "--component", "documents", "--component", "database").exit == 0)
         let again = try last(fixture)
-        #expect(again.components.map { left($0) } == result.components.filter { again.names.contains($0.name) }.map { left($0) })
+        #expect(
+            again.components.map { left($0) }
+                == result.components.filter { again.names.contains($0.name) }.map { left($0) })
         var others: [[String]] = []
         // By chance two of them are alike once in a thousand times.
         for _ in 0..<4 where others.allSatisfy({ $0 == left(again.components[0]) }) {
@@ -81,7 +84,8 @@ struct DrillSampleTests {
     private func fill(_ fixture: DrillFixture) throws {
         for number in 1...10 {
             try fixture.cluster.psql(
-                "CREATE TABLE t\(number) AS SELECT n FROM generate_series(1, \(number * 10)) n", database: fixture.database)
+                "CREATE TABLE t\(number) AS SELECT n FROM generate_series(1, \(number * 10)) n",
+                database: fixture.database)
         }
         try fixture.cluster.psql("CREATE TABLE nothing (n int)", database: fixture.database)
         _ = try fixture.chroma.create("more")

@@ -74,7 +74,8 @@ extension ShopScenarioTests {
         #expect(
             found.first?.contains("the snapshot is of PostgreSQL 18.") == true
                 && found.first?.contains("the server is \(try stack.sql("SHOW server_version").prefix { $0 != " " })")
-                    == true, "\(drill)")
+                    == true,
+            "\(drill)")
         // What could not have come up without its data was not waited for.
         #expect(drill.output.contains("left out: services that would not find all their data: api"), "\(drill)")
         #expect(try stack.engineState() == before)

@@ -39,7 +39,9 @@ struct DrillMetrics {
         add(
             "last_verified_timestamp_seconds", "When a drill last verified a whole snapshot.",
             whole.last(where: \.verified).map { Double($0.ended.seconds) })
-        add("sample_ratio", "Share of the files, tables and collections; 1: no sample.", (result.samplePercent ?? 100) / 100)
+        add(
+            "sample_ratio", "Share of the files, tables and collections; 1: no sample.",
+            (result.samplePercent ?? 100) / 100)
         add("recovered", "1 when everything came back as the snapshot says.", result.verdict == .failed ? 0 : 1)
         // A sample tells nothing of the time that the whole would take.
         if !isSample {

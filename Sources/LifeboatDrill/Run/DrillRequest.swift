@@ -45,7 +45,8 @@ package struct DrillRequest {
 
     package init(
         policy: Policy, snapshot: Snapshot, snapshots: [Snapshot], repository: Repository, selected: [String],
-        sample: Double?, parent: String, isKept: Bool, host: String, lifeboat: String, repeatCommand: String, threads: Int,
+        sample: Double?, parent: String, isKept: Bool, host: String, lifeboat: String, repeatCommand: String,
+        threads: Int,
         path: String, clock: any Clock, progress: any ProgressSink, cancellation: Cancellation,
         runner: any ProcessRunner, docker: DockerProgram,
         project: ComposeProject?, journal: SandboxJournal,
