@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import LifeboatCore
 import LifeboatFormats
 
 /// Draws a share of named things by lot: the same of the same seed, others of another. Pure.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import LifeboatCore
+import LifeboatFormats
 
 /// Stores of models. Model files are drawn one by one, repositories of a Hugging Face cache whole, so that what is drawn
 /// can be held against its digest. Models of an Ollama store share their blobs: of those files are drawn, each compared
