@@ -4,6 +4,7 @@ import LifeboatCore
 import LifeboatDrill
 import LifeboatIO
 import LifeboatRepository
+import LifeboatRestore
 import LifeboatTesting
 import Testing
 
