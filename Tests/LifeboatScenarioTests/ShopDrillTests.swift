@@ -27,6 +27,16 @@ extension ShopScenarioTests {
         #expect(try stack.problems() == [] && stack.word() == "live")
         #expect(try stack.secretsFound(in: [drill]) == "")
 
+        // Of a share only the servers: what uses them would miss the rest.
+        let sample = try stack.lifeboat("drill", "--sandbox", "compose", "--sample", "50%")
+        #expect(sample.exit == 0 && sample.output.contains("(sample 50 %)"), "\(sample)")
+        for expected in [
+            "left out: services that would not find all their data: api, worker", "was not asked: its service was not",
+        ] {
+            #expect(sample.output.contains(expected), "\(expected): \(sample)")
+        }
+        #expect(try stack.engineState() == before)
+
         // Killed when its first container is there: the next that looks removes everything.
         let killed = try stack.folder.binary.start(
             ["drill", "--sandbox", "compose"],

@@ -84,6 +84,54 @@ struct SampledContentTests {
         #expect(try store.verify(third).map(\.name) == compared.prefix(1).map { $0 })
     }
 
+    @Test func repositoriesOfACacheAreTakenWholeAndBlobsOfAnOllamaStoreOneByOne() throws {
+        let folder = try TemporaryFolder()
+        defer { try? folder.remove() }
+        let made = try SystemProcessRunner().run(
+            ProcessCommand(
+                "bash",
+                [
+                    "-euc",
+                    """
+                    commit=$(printf %040d 7)
+                    for n in 1 2 3 4 5 6; do
+                        r=hub/models--org--m$n; mkdir -p $r/blobs $r/refs $r/snapshots/$commit
+                        printf %s $commit >$r/refs/main
+                        for f in weights config; do
+                            echo "$f of $n" >new; d=$(sha256sum new | cut -c1-64); mv new $r/blobs/$d
+                            ln -s ../../blobs/$d $r/snapshots/$commit/$f
+                        done
+                    done
+                    mkdir -p ollama/blobs ollama/manifests/registry.ollama.ai/library/m
+                    for n in 1 2 3 4 5 6; do
+                        echo "weights of $n" >new; d=$(sha256sum new | cut -c1-64); s=$(stat -c %s new); mv new ollama/blobs/sha256-$d
+                        echo '{"schemaVersion":2,"layers":[{"digest":"sha256:'$d'","size":'$s'}]}' \
+                            >ollama/manifests/registry.ollama.ai/library/m/$n
+                    done
+                    """,
+                ], workingDirectory: folder.path), deadline: 60)
+        #expect(made.termination.succeeded, "\(made.standardError)")
+        let cache = try capture(ModelsStore(path: "\(folder.path)/hub"))
+        let half = try sample(cache, "models", share: 0.4, seed: "b")
+        let compared = half.facts.texts.keys.filter { $0.hasPrefix("model:") }
+        let left = half.leftOut.texts.keys.filter { $0.hasPrefix("model:") }
+        // Three files each: two blobs, and the name of the commit.
+        #expect(half.all == 18 && half.taken == 3 * compared.count && compared.count + left.count == 6)
+        #expect(!compared.isEmpty && !left.isEmpty)
+        let restored = ModelsStore(path: "\(folder.path)/half")
+        #expect(try restore(restored, half, "r1") == [])
+        let blobs = "\(folder.path)/half/models--org--\(compared[0].dropFirst(10).prefix { $0 != "@" })/blobs"
+        let blob = try #require(try FileTree.names(in: blobs).first)
+        try AtomicFile.write("others", to: "\(blobs)/\(blob)")
+        #expect(try Set(restored.verify(half).map(\.name)) == [compared[0]])
+
+        let store = try capture(ModelsStore(path: "\(folder.path)/ollama"))
+        let some = try sample(store, "models", share: 0.5, seed: "a")
+        #expect(some.all == 12 && (1..<12).contains(some.taken) && some.leftOut.texts.count == 6)
+        #expect(try restore(ModelsStore(path: "\(folder.path)/some"), some, "r1") == [])
+        #expect(try sample(store, "models", share: 1, seed: "a").leftOut.texts.isEmpty)
+    }
+
     @Test(
         .enabled(if: QdrantStandIn.shouldRun && ChromaServer.shouldRun, "needs the Qdrant engine and Chroma"))
     func collectionsAreTakenWholeOrLeftOut() throws {
