@@ -34,7 +34,8 @@ struct DrillPage {
         """
     }
 
-    private var isSample: Bool { result.samplePercent != nil }
+    private var sample: String? { DrillSummary.sample(result) }
+    private var isSample: Bool { sample != nil }
 
     private func text(_ text: String) -> String { HTMLText.escaped(text) }
 
@@ -50,7 +51,7 @@ struct DrillPage {
             case .passed where result.samplePercent != nil:
                 (
                     "good", "Sample recovered",
-                    "A \(DrillSummary.scope(result)) came back as the snapshot says. Only a drill of all of it shows how"
+                    "A \(sample ?? "") came back as the snapshot says. Only a drill of all of it shows how"
                         + " long the recovery takes, and counts as verified."
                 )
             case .passed:
@@ -58,7 +59,7 @@ struct DrillPage {
             case .missed:
                 (
                     "warn", "Recovered, objective missed",
-                    "\(isSample ? "A \(DrillSummary.scope(result))" : "Everything") came back as the snapshot says, but"
+                    "\(sample.map { "A \($0)" } ?? "Everything") came back as the snapshot says, but"
                         + " \(missed) was missed."
                 )
             case .failed:
@@ -103,9 +104,8 @@ struct DrillPage {
         return "<div class=\"tiles\">\n"
             + tile(
                 "Recovery time", objectives.rta.map { DurationText.short($0) } ?? "none",
-                isSample
-                    ? "of a \(DrillSummary.scope(result)): not held against the objective"
-                    : objectives.rto.map { "objective \(DurationText.short($0))" } ?? "no objective",
+                sample.map { "for a \($0): not held against the objective" }
+                    ?? objectives.rto.map { "objective \(DurationText.short($0))" } ?? "no objective",
                 isSample ? nil : objectives.rta.flatMap { time in objectives.rto.map { time / $0 } })
             + tile(
                 "Recovery point", objectives.rpa.map { DurationText.short($0) } ?? "none",
@@ -164,7 +164,7 @@ struct DrillPage {
         return section(
             "Recovery times so far",
             DrillCharts.history(report.comparable, objective: objective)
-                + "<p class=\"detail\">\(text(counted(report.comparable.count, "drill"))) of the same components."
+                + "<p class=\"detail\">\(text(counted(report.comparable.count, "drill"))) of the same components\(isSample ? " and share" : "")."
                 + " \(text(note)) A cross is a drill that"
                 + " did not recover.</p>")
     }

@@ -169,7 +169,11 @@ struct DrillRunCommand: LifeboatCommand {
         var words = ["lifeboat", "drill", found.id.shortHex]
         if let sandbox { words += ["--sandbox", sandbox.rawValue] }
         words += component.flatMap { ["--component", $0] }
-        if let sample { words += ["--sample", sample] }
+        if let percent = sample(policy) {
+            words += ["--sample", (Int(exactly: percent).map { "\($0)" } ?? "\(percent)") + "%"]
+        } else if policy.drill.sample != nil {
+            words += ["--sample", "100%"]
+        }
         if let source = policy.source { words += ["--policy", source] }
         if let repository = location.repository { words += ["--repository", repository] }
         words += location.keys.identity.flatMap { ["--identity", $0] }

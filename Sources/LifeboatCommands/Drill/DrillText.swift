@@ -45,6 +45,11 @@ struct DrillSummary: OutputRendering {
         return result.samplePercent.map { "sample \(percent($0))" } ?? "in part"
     }
 
+    /// `sample of 10 %`; nil: it is none.
+    static func sample(_ result: DrillResult) -> String? {
+        result.samplePercent.map { "sample of \(percent($0))" }
+    }
+
     private static func percent(_ percent: Double) -> String {
         (Int(exactly: percent).map { "\($0)" } ?? "\(percent)") + " %"
     }
@@ -75,9 +80,8 @@ struct DrillSummary: OutputRendering {
         var lines: [String] = []
         if let rta = objectives.rta {
             let verdict =
-                result.samplePercent == nil
-                ? Self.against(rta, objectives.rto, "RTO")
-                : "\(DurationText.short(rta)) of a \(Self.scope(result)), not held against the RTO"
+                Self.sample(result).map { "\(DurationText.short(rta)) for a \($0), not held against the RTO" }
+                ?? Self.against(rta, objectives.rto, "RTO")
             lines.append("recovery time: \(verdict)")
         }
         if let age = objectives.age {
@@ -199,7 +203,7 @@ struct DrillRow: TableRow {
         func short(_ seconds: Double?) -> String { seconds.map { DurationText.short($0) } ?? "-" }
         return [
             String(id.prefix(12)), time.tableText, String(snapshot.prefix(12)), scope, verdict,
-            short(rta), short(rto), short(rpa), short(rpo),
+            short(rta), samplePercent == nil ? short(rto) : "-", short(rpa), short(rpo),
             found.map { EscapedName.line($0) + (findings > 1 ? " (and \(findings - 1) more)" : "") } ?? "-",
         ]
     }
