@@ -78,9 +78,11 @@ struct PlanReport: OutputRendering {
         return lines.joined(separator: "\n")
     }
 
-    /// Where it goes instead of where the policy says.
+    /// What counts instead of what the policy says.
     static func lines(_ targets: [RestorePlan.Target]?) -> [String] {
-        targets.map { ["  to another target: \(EscapedName.line($0.map(\.text).joined(separator: ", ")))"] } ?? []
+        targets.map {
+            ["  instead of what the policy says: \(EscapedName.line($0.map(\.text).joined(separator: ", ")))"]
+        } ?? []
     }
 
     private static func text(_ estimate: PhaseEstimate) -> String {

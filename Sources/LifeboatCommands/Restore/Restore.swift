@@ -119,10 +119,8 @@ struct Restore: LifeboatCommand {
         if yes { return }
         guard session.canAsk else { throw Self.cannotAsk("restore") }
         for line in PlanReport(plan: plan).text.split(separator: "\n") { session.note(String(line)) }
-        let question =
-            plan.targets == nil
-            ? "This replaces the live data of stack '\(plan.stack)'. Type its name to go on: "
-            : "This replaces data at another target than the policy's. Type the name of stack '\(plan.stack)' to go on: "
+        let place = plan.targets.map { " at \($0.map(\.text).joined(separator: ", "))" } ?? ""
+        let question = "This replaces the live data of stack '\(plan.stack)'\(place). Type its name to go on: "
         guard try session.ask(question) == plan.stack else {
             throw LifeboatError("the name of the stack was not typed: nothing was touched", exitCode: .interrupted)
         }

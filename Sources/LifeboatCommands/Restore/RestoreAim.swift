@@ -32,7 +32,11 @@ struct RestoreAim {
     /// As the journal says of a restore that was cut off, or kept the old data.
     init(_ base: StackAssembly, _ plan: RestorePlan) throws {
         targets = (plan.targets ?? []).map { PolicyTarget(key: $0.key, value: $0.value) }
-        assembly = try base.aimed(at: targets)
+        do {
+            assembly = try base.aimed(at: targets)
+        } catch {
+            throw LifeboatError.converting(error, "the policy does not fit restore '\(plan.id)' any more")
+        }
         parts = Dictionary(
             plan.components.compactMap { component in component.parts.map { (component.name, $0) } }
         ) { first, _ in first }

@@ -115,6 +115,18 @@ import Testing
         #expect(try bench.leftovers() == [])
     }
 
+    @Test func ofModelsOnlyPlainFilesComeBackByPath() throws {
+        let bench = try Bench()
+        let store = ModelsStore(path: bench.scratch("data"), layout: .files).limited(to: ["a/one"])
+        #expect(store.kind == "models")
+        try bench.scratch.write("data/a/one", "spoilt")
+        let files = bench.content.changing(facts: { $0.texts["layout"] = "files" })
+        #expect(try restore(store, files, "r1") == [])
+        #expect(try bench.text("a/one") == "one as it was")
+        let blobs = bench.content.changing(facts: { $0.texts["layout"] = "ollama" })
+        #expect(failure { _ = try store.preflightRestore(blobs) }?.exitCode == .usage)
+    }
+
     @Test func ofPathsInsideEachOtherTheOuterOneCounts() throws {
         let bench = try Bench()
         let store = bench.volume.limited(to: ["a/deep/two", "a", "a/deep", "a"])

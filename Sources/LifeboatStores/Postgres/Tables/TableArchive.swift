@@ -56,7 +56,8 @@ struct TableArchive {
             // What is there but no table is refused with what it is instead.
             guard let name = candidates.first(where: there.contains) ?? candidates.first(where: others.contains) else {
                 throw LifeboatError(
-                    subject, causes: ["the snapshot holds no table '\(text)'"], hint: hint(candidates[0], there))
+                    subject, causes: ["the snapshot holds no table '\(text)'"], hint: hint(candidates[0], there),
+                    exitCode: .usage)
             }
             if !chosen.contains(name) { chosen.append(name) }
         }
