@@ -66,7 +66,7 @@ final class CustomArchiveSample: ByteSource {
                 "\(subject) cannot be restored in part: its table of contents is too large, or of a newer PostgreSQL",
                 hint: "Drill the component whole.")
         }
-        let contents = try CustomArchiveContents(Array(bytes[..<headSize]))
+        let contents = try ArchiveContents(Array(bytes[..<headSize]))
         integerSize = contents.integerSize
         removed = Self.removed(contents.entries, leavesOut)
         output = contents.head(without: removed)
@@ -75,23 +75,23 @@ final class CustomArchiveSample: ByteSource {
 
     /// Numbers of the entries that go: data of tables, foreign keys without it, and what is said of those.
     private static func removed(
-        _ entries: [CustomArchiveContents.Entry], _ leavesOut: (_ table: String) -> Bool
+        _ entries: [ArchiveContents.Entry], _ leavesOut: (_ table: String) -> Bool
     ) -> Set<Int64> {
         var removed: Set<Int64> = []
         var filled: Set<String> = []
         for entry in entries where entry.kind == "TABLE DATA" && entry.hasData {
-            let table = PostgresNames.shown(entry.schema, entry.name)
-            if leavesOut(table) { removed.insert(entry.number) } else { filled.insert(table) }
+            let table = PostgresNames.shown(entry.schema, entry.tag)
+            if leavesOut(table) { removed.insert(entry.id) } else { filled.insert(table) }
         }
         if removed.isEmpty { return [] }
         var unfilled: Set<Int64> = []
         for entry in entries where entry.kind == "TABLE" {
-            if !filled.contains(PostgresNames.shown(entry.schema, entry.name)) { unfilled.insert(entry.number) }
+            if !filled.contains(PostgresNames.shown(entry.schema, entry.tag)) { unfilled.insert(entry.id) }
         }
         var gone: Set<Int64> = []
         for entry in entries {
             let isForeignKey = entry.kind == "FK CONSTRAINT" && entry.dependencies.contains { unfilled.contains($0) }
-            if isForeignKey || entry.dependencies.contains(where: { gone.contains($0) }) { gone.insert(entry.number) }
+            if isForeignKey || entry.dependencies.contains(where: { gone.contains($0) }) { gone.insert(entry.id) }
         }
         return removed.union(gone)
     }

@@ -62,11 +62,6 @@ package struct CapturedContent: RestoreContent {
         try tree.extract(into: target)
     }
 
-    package func listTree(_ name: String, _ body: (TreeEntry) throws -> Void) throws {
-        guard let tree = trees[name] else { throw LifeboatError("the snapshot holds no tree '\(name)'") }
-        for entry in tree.entries { try body(entry) }
-    }
-
     package func extractTree(
         _ name: String, _ selection: PathSelection, into target: any FileTreeTarget, cancellation: Cancellation
     ) throws {
