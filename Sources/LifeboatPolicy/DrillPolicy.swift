@@ -16,12 +16,26 @@ package struct DrillPolicy: Sendable, Equatable {
     package var sandbox: Sandbox?
     /// Below this folder sandboxes are made; nil: `/var/tmp`.
     package var folder: String?
+    /// Percent of files, tables and collections that a drill takes unless it is told otherwise; nil: all.
+    package var sample: Double?
     package var probes: [DrillProbePolicy]
 
-    package init(sandbox: Sandbox? = nil, folder: String? = nil, probes: [DrillProbePolicy] = []) {
+    package init(
+        sandbox: Sandbox? = nil, folder: String? = nil, sample: Double? = nil, probes: [DrillProbePolicy] = []
+    ) {
         self.sandbox = sandbox
         self.folder = folder
+        self.sample = sample
         self.probes = probes
+    }
+}
+
+extension DrillPolicy {
+    /// Percent that a share such as `10%` means: more than 0, at most 100; nil for anything else.
+    package static func percent(_ text: String) -> Double? {
+        let number = text.hasSuffix("%") ? String(text.dropLast()) : text
+        guard let percent = Double(number), percent > 0, percent <= 100 else { return nil }
+        return percent
     }
 }
 
@@ -64,7 +78,7 @@ package struct DrillProbePolicy: Sendable, Equatable {
 extension PolicyReader {
     private static let drillQuestions: [(key: String, details: [String], stores: [String])] = [
         ("http", ["status", "field", "equals"], []), ("sql", ["component", "equals"], ["postgres", "sqlite"]),
-        ("redis", ["component", "equals"], ["redis"]), ("neighbours", ["component"], ["chroma"]),
+        ("redis", ["component", "equals"], ["redis"]), ("neighbours", ["component"], ["chroma", "qdrant"]),
         ("command", ["equals"], []),
     ]
     private static let probeForms =
@@ -73,7 +87,9 @@ extension PolicyReader {
 
     /// `stores`: the kind of each component by name, as it is written.
     mutating func drill(_ node: LocatedNode, stores: [String: String]) -> DrillPolicy {
-        guard let fields = fields(node, "drill", known: ["sandbox", "folder", "probes"]) else { return DrillPolicy() }
+        guard let fields = fields(node, "drill", known: ["sandbox", "folder", "sample", "probes"]) else {
+            return DrillPolicy()
+        }
         let sandbox = choice("sandbox", in: fields, among: DrillPolicy.Sandbox.allCases.map(\.rawValue))
         let probes = (fields["probes"].flatMap { list($0, fields.path("probes")) } ?? []).enumerated().compactMap {
             index, item in
@@ -81,7 +97,20 @@ extension PolicyReader {
         }
         return DrillPolicy(
             sandbox: sandbox.flatMap { DrillPolicy.Sandbox(rawValue: $0) }, folder: path("folder", in: fields),
-            probes: probes)
+            sample: sample(fields), probes: probes)
+    }
+
+    private mutating func sample(_ fields: PolicyFields) -> Double? {
+        guard let node = fields["sample"], let text = text(node, fields.path("sample"), "a share such as 10%") else {
+            return nil
+        }
+        guard text.hasSuffix("%"), let percent = DrillPolicy.percent(text) else {
+            report(
+                "'\(fields.path("sample"))' must be a share of more than 0% and at most 100%, not"
+                    + " '\(Self.shortened(text))'", at: node.location, hint: "Write it like 10%.")
+            return nil
+        }
+        return percent < 100 ? percent : nil
     }
 
     private mutating func drillProbe(

@@ -92,6 +92,8 @@ package protocol RestoreContent: Sendable {
     /// Engine version at capture.
     var engineVersion: String? { get }
     var facts: StoreFacts { get }
+    /// Whether it is a share of what was captured: streams may be shorter than `streamSize` says.
+    var isPartial: Bool { get }
     /// Opens a captured stream; every byte it yields was verified against its digest. Throws when the snapshot holds
     /// no stream of that name.
     func openStream(_ name: String) throws -> any ByteSource
@@ -107,6 +109,8 @@ package protocol RestoreContent: Sendable {
 }
 
 extension RestoreContent {
+    package var isPartial: Bool { false }
+
     package func listTree(_ name: String, _ body: (TreeEntry) throws -> Void) throws {
         throw LifeboatError("the tree '\(name)' cannot be listed by itself")
     }

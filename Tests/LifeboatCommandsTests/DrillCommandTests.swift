@@ -76,6 +76,54 @@ struct DrillCommandTests {
         #expect(try fixture.run("forget", "--keep-last", "2", "--yes").code == .done)
     }
 
+    @Test("a drill of the copy in another place needs nothing of the first, and keeps its result there")
+    func copy() throws {
+        let fixture = try fixture(encryption: "none")
+        defer { try? fixture.folder.remove() }
+        #expect(try fixture.run("repository", "init").code == .done)
+        #expect(try fixture.run("backup").code == .done)
+        _ = try ShellProof.run("cp -a \(fixture.repository) \(fixture.path)/copy")
+        let drill = try fixture.run("drill", "--repository", "copy")
+        #expect(drill.code == .done && drill.output.contains("--repository copy"), "\(drill)")
+        #expect(try results(fixture) == [])
+        #expect(try ShellProof.run("ls \(fixture.path)/copy/drills/demo").contains(".json"))
+        #expect(try !fixture.run("drill", "history").output.contains("passed"))
+        // The first is lost, and what of the copy no longer fits is found.
+        _ = try ShellProof.run("mv \(fixture.repository) \(fixture.path)/lost")
+        #expect(try fixture.run("drill").code == .noRepository)
+        #expect(try fixture.run("drill", "--repository", "copy").code == .done)
+        let listed = try fixture.run("drill", "history", "--repository", "copy").output
+        #expect(listed.split(separator: "\n").count == 3 && !listed.contains("failed"), "\(listed)")
+        _ = try ShellProof.run("find \(fixture.path)/copy/packs -type f -delete")
+        let damaged = try fixture.run("drill", "--repository", "copy")
+        #expect(damaged.code == .failed, "\(damaged)")
+        #expect(try fixture.run("drill", "history", "--repository", "copy").output.contains("failed"))
+        // Of another stack the copy holds nothing.
+        let policy = try ShellProof.run("cat \(fixture.path)/lifeboat.yaml").replacing(
+            "stack: demo", with: "stack: other")
+        try fixture.write(policy, to: "lifeboat.yaml")
+        let other = try fixture.run("drill", "--repository", "copy")
+        #expect(other.code == .failed && other.error.contains("no complete snapshot"), "\(other)")
+        #expect(try !ShellProof.run("ls \(fixture.path)/copy/drills").contains("other"))
+    }
+
+    @Test("a share of the files of every snapshot is drilled, and does not count as verified")
+    func sample() throws {
+        let fixture = try fixture(encryption: "none", drill: ", sample: 40%")
+        defer { try? fixture.folder.remove() }
+        for number in 0..<30 { try fixture.write("document \(number)\n", to: "docs/d\(number)") }
+        #expect(try fixture.run("repository", "init").code == .done)
+        #expect(try fixture.run("backup").code == .done)
+        let drill = try fixture.run("drill")
+        #expect(drill.code == .done && drill.output.contains("(sample 40 %)"), "\(drill)")
+        #expect(drill.output.contains("files of component 'documents'"), "\(drill)")
+        #expect(try fixture.run("drill", "--sample", "100%").output.contains("(sample") == false)
+        let listed = try fixture.run("drill", "history").output
+        #expect(listed.contains("sample 40 %") && listed.contains("full"), "\(listed)")
+        let wrong = try fixture.run("drill", "--sample", "none")
+        #expect(wrong.code == .usage && wrong.error.contains("'none' is not a share of the data"), "\(wrong)")
+    }
+
     @Test("an interrupted drill leaves nothing, neither a sandbox nor a result")
     func interrupted() throws {
         let fixture = try fixture(

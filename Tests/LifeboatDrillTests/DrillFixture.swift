@@ -19,13 +19,16 @@ struct DrillFixture {
     let cluster: PostgresCluster
     let redis: RedisServer
     let chroma: ChromaServer
+    /// Only where a test asks for it.
+    let qdrant: QdrantStandIn?
     let database: String
 
     var path: String { folder.path }
     /// Where sandboxes are made: empty when no drill is at work.
     var sandboxes: String { "\(path)/sandboxes" }
 
-    init() throws {
+    /// `withQdrant`: a component more, `embeddings`, with the collections `pages` and `images`.
+    init(withQdrant: Bool = false) throws {
         folder = try TemporaryFolder(prefix: "lbdrill-", in: "/tmp")
         // Engines of a sandbox run as users that have to enter it.
         guard chmod(folder.path, 0o755) == 0 else { throw SystemCallError("open up", folder.path) }
@@ -37,6 +40,7 @@ struct DrillFixture {
         try cluster.psql("CREATE DATABASE \(database)")
         redis = try RedisServer(.redis7)
         chroma = try ChromaServer()
+        qdrant = withQdrant ? try QdrantStandIn() : nil
         try fill()
         try writePrograms()
         try writePolicy()
@@ -54,6 +58,12 @@ struct DrillFixture {
         try redis.command("RPUSH", "jobs", "a", "b", "c")
         _ = try chroma.create("docs")
         try chroma.fill("docs", 0..<120)
+        if let qdrant {
+            for (number, name) in ["pages", "images"].enumerated() {
+                try qdrant.create(name, distance: "Cosine")
+                try qdrant.fill(name, 0..<(80 + number), seed: 3)
+            }
+        }
         for number in 0..<5 {
             try AtomicFile.write("document \(number)\n", to: "\(path)/docs/file-\(number)", mode: 0o644)
         }
@@ -73,6 +83,21 @@ struct DrillFixture {
             "import sys, chromadb_rust_bindings as b; b.cli(['chroma'] + sys.argv[1:])" "$@"
 
             """, to: "\(path)/bin/chroma", mode: 0o755)
+        if qdrant != nil {
+            guard let wheel = WheelServer.wheel(QdrantStandIn.wheel) else {
+                throw LifeboatError("no Qdrant", hint: QdrantStandIn.skipReason)
+            }
+            let root = #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
+            try AtomicFile.write(
+                """
+                #!/bin/sh
+                [ "$1" != --version ] || { echo "qdrant 1.19.0"; exit 0; }
+                PYTHONPATH='\(wheel)' PYTHONDONTWRITEBYTECODE=1 exec python3 \
+                '/\(root)/fixtures/qdrant-stand-in/qdrant_stand_in.py' \
+                --port "$QDRANT__SERVICE__HTTP_PORT" --storage "$QDRANT__STORAGE__STORAGE_PATH"
+
+                """, to: "\(path)/bin/qdrant", mode: 0o755)
+        }
         guard symlink(try RedisServer.installed(.redis7), "\(path)/bin/redis-server") == 0 else {
             throw SystemCallError("link", "redis-server")
         }
@@ -91,6 +116,7 @@ struct DrillFixture {
               local: {sqlite: {path: ./local.db}}
               models: {models: {path: ./models}}
               documents: {volume: {path: ./docs}}
+            \(qdrant.map { "  embeddings: {qdrant: {url: \"\($0.server.url)\"}}" } ?? "")
             checks:
               - name: notes are what they were
                 at_least: [{component: database, sql: "select sum(hashtext(word)::bigint) + 1e15::bigint from notes"}, 0]
@@ -172,6 +198,7 @@ struct DrillFixture {
 
     func remove() {
         chroma.remove()
+        qdrant?.remove()
         redis.remove()
         _ = try? cluster.psql("DROP DATABASE IF EXISTS \(database) WITH (FORCE)")
         try? folder.remove()

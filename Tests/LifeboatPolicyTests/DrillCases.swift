@@ -7,12 +7,14 @@ let drillCases = ##"""
     repository: /r
     encryption: none
     components: {docs: {volume: {path: /d}}}
-    drill: {sandbox: engine, where: /tmp}
+    drill: {sandbox: engine, where: /tmp, sample: 110%}
     --- expected
     lifeboat.yaml:5:18: unknown value 'engine' in 'drill.sandbox'
       hint: Did you mean 'engines'?
     lifeboat.yaml:5:26: unknown key 'where' in 'drill'
-      hint: Known here: sandbox, folder, probes.
+      hint: Known here: sandbox, folder, sample, probes.
+    lifeboat.yaml:5:47: 'drill.sample' must be a share of more than 0% and at most 100%, not '110%'
+      hint: Write it like 10%.
     === probes that ask nothing, too much, or the wrong component
     stack: demo
     repository: /r
@@ -40,7 +42,7 @@ let drillCases = ##"""
     lifeboat.yaml:13:8: 'docs' is a volume, which has no 'sql'
       hint: Ask a component that is a postgres or sqlite.
     lifeboat.yaml:14:8: 'data' is a postgres, which has no 'neighbours'
-      hint: Ask a component that is a chroma.
+      hint: Ask a component that is a chroma or qdrant.
     lifeboat.yaml:15:14: 'drill.probes[6].http' must be an http:// or https:// URL with a host
       hint: Write it like http://127.0.0.1:8080/health.
     """##

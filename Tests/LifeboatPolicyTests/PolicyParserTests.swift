@@ -35,6 +35,7 @@ import Testing
           timezone: America/Argentina/Buenos_Aires}
         schedule: {backup: "0 2 * * *", drill: "0 4 * * sun", check: "*/5 0-6/2 1,15 jan-mar *"}
         objectives: {rto: 4h, rpo: 7d}
+        drill: {sandbox: compose, folder: ./drills, sample: 12.5%}
         """
 
     @Test func `every key of this version is read`() throws {
@@ -77,7 +78,9 @@ import Testing
                 timezone: "America/Argentina/Buenos_Aires"),
             schedule: SchedulePolicy(
                 backup: "0 2 * * *", drill: "0 4 * * sun", check: "*/5 0-6/2 1,15 jan-mar *"),
-            objectives: ObjectivesPolicy(rto: 14_400, rpo: 604_800), source: "/etc/x.yaml", folder: "/etc/lifeboat",
+            objectives: ObjectivesPolicy(rto: 14_400, rpo: 604_800),
+            drill: DrillPolicy(sandbox: .compose, folder: "/etc/lifeboat/drills", sample: 12.5),
+            source: "/etc/x.yaml", folder: "/etc/lifeboat",
             text: Self.full)
         #expect(policy == expected)
     }

@@ -124,6 +124,61 @@ struct RestoreDirectionTests {
         #expect(halted > 10)
     }
 
+    @Test func anotherSnapshotPutsRightWhatWasLeftInPlace() throws {
+        let both = ["database", "documents"]
+        let all = try wrecking.wrecks(of: nil, unhealthy: []) { _ = try $0.restore(inPlace: both) }
+        var replaced = 0
+        for wreck in all {
+            try after(wreck) { fixture in
+                guard try fixture.recovery.recover(fixture.fake.stack).first?.decision == .halt else { return }
+                // One that leaves a part as it is cannot.
+                let fewer = FakeStack(components: ["documents"])
+                #expect(throws: LifeboatError.self) {
+                    _ = try fixture.executor().execute(
+                        fewer.plan(id: "restore-2", inPlace: ["documents"]), from: fixture.fake.source,
+                        cancellation: Cancellation())
+                }
+                _ = try fixture.restore("restore-2", inPlace: both)
+                replaced += 1
+                #expect(fixture.end == .new)
+                try fixture.expectClean()
+            }
+        }
+        #expect(replaced > 5)
+        let halted = try #require(try all.first { try after($0, isHalted) })
+        let second = try wrecking.wrecks(of: halted, unhealthy: []) {
+            _ = try $0.recovery.recover($0.fake.stack)
+            _ = try $0.restore("restore-2", inPlace: both)
+        }
+        for again in second {
+            try after(again) { fixture in
+                _ = try fixture.recovery.recover(fixture.fake.stack)
+                if try !fixture.recovery.pending().isEmpty { _ = try fixture.restore("restore-3", inPlace: both) }
+                #expect(fixture.end == .new)
+                try fixture.expectClean()
+            }
+        }
+    }
+
+    private func isHalted(_ fixture: RestoreFixture) throws -> Bool {
+        try fixture.recovery.recover(fixture.fake.stack).first?.decision == .halt
+    }
+
+    @Test func whatARestoreInPlaceStagedBesideGoesOnceAnotherPutItRight() throws {
+        let all = try wrecking.wrecks(of: nil, unhealthy: []) { _ = try $0.restore(inPlace: ["documents"]) }
+        let halted = try #require(try all.first { try after($0, isHalted) })
+        try after(halted) { fixture in
+            _ = try fixture.recovery.recover(fixture.fake.stack)
+            _ = try fixture.restore("restore-2")
+            let left = try #require(try fixture.journal.records().records.first)
+            #expect(left.plan.id == "restore-1" && left.supersededBy == "restore-2")
+            #expect(!left.needsRecovery && left.isExpired(Timestamp(seconds: 1_700_000_000)))
+            #expect(try fixture.recovery.discard("restore-1", fixture.fake.stack).problems.isEmpty)
+            #expect(fixture.end == .new)
+            try fixture.expectClean()
+        }
+    }
+
     @Test func aFailureAfterWritingInPlaceBeganLeavesServicesDownAndTheWayForwardOpen() throws {
         let fake = FakeStack(components: ["database", "documents"])
         try RestoreFixture.with(fake) { fixture in

@@ -66,6 +66,43 @@ struct ShopScenarioTests {
         run.output.firstRange(of: "of it down: ").map { String(run.output[$0.upperBound...].prefix { $0 != "\n" }) }
     }
 
+    /// The same from a restore with `--json`, in seconds.
+    private func downtimeSeconds(_ run: LifeboatRun) -> Double? {
+        run.output.firstRange(of: "\"downtime_seconds\":").flatMap {
+            Double(run.output[$0.upperBound...].prefix { $0 != "," && $0 != "}" })
+        }
+    }
+
+    private static let isWhole = getenv("LIFEBOAT_TEST_EVERY_STEP") != nil
+
+    /// On a machine that has nothing else to do: `scripts/prove-restore`.
+    @Test(.enabled(if: isWhole, "times are only measured by scripts/prove-restore"))
+    func `the time a stack is down does not grow with its data`() throws {
+        let stack = try prepared()
+        var seconds: [Double] = []
+        for rows in [0, 600_000] {
+            if rows > 0 {
+                try stack.setWord("kept")
+                try stack.sql(
+                    "CREATE TABLE bulk AS SELECT n, repeat(md5(n::text), 20) AS body FROM generate_series(1, \(rows)) n"
+                )
+                try stack.succeed("backup")
+                try stack.setWord("live")
+            }
+            let run = try stack.lifeboat("restore", "latest", "--yes", "--json")
+            if rows > 0 { try stack.sql("DROP TABLE bulk") }
+            try expectWell(stack, ["kept"], "\(run)")
+            seconds.append(try #require(downtimeSeconds(run), "\(run)"))
+            print("shop: down \(seconds[seconds.count - 1]) s with \(rows) rows of 640 bytes more")
+            try stack.setWord("live")
+        }
+        #expect(seconds.allSatisfy { $0 < 15 } && seconds[1] < seconds[0] + 3)
+        // The next `latest` is small again.
+        try stack.setWord("kept")
+        try stack.succeed("backup")
+        try stack.setWord("live")
+    }
+
     @Test func `yesterday comes back over a live stack, and a stack of which nothing is left comes back whole`() throws
     {
         let stack = try prepared()
@@ -75,6 +112,8 @@ struct ShopScenarioTests {
         // What the servers of the components are, was not stopped; what uses them was.
         #expect(over.error.contains("stopped 'shop-redis-1'"), "\(over)")
         #expect(!over.error.contains("stopped 'shop-postgres-1'"), "\(over)")
+        // The room of all servers was found through the mounts of their containers.
+        #expect(!over.error.contains("whether there is room"), "\(over)")
 
         try stack.compose("down", "--volumes")
         try stack.folder.shell("rm -f '\(stack.project)'/documents/*")
@@ -107,7 +146,7 @@ struct ShopScenarioTests {
         let entries = try count(.journalEntries, stack)
         // At the stop, between two exchanges, after the start, while the old data goes.
         let spread = [entries * 4 / 10, entries / 2, entries * 7 / 10, entries - 2]
-        let isWhole = getenv("LIFEBOAT_TEST_EVERY_STEP") != nil
+        let isWhole = Self.isWhole
         var words: Set<String> = []
         var number = 0
         for entry in isWhole ? Array(1...entries) : spread {

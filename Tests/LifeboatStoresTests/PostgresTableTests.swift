@@ -109,7 +109,16 @@ struct PostgresTableTests {
 
     @Test(arguments: PostgresRelease.allCases.filter(\.shouldRun))
     func rowsComeBackAndNothingIsSetOff(release: PostgresRelease) throws {
-        let shop = try Shop("tb_rows", release)
+        let shop = try Shop(
+            "tb_rows", release,
+            also: """
+                ; ALTER TABLE customers ADD COLUMN code int; UPDATE customers SET code = id * 7;
+                CREATE UNIQUE INDEX customers_code ON customers (code) WITH (fillfactor = 60);
+                CREATE TABLE codes (code int REFERENCES customers (code));
+                INSERT INTO codes SELECT code FROM customers WHERE id < 9;
+                CREATE INDEX customers_name ON customers (lower(name) DESC) WHERE id > 3;
+                COMMENT ON INDEX customers_name IS 'kept'; CREATE INDEX ON customers USING hash (name);
+                """)
         let (customers, orders) = (try shop.rows("customers"), try shop.rows("orders"))
         try shop.psql(
             """

@@ -41,7 +41,8 @@ struct DrillSelection: ParsableArguments {
             }
             return stack
         }
-        if let stack = try location.defaultStack(session.context) { return stack }
+        // Of the copy in another place as well: it was drilled with that policy.
+        if let stack = try PolicyFile.find(location.policy, session.context)?.stack { return stack }
         throw LifeboatError(
             "it is not said which stack is meant", hint: "Say which one with --stack NAME.", exitCode: .usage)
     }

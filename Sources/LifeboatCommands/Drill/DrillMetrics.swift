@@ -32,12 +32,27 @@ struct DrillMetrics {
         }
         let end = Double(result.ended.seconds)
         add("timestamp_seconds", "When the drill ended.", end)
-        let lastGood = report.history.last { $0.verdict != .failed }.map { Double($0.ended.seconds) }
-        add("last_recovered_timestamp_seconds", "When a drill last recovered.", lastGood)
+        let isSample = result.samplePercent != nil
+        let whole = report.history.filter { $0.samplePercent == nil }
+        let lastGood = whole.last { $0.verdict != .failed }.map { Double($0.ended.seconds) }
+        add("last_recovered_timestamp_seconds", "When a drill that was no sample last recovered.", lastGood)
+        add(
+            "last_verified_timestamp_seconds", "When a drill last verified a whole snapshot.",
+            whole.last(where: \.verified).map { Double($0.ended.seconds) })
+        add(
+            "sample_ratio", "Share of the files, tables and collections; 1: no sample.",
+            (result.samplePercent ?? 100) / 100)
         add("recovered", "1 when everything came back as the snapshot says.", result.verdict == .failed ? 0 : 1)
-        add("objectives_met", "1 when it recovered within the objectives.", result.verdict == .passed ? 1 : 0)
+        // A sample tells nothing of the time that the whole would take.
+        if !isSample {
+            add("objectives_met", "1 when it recovered within the objectives.", result.verdict == .passed ? 1 : 0)
+        }
         add("findings", "Things that made the drill fail.", Double(result.findings.count))
-        add("rta_seconds", "Recovery time achieved.", objectives.rta)
+        if isSample {
+            add("sample_seconds", "Recovery time of the sample.", objectives.rta)
+        } else {
+            add("rta_seconds", "Recovery time achieved.", objectives.rta)
+        }
         add("rto_seconds", "Recovery time objective.", objectives.rto)
         add("rpa_seconds", "Recovery point achieved.", objectives.rpa)
         add("rpo_seconds", "Recovery point objective.", objectives.rpo)

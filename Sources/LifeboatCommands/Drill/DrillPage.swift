@@ -34,6 +34,9 @@ struct DrillPage {
         """
     }
 
+    private var sample: String? { DrillSummary.sample(result) }
+    private var isSample: Bool { sample != nil }
+
     private func text(_ text: String) -> String { HTMLText.escaped(text) }
 
     private func section(_ title: String, _ body: String) -> String {
@@ -45,12 +48,19 @@ struct DrillPage {
     private var verdict: String {
         let (kind, title, sentence): (String, String, String) =
             switch result.verdict {
+            case .passed where result.samplePercent != nil:
+                (
+                    "good", "Sample recovered",
+                    "A \(sample ?? "") came back as the snapshot says. Only a drill of all of it shows how"
+                        + " long the recovery takes, and counts as verified."
+                )
             case .passed:
                 ("good", "Recovered", "Everything came back as the snapshot says, within the objectives.")
             case .missed:
                 (
                     "warn", "Recovered, objective missed",
-                    "Everything came back as the snapshot says, but \(missed) was missed."
+                    "\(sample.map { "A \($0)" } ?? "Everything") came back as the snapshot says, but"
+                        + " \(missed) was missed."
                 )
             case .failed:
                 (
@@ -71,7 +81,7 @@ struct DrillPage {
     }
 
     private var missed: String {
-        switch (result.objectives.missesRTO, result.objectives.missesRPO) {
+        switch (!isSample && result.objectives.missesRTO, result.objectives.missesRPO) {
         case (true, true): "both the recovery time objective and the recovery point objective"
         case (false, true): "the recovery point objective"
         default: "the recovery time objective"
@@ -80,7 +90,7 @@ struct DrillPage {
 
     private var about: String {
         "Snapshot \(result.snapshot.shortHex) of \(result.snapshotTime.tableText) UTC"
-            + (result.isFull ? ", whole" : ", in part")
+            + ", \(result.isFull ? "whole" : DrillSummary.scope(result))"
             + ". Drilled \(result.started.tableText) UTC on \(result.host), "
             + "sandbox \(result.sandbox), lifeboat \(result.lifeboat), drill \(report.entry.id.shortHex)."
     }
@@ -94,8 +104,9 @@ struct DrillPage {
         return "<div class=\"tiles\">\n"
             + tile(
                 "Recovery time", objectives.rta.map { DurationText.short($0) } ?? "none",
-                objectives.rto.map { "objective \(DurationText.short($0))" } ?? "no objective",
-                objectives.rta.flatMap { time in objectives.rto.map { time / $0 } })
+                sample.map { "for a \($0): not held against the objective" }
+                    ?? objectives.rto.map { "objective \(DurationText.short($0))" } ?? "no objective",
+                isSample ? nil : objectives.rta.flatMap { time in objectives.rto.map { time / $0 } })
             + tile(
                 "Recovery point", objectives.rpa.map { DurationText.short($0) } ?? "none",
                 (objectives.rpo.map { "objective \(DurationText.short($0)); " } ?? "no objective; ") + age + gap,
@@ -145,13 +156,15 @@ struct DrillPage {
     }
 
     private var history: String {
-        let objective = result.objectives.rto
+        let objective = isSample ? nil : result.objectives.rto
         let note =
-            objective.map { "The objective is \(DurationText.short($0))." } ?? "The policy sets no objective."
+            isSample
+            ? "The objective is for the whole."
+            : objective.map { "The objective is \(DurationText.short($0))." } ?? "The policy sets no objective."
         return section(
             "Recovery times so far",
             DrillCharts.history(report.comparable, objective: objective)
-                + "<p class=\"detail\">\(text(counted(report.comparable.count, "drill"))) of the same components."
+                + "<p class=\"detail\">\(text(counted(report.comparable.count, "drill"))) of the same components\(isSample ? " and share" : "")."
                 + " \(text(note)) A cross is a drill that"
                 + " did not recover.</p>")
     }
@@ -187,6 +200,7 @@ struct DrillPage {
                 case .readOnly: ("warn", "read and verified, not restored")
                 }
             let engines = [
+                DrillSummary.share(component, result),
                 component.capturedEngine.map { "captured from \(component.store) \($0)" },
                 component.drillEngine.map { "restored into \($0)" },
                 component.holdsAfterRestart.map { $0 ? "the same after a restart" : "different after a restart" },
@@ -200,7 +214,7 @@ struct DrillPage {
     }
 
     private func facts(_ component: DrillResult.Component) -> String {
-        let order: [DrillResult.Fact.State] = [.different, .equal, .told]
+        let order: [DrillResult.Fact.State] = [.different, .equal, .told, .leftOut]
         let sorted = order.flatMap { state in component.facts.filter { $0.state == state } }
         if sorted.isEmpty { return "" }
         let rows = sorted.prefix(Self.factLimit).map { fact -> String in
@@ -209,9 +223,10 @@ struct DrillPage {
                 case .equal: ("good", "equal")
                 case .different: ("bad", "different")
                 case .told: ("", "told only")
+                case .leftOut: ("", "left out")
                 }
             return "<tr><th scope=\"row\">\(text(fact.name))</th><td>\(text(fact.expected))</td>"
-                + "<td>\(text(fact.found ?? (fact.state == .told ? "" : "missing")))</td>"
+                + "<td>\(text(fact.found ?? (fact.state == .different ? "missing" : "")))</td>"
                 + "<td><span class=\"tag \(kind)\">\(word)</span></td></tr>"
         }
         let rest = sorted.count - rows.count

@@ -110,10 +110,13 @@ struct DrillReport {
 
     var result: DrillResult { entry.result }
 
-    /// Those of the same components up to this one: their times can be held against each other.
+    /// Those of the same components and share up to this one: their times can be held against each other.
     var comparable: [DrillResult] {
         let names = Set(result.components.map(\.name))
-        return history.filter { $0.ended <= result.ended && Set($0.components.map(\.name)) == names }
+        return history.filter {
+            $0.ended <= result.ended && $0.samplePercent == result.samplePercent
+                && Set($0.components.map(\.name)) == names
+        }
     }
 
     var summary: DrillSummary { DrillSummary(id: entry.id, result: entry.result, forecast: forecast) }

@@ -31,12 +31,27 @@ struct DrillSummary: OutputRendering {
         let what =
             "drill of stack '\(EscapedName.line(result.stack))', snapshot \(result.snapshot.shortHex) of "
             + "\(result.snapshotTime.tableText) UTC"
-        let scope = result.isFull ? "" : " (in part)"
+        let scope = result.isFull ? "" : " (\(scope(result)))"
         return switch result.verdict {
         case .passed: "PASSED: \(what)\(scope)"
         case .missed: "OBJECTIVE MISSED: \(what)\(scope)"
         case .failed: "FAILED: \(what)\(scope)"
         }
+    }
+
+    /// How much of the snapshot was drilled: `full`, `in part`, `sample 10 %`.
+    static func scope(_ result: DrillResult) -> String {
+        if result.isFull { return "full" }
+        return result.samplePercent.map { "sample \(percent($0))" } ?? "in part"
+    }
+
+    /// `sample of 10 %`; nil: it is none.
+    static func sample(_ result: DrillResult) -> String? {
+        result.samplePercent.map { "sample of \(percent($0))" }
+    }
+
+    private static func percent(_ percent: Double) -> String {
+        (Int(exactly: percent).map { "\($0)" } ?? "\(percent)") + " %"
     }
 
     private var head: [String] {
@@ -49,15 +64,25 @@ struct DrillSummary: OutputRendering {
                     case .failed: "not recovered as the snapshot says"
                     case .readOnly: "read and verified, not restored"
                     }
-                return "  \(EscapedName.line(component.name)): \(ByteCount(component.bytes))\(engine), \(state)"
+                return "  \(EscapedName.line(component.name)): \(ByteCount(component.bytes))"
+                    + "\(Self.share(component, result).map { " (\($0))" } ?? "")\(engine), \(state)"
             }
+    }
+
+    /// What of a component a sample took: `12 of 120 files`, `whole`; nil: it is no sample.
+    static func share(_ component: DrillResult.Component, _ result: DrillResult) -> String? {
+        guard result.samplePercent != nil else { return nil }
+        return component.sample.map { "\(grouped($0.taken)) of \(grouped($0.all)) \($0.unit)" } ?? "whole"
     }
 
     private var figures: [String] {
         let objectives = result.objectives
         var lines: [String] = []
         if let rta = objectives.rta {
-            lines.append("recovery time: \(Self.against(rta, objectives.rto, "RTO"))")
+            let verdict =
+                Self.sample(result).map { "\(DurationText.short(rta)) for a \($0), not held against the RTO" }
+                ?? Self.against(rta, objectives.rto, "RTO")
+            lines.append("recovery time: \(verdict)")
         }
         if let age = objectives.age {
             let gap = objectives.worstGap.map { ", worst gap of late \(DurationText.short($0))" } ?? ""
@@ -139,6 +164,7 @@ struct DrillRow: TableRow {
     let time: Timestamp
     let snapshot: String
     let full: Bool
+    let samplePercent: Double?
     let verdict: String
     let verified: Bool
     let rta: Double?
@@ -148,12 +174,21 @@ struct DrillRow: TableRow {
     let findings: Int
     let found: String?
 
+    private let scope: String
+
+    private enum CodingKeys: String, CodingKey {
+        case id, time, snapshot, full, verdict, verified, rta, rto, rpa, rpo, findings, found
+        case samplePercent = "sample_percent"
+    }
+
     init(_ entry: DrillHistory.Entry) {
         let result = entry.result
         id = entry.id.hex
         time = result.started
         snapshot = result.snapshot.hex
         full = result.isFull
+        samplePercent = result.samplePercent
+        scope = result.isFull || result.samplePercent != nil ? DrillSummary.scope(result) : "part"
         verdict = result.verdict.rawValue
         verified = result.verified
         rta = result.objectives.rta
@@ -167,8 +202,8 @@ struct DrillRow: TableRow {
     var cells: [String] {
         func short(_ seconds: Double?) -> String { seconds.map { DurationText.short($0) } ?? "-" }
         return [
-            String(id.prefix(12)), time.tableText, String(snapshot.prefix(12)), full ? "full" : "part", verdict,
-            short(rta), short(rto), short(rpa), short(rpo),
+            String(id.prefix(12)), time.tableText, String(snapshot.prefix(12)), scope, verdict,
+            short(rta), samplePercent == nil ? short(rto) : "-", short(rpa), short(rpo),
             found.map { EscapedName.line($0) + (findings > 1 ? " (and \(findings - 1) more)" : "") } ?? "-",
         ]
     }

@@ -79,9 +79,12 @@ enum PendingWork {
         }
     }
 
-    /// Finishes or undoes what restores of this stack left; throws when that does not work out.
+    /// Finishes or undoes what restores of this stack left; throws when that does not work out. A restore in place that
+    /// only goes forward is left to one that comes after, if it `isRestoring`.
     @discardableResult
-    static func recover(_ assembly: StackAssembly, _ session: CommandSession) throws -> [RestoreRecovery.Outcome] {
+    static func recover(
+        _ assembly: StackAssembly, isRestoring: Bool = false, _ session: CommandSession
+    ) throws -> [RestoreRecovery.Outcome] {
         let recovery = RestoreRecovery(
             journal: RestoreJournal(stateFolder: try stateFolder(session.context)), clock: session.context.clock,
             progress: session.progress)
@@ -92,7 +95,7 @@ enum PendingWork {
         let outcomes = try recovery.recover(stack: assembly.policy.stack) { plan in
             try RestoreAim(assembly, plan).stack()
         }
-        for outcome in outcomes {
+        for outcome in outcomes where !(isRestoring && outcome.decision == .halt) {
             guard outcome.problems.isEmpty else {
                 throw LifeboatError(
                     "restore '\(outcome.id)' of stack '\(outcome.stack)' was cut off, and cannot be put right",

@@ -26,7 +26,8 @@ struct RecoveryRun {
 
     /// Goes on with what was cut off, forward as long as nothing speaks against it.
     private func resume(_ recovery: RestoreRecovery, _ session: CommandSession) throws -> ExitCode {
-        guard let record = try recovery.pending(stack: stack).first(where: \.canGoOn) else {
+        // The last: it puts right what an earlier one may have left in place.
+        guard let record = try recovery.pending(stack: stack).last(where: \.canGoOn) else {
             return try report(try settle(recovery, .settle, session), session)
         }
         let repository: Repository
@@ -38,7 +39,9 @@ struct RecoveryRun {
             let isInPlace = record.plan.isInPlace
             throw LifeboatError.converting(
                 error, "restore '\(record.plan.id)' cannot go on without its snapshot",
-                hint: isInPlace ? nil : "Run 'lifeboat restore --rollback' with this policy: it is undone without.")
+                hint: isInPlace
+                    ? "Restore its components from another snapshot: that puts them right too."
+                    : "Run 'lifeboat restore --rollback' with this policy: it is undone without.")
         }
         var source = try RepositorySource(
             repository, snapshot, components: record.plan.components.map(\.name),

@@ -78,7 +78,7 @@ struct Restore: LifeboatCommand {
                 hint: "Name the policy of the stack to restore into with --policy FILE.", exitCode: .usage)
         }
         let aim = try RestoreAim(assembly, chosen)
-        if !dryRun { try PendingWork.recover(assembly, session) }
+        if !dryRun { try PendingWork.recover(assembly, isRestoring: true, session) }
         let repository = try location.openForReading(session)
         let found = try chosen.snapshot(snapshot, repository, selection, location, session)
         guard dryRun || yes || session.canAsk else { throw Self.cannotAsk("restore") }

@@ -195,7 +195,7 @@ package struct DockerProgram: Sendable {
 /// A server of the sandbox's project, as the engine of a component.
 final class ComposeEngine: ThrowawayEngine {
     private let sandbox: ComposeSandbox
-    private let service: String
+    let service: String
 
     init(_ sandbox: ComposeSandbox, service: String) {
         self.sandbox = sandbox

@@ -35,6 +35,8 @@ struct DrillProbes {
     let policy: Policy
     let seats: [DrillSeat]
     let compose: ComposeSandbox?
+    /// Besides the servers also what uses them was started in the project.
+    let servicesRun: Bool
     let drill: String
     let folder: String
     let request: DrillRequest
@@ -50,12 +52,19 @@ struct DrillProbes {
             }
         }
         for health in policy.health {
+            let name = health.name ?? Self.shown(health.question)
             if case .postgres(let component, let sql, let equals) = health.question {
-                guard let store = seat(component)?.store as? PostgresStore else { continue }
+                guard let seat = seat(component), let store = seat.store as? PostgresStore else { continue }
+                guard seat.isWhole else {
+                    leftOut.append("health probe '\(name)' was not asked: \(Self.partial(component))")
+                    continue
+                }
                 probes.append(
                     DrillProbe(name: health.name ?? "health of '\(component)'", kind: "health", component: component) {
                         try Self.answer(try store.scalar(sql, cancellation: $0), equals)
                     })
+            } else if compose != nil, !servicesRun {
+                leftOut.append("health probe '\(name)' was not asked: its service was not started")
             } else if let probe = healthInProject(health) {
                 probes.append(probe)
             } else if case .container = health.question, compose != nil {
@@ -63,8 +72,7 @@ struct DrillProbes {
                 continue
             } else {
                 leftOut.append(
-                    "health probe '\(health.name ?? Self.shown(health.question))' was not asked: it is about the live"
-                        + " stack")
+                    "health probe '\(name)' was not asked: it is about the live stack")
             }
         }
         return (probes + neighbourProbes, leftOut)
@@ -112,6 +120,10 @@ struct DrillProbes {
         }
     }
 
+    private static func partial(_ component: String) -> String {
+        "not all data of component '\(component)' is in the sample"
+    }
+
     private func seat(_ name: String) -> DrillSeat? { seats.first { $0.name == name } }
 
     /// Every collection of every store of vectors, unless the policy asks for it itself.
@@ -151,12 +163,12 @@ struct DrillProbes {
         let name = policy.name ?? "probe \(number + 1)"
         switch policy.question {
         case .sql(let component, let sql, let equals):
-            let store = try store(component)
+            let store = try whole(component).store
             return DrillProbe(name: name, kind: "sql", component: component) { cancellation in
                 try Self.answer(try Self.scalar(store, sql, cancellation), equals)
             }
         case .redis(let component, let words, let equals):
-            guard let engine = try present(component).engine as? RedisEngine else {
+            guard let engine = try whole(component).engine as? RedisEngine else {
                 throw Left(reason: "component '\(component)' is no Redis")
             }
             return DrillProbe(name: name, kind: "redis", component: component) { cancellation in
@@ -164,11 +176,18 @@ struct DrillProbes {
                 return try Self.answer(reply.text ?? "\(reply.items.count) items", equals)
             }
         case .neighbours(let component, let collection):
-            guard let store = try store(component) as? any NeighbourSearch else {
+            let seat = try present(component)
+            guard let store = seat.store as? any NeighbourSearch else {
                 throw Left(reason: "component '\(component)' cannot be searched")
+            }
+            guard seat.sampled?.holds(collection: collection) != false else {
+                throw Left(reason: "collection '\(collection)' is not in the sample")
             }
             return neighbours(name, component, store, collection)
         case .http(let url, let status, let field, let equals):
+            if compose != nil, !servicesRun {
+                throw Left(reason: "the service behind it was not started")
+            }
             let place = try filled(url)
             let probe = HTTPHealthProbe(
                 client: HTTPClient(), url: place, status: status, field: field, equals: equals)
@@ -179,6 +198,9 @@ struct DrillProbes {
         case .command(let words, let equals):
             guard seats.count == self.policy.components.count else {
                 throw Left(reason: "not all components are in the sandbox, and it may ask any of them")
+            }
+            guard seats.allSatisfy(\.isWhole) else {
+                throw Left(reason: "not all data is in the sample, and it may ask for any of it")
             }
             return DrillProbe(name: name, kind: "command") { cancellation in
                 try run(words, policy.within, equals, cancellation)
@@ -191,13 +213,20 @@ struct DrillProbes {
         return seat
     }
 
-    private func store(_ component: String) throws(Left) -> any DataStore { try present(component).store }
+    /// The component, with all its data.
+    private func whole(_ component: String) throws(Left) -> DrillSeat {
+        let seat = try present(component)
+        guard seat.isWhole else { throw Left(reason: Self.partial(component)) }
+        return seat
+    }
 
     /// The URL with the addresses of the sandbox put in; one that names none is about what lives.
     private func filled(_ url: String) throws(Left) -> String {
         var filled = inProject(url) ?? url
         for seat in seats {
-            if let address = seat.place.hostAndPort { filled = filled.replacing("{\(seat.name)}", with: address) }
+            guard let address = seat.place.hostAndPort, filled.contains("{\(seat.name)}") else { continue }
+            guard seat.isWhole else { throw Left(reason: Self.partial(seat.name)) }
+            filled = filled.replacing("{\(seat.name)}", with: address)
         }
         guard filled != url, !filled.contains("{") else {
             throw Left(

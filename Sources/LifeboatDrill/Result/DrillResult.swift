@@ -60,6 +60,8 @@ package struct DrillResult: Codable, Sendable, Equatable {
             case different
             /// Nothing here to compare it with (versions, sizes on disk): told.
             case told
+            /// Its data is not in the sample that was drilled.
+            case leftOut = "left_out"
         }
 
         package var name: String
@@ -75,6 +77,25 @@ package struct DrillResult: Codable, Sendable, Equatable {
         }
     }
 
+    /// What a drill of a share took of a component.
+    package struct ComponentSample: Codable, Sendable, Equatable {
+        /// `files`, `tables`, `collections`
+        package var unit: String
+        package var taken: Int
+        package var all: Int
+        /// Plain bytes of the whole component.
+        package var bytes: UInt64
+
+        package init(unit: String, taken: Int, all: Int, bytes: UInt64) {
+            self.unit = unit
+            self.taken = taken
+            self.all = all
+            self.bytes = bytes
+        }
+
+        package var isWhole: Bool { taken == all }
+    }
+
     package struct Component: Codable, Sendable, Equatable {
         package enum State: String, Codable, Sendable {
             case verified
@@ -87,8 +108,11 @@ package struct DrillResult: Codable, Sendable, Equatable {
         package var store: String
         /// Where it was restored to.
         package var subject: String
+        /// Of what was restored.
         package var bytes: UInt64
         package var files: UInt64
+        /// Nil: it was taken whole.
+        package var sample: ComponentSample?
         /// Engine of the snapshot and of the sandbox.
         package var capturedEngine: String?
         package var drillEngine: String?
@@ -99,7 +123,7 @@ package struct DrillResult: Codable, Sendable, Equatable {
         package var warnings: [String]
 
         private enum CodingKeys: String, CodingKey {
-            case name, store, subject, bytes, files, state, facts, warnings
+            case name, store, subject, bytes, files, sample, state, facts, warnings
             case capturedEngine = "captured_engine"
             case drillEngine = "drill_engine"
             case holdsAfterRestart = "holds_after_restart"
@@ -116,7 +140,7 @@ package struct DrillResult: Codable, Sendable, Equatable {
             warnings = []
         }
 
-        package var comparedFacts: Int { facts.count { $0.state != .told } }
+        package var comparedFacts: Int { facts.count { $0.state == .equal || $0.state == .different } }
     }
 
     package struct Check: Codable, Sendable, Equatable {
@@ -228,6 +252,8 @@ package struct DrillResult: Codable, Sendable, Equatable {
     package var sandbox: String
     /// Whether all components of the snapshot took part, whole.
     package var isFull: Bool
+    /// Percent of the files, tables and collections that were drilled; nil: all.
+    package var samplePercent: Double?
     package var snapshot: Digest
     package var snapshotTime: Timestamp
     package var sequence: UInt64
@@ -260,6 +286,7 @@ package struct DrillResult: Codable, Sendable, Equatable {
         case objectives, seconds, phases, components, checks, probes, findings, warnings, costliest, advice, untouched
         case repositoryID = "repository_id"
         case isFull = "full"
+        case samplePercent = "sample_percent"
         case snapshotTime = "snapshot_time"
         case leftOut = "left_out"
         case repeatCommand = "repeat_command"

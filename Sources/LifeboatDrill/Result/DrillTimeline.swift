@@ -37,6 +37,12 @@ package final class DrillTimeline {
         return try body()
     }
 
+    /// Says what the phase that ended last moved, where that is known only now.
+    func moved(_ bytes: UInt64) {
+        guard !phases.isEmpty else { return }
+        phases[phases.count - 1].bytes = bytes
+    }
+
     /// Adds a part of the phase `of`, which was measured by others.
     func add(_ part: DrillResult.Phase) { phases.append(part) }
 }

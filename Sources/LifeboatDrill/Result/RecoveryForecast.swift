@@ -35,7 +35,9 @@ package struct RecoveryForecast: Codable, Sendable, Equatable {
     package init?(_ results: [DrillResult], stack: String, sizes: [(name: String, store: String, bytes: UInt64)]) {
         let useful = results.filter { $0.stack == stack && $0.findings.isEmpty }
         // What the last drills went through is what the next recovery goes through.
-        guard let widest = useful.last(where: \.isFull) ?? useful.last else { return nil }
+        guard
+            let widest = useful.last(where: \.isFull) ?? useful.last(where: { $0.samplePercent == nil }) ?? useful.last
+        else { return nil }
         let model = ForecastModel(useful.flatMap(\.measurements), stack: stack)
         let common = widest.recoveryPhases(of: nil)
         func span(_ factor: UInt64, _ component: (name: String, store: String, bytes: UInt64)) -> Span {
@@ -133,19 +135,34 @@ extension DrillResult {
         }
     }
 
+    /// Whether what a phase took says how long it takes for more data. In a sample: of files and collections what was
+    /// moved; of a database the whole dump is read for some of its tables, which says neither; of phases of the whole
+    /// stack only those in which nothing was left out.
+    private func tellsRate(_ phase: Phase, _ component: Component?) -> Bool {
+        guard samplePercent != nil else { return true }
+        guard let component else {
+            return [DrillPhase.resolve, DrillPhase.authenticate, DrillPhase.prepare, DrillPhase.verify]
+                .contains(phase.name)
+        }
+        guard Self.growsWithData(phase.name), let sample = component.sample, !sample.isWhole else { return true }
+        return sample.unit != "tables"
+    }
+
     /// What each phase of the recovery took, for forecasts; those of one component under one name add up.
     package var measurements: [PhaseMeasurement] {
         var measured: [PhaseMeasurement] = []
         for phase in phases where phase.isRecovery && phase.of == nil {
             let name = Self.sharedName(phase.name)
             let component = components.first { $0.name == phase.component }
+            guard tellsRate(phase, component) else { continue }
             if let index = measured.firstIndex(where: { $0.phase == name && $0.component == phase.component }) {
                 measured[index].seconds += phase.seconds
             } else {
                 measured.append(
                     PhaseMeasurement(
                         stack: stack, phase: name, component: phase.component, store: component?.store,
-                        bytes: Self.growsWithData(phase.name) ? component?.bytes ?? bytes : 0, seconds: phase.seconds,
+                        bytes: Self.growsWithData(phase.name) ? component?.bytes ?? phase.bytes ?? bytes : 0,
+                        seconds: phase.seconds,
                         time: ended, origin: .drill))
             }
         }

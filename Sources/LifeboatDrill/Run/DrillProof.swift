@@ -83,13 +83,14 @@ extension DrillRun {
             check.values.allSatisfy { value in
                 switch value {
                 case .number: true
-                case .component(let name, _): sources[name] != nil
+                case .component(let name, let question): sources[name] != nil && hasAll(question, of: name)
                 case .http: false
                 }
             }
         }
         for check in request.policy.checks where !asked.contains(check) {
-            let reason = "check '\(check.name)' was not asked: not all it asks is in the sandbox"
+            let place = request.sample == nil ? "in the sandbox" : "in the sample"
+            let reason = "check '\(check.name)' was not asked: not all it asks is \(place)"
             if !result.leftOut.contains(reason) { result.leftOut.append(reason) }
         }
         let evaluation = CheckEvaluation(asked)
@@ -97,10 +98,20 @@ extension DrillRun {
         return evaluation.results
     }
 
+    /// Whether all the data that a question is about is in the sandbox.
+    private func hasAll(_ question: CheckQuestion, of component: String) -> Bool {
+        guard let seat = seats.first(where: { $0.name == component }), let sampled = seat.sampled, !seat.isWhole else {
+            return true
+        }
+        // Of a query nobody knows which tables it reads.
+        guard case .points(let collection) = question else { return false }
+        return sampled.holds(collection: collection)
+    }
+
     func askProbes() throws {
         let probes = DrillProbes(
-            policy: request.policy, seats: seats.filter { !$0.hasFailed }, compose: compose, drill: result.drill,
-            folder: sandbox?.folder ?? "/", request: request)
+            policy: request.policy, seats: seats.filter { !$0.hasFailed }, compose: compose, servicesRun: servicesRun,
+            drill: result.drill, folder: sandbox?.folder ?? "/", request: request)
         let questions = probes.questions
         result.leftOut += questions.leftOut
         guard !questions.probes.isEmpty else { return }
@@ -125,7 +136,7 @@ extension DrillRun {
         let working = seats.filter { !$0.hasFailed }
         if let compose {
             try timeline.measure(DrillPhase.restart, isRecovery: false) { try compose.stop() }
-            try timeline.measure(DrillPhase.again, isRecovery: false) { try compose.up() }
+            try timeline.measure(DrillPhase.again, isRecovery: false) { try bringUpServices(compose) }
             // A container that is started again may get the address another one had.
             if let plan, let sandbox {
                 for seat in working {

@@ -33,9 +33,21 @@ extension DrillRun {
         try each(DrillPhase.start, of: stopped) { try $0.engine?.start() }
         try each(DrillPhase.healthy, of: stopped) { try $0.engine?.awaitReady(cancellation) }
         if let compose {
-            try timeline.measure(DrillPhase.start) { try compose.up() }
+            try timeline.measure(DrillPhase.start) { try bringUpServices(compose) }
         }
         try each(DrillPhase.discard) { try $0.store.discard($0.staged ?? StagedState([:])) }
+    }
+
+    /// All services, or only servers with their data where the others would not find all of it: they could not become
+    /// healthy, and say nothing.
+    func bringUpServices(_ compose: ComposeSandbox) throws {
+        servicesRun = request.sample == nil && !seats.contains(where: \.hasFailed)
+        guard !servicesRun else { return try compose.up() }
+        let servers = seats.filter { !$0.hasFailed }.compactMap { ($0.engine as? ComposeEngine)?.service }
+        if !servers.isEmpty { try compose.up(servers) }
+        let others = compose.project.services.filter { !servers.contains($0) }
+        let told = "services that would not find all their data: \(others.joined(separator: ", "))"
+        if !others.isEmpty, !result.leftOut.contains(told) { result.leftOut.append(told) }
     }
 
     private func chosen() -> [(policy: ComponentPolicy, captured: Manifest.Component)] {
@@ -79,7 +91,7 @@ extension DrillRun {
         let options = RepositoryContent.Options(threads: request.threads)
         let source = try RepositorySource(
             request.repository, request.snapshot, components: components.map(\.captured.name), options: options,
-            progress: request.progress)
+            progress: request.progress, isPartial: request.sample != nil)
         for component in components {
             do {
                 try source.verifyChunks(of: [component.captured.name], only: [:], cancellation)
@@ -125,9 +137,16 @@ extension DrillRun {
         } else if let place = plan.places[name] {
             do {
                 let store = try request.makeStore(place.policy, plan.policy, sandbox.folder)
-                let seat = DrillSeat(component.captured, place, store, try source.content(of: name))
+                let seat = DrillSeat(
+                    component.captured, place, store, try source.content(of: name),
+                    try sampled(component.captured, source))
                 seat.hasFailed = result.findings.contains { $0.component == name }
                 seats.append(seat)
+                if let sample = seat.result.sample, !sample.isWhole {
+                    result.leftOut.append(
+                        "\(sample.all - sample.taken) of \(sample.all) \(sample.unit) of component '\(name)'"
+                            + (sample.unit == "tables" ? ", and the foreign keys that name one of them" : ""))
+                }
                 return
             } catch {
                 try findUnlessInterrupted(error, DrillPhase.prepare, name)
@@ -139,6 +158,18 @@ extension DrillRun {
             bytes: component.captured.bytes, files: component.captured.files)
         failed.capturedEngine = component.captured.engineVersion
         result.components.append(failed)
+    }
+
+    /// The share of a component that is drilled; nil: all of it.
+    private func sampled(_ captured: Manifest.Component, _ source: RepositorySource) throws -> SampledContent? {
+        guard let percent = request.sample else { return nil }
+        return try timeline.measure(DrillPhase.sample, captured.name, isRecovery: false) {
+            // Another snapshot, other files.
+            let draw = SampleDraw(share: percent / 100, seed: "\(request.snapshot.id.hex)/\(captured.name)")
+            return try SampledContent.drawn(
+                from: source.content(of: captured.name), kind: captured.store, draw
+            ) { takes in try source.content(of: captured.name, takes: takes) }
+        }
     }
 
     /// Reads all of a component, which verifies it, and keeps nothing.
@@ -172,7 +203,7 @@ extension DrillRun {
         let meter = LoadMeter(clock)
         let begin = timeline.elapsed
         do {
-            try timeline.measure(DrillPhase.load, seat.name, bytes: seat.captured.bytes) {
+            try timeline.measure(DrillPhase.load, seat.name, bytes: seat.result.bytes) {
                 try seat.store.stage(
                     MeteredContent(content: seat.content, meter: meter), seat.staged ?? StagedState([:]),
                     progress: LoadProgress(sink: request.progress, meter: meter, timelineStart: start),
@@ -183,11 +214,15 @@ extension DrillRun {
                 seat, LifeboatError.converting(error, "component '\(seat.name)' cannot be restored"), DrillPhase.load)
         }
         let figures = meter.figures
+        if let sampled = seat.sampled, sampled.bytes == nil, !sampled.isWhole {
+            seat.result.bytes = figures.allBytes
+            timeline.moved(figures.allBytes)
+        }
         if figures.fetch > 0 {
             timeline.add(
                 DrillResult.Phase(
                     name: DrillPhase.fetch, component: seat.name, start: begin, seconds: figures.fetch,
-                    bytes: seat.captured.bytes, of: DrillPhase.load))
+                    bytes: seat.result.bytes, of: DrillPhase.load))
         }
         if let indexes = figures.indexes {
             timeline.add(

@@ -16,6 +16,8 @@ package struct DrillRequest {
     package var repository: Repository
     /// Names of components; empty: all.
     package var selected: [String]
+    /// Percent of the files, tables and collections to bring up, chosen by the snapshot; nil: all of it.
+    package var sample: Double?
     /// Below this folder the sandbox is made.
     package var parent: String
     /// Leave the sandbox running.
@@ -43,7 +45,8 @@ package struct DrillRequest {
 
     package init(
         policy: Policy, snapshot: Snapshot, snapshots: [Snapshot], repository: Repository, selected: [String],
-        parent: String, isKept: Bool, host: String, lifeboat: String, repeatCommand: String, threads: Int,
+        sample: Double?, parent: String, isKept: Bool, host: String, lifeboat: String, repeatCommand: String,
+        threads: Int,
         path: String, clock: any Clock, progress: any ProgressSink, cancellation: Cancellation,
         runner: any ProcessRunner, docker: DockerProgram,
         project: ComposeProject?, journal: SandboxJournal,
@@ -58,6 +61,7 @@ package struct DrillRequest {
         self.snapshots = snapshots
         self.repository = repository
         self.selected = selected
+        self.sample = sample
         self.parent = parent
         self.isKept = isKept
         self.host = host

@@ -22,6 +22,8 @@ package final class DrillRun {
     var plan: SandboxPlan?
     var sandbox: Sandbox?
     var compose: ComposeSandbox?
+    /// All services of the Compose project were started, not servers alone.
+    var servicesRun = false
     /// What was on the container engine before.
     var living: [String] = []
 
@@ -47,6 +49,8 @@ package final class DrillRun {
             sandbox: (request.project == nil ? DrillPolicy.Sandbox.engines : .compose).rawValue,
             snapshot: request.snapshot.id, snapshotTime: manifest.frozen, sequence: manifest.sequence,
             started: started, objectives: objectives, repeatCommand: request.repeatCommand)
+        result.samplePercent = request.sample
+        result.isFull = request.sample == nil
     }
 
     /// Drills; the result, also when it failed. Throws only what is no result: interrupted, or the sandbox could not
@@ -71,10 +75,15 @@ package final class DrillRun {
         compareSecrets()
         try bringUp()
         let working = seats.filter { !$0.hasFailed }
-        try compareFacts(working, DrillPhase.facts) { seat, facts in seat.result.facts = facts }
+        try compareFacts(working, DrillPhase.facts) { seat, facts in
+            seat.result.facts = facts + seat.leftOutFacts
+        }
         try askChecks()
         try askProbes()
-        if result.findings.isEmpty { result.objectives.rta = timeline.elapsed }
+        if result.findings.isEmpty {
+            let extra = timeline.phases.filter { !$0.isRecovery }.reduce(0) { $0 + $1.seconds }
+            result.objectives.rta = timeline.elapsed - extra
+        }
         try restart()
     }
 

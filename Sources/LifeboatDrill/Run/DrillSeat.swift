@@ -13,6 +13,8 @@ final class DrillSeat {
     /// Another one once a server has come back under another address.
     var store: any DataStore
     let content: any RestoreContent
+    /// What was drawn of it; nil: it is taken whole.
+    let sampled: SampledContent?
     var staged: StagedState?
     var result: DrillResult.Component
     /// What went wrong ends its way; the others go on.
@@ -20,21 +22,39 @@ final class DrillSeat {
 
     init(
         _ captured: Manifest.Component, _ place: SandboxPlan.Place, _ store: any DataStore,
-        _ content: any RestoreContent
+        _ content: any RestoreContent, _ sampled: SampledContent?
     ) {
         name = captured.name
         self.captured = captured
         self.place = place
         self.store = store
-        self.content = content
+        self.content = sampled ?? content
+        self.sampled = sampled
         result = DrillResult.Component(
-            name: captured.name, store: captured.store, subject: store.subject, bytes: captured.bytes,
-            files: captured.files)
+            name: captured.name, store: captured.store, subject: store.subject,
+            bytes: sampled?.bytes ?? captured.bytes, files: captured.files)
+        if let sampled {
+            result.sample = DrillResult.ComponentSample(
+                unit: sampled.unit.rawValue, taken: sampled.taken, all: sampled.all, bytes: captured.bytes)
+            if sampled.unit == .files { result.files = UInt64(sampled.taken) }
+        }
         result.capturedEngine = captured.engineVersion
         result.drillEngine = place.engine?.subject
     }
 
     var engine: (any ThrowawayEngine)? { place.engine }
+
+    /// Whether all its data is in the sandbox.
+    var isWhole: Bool { sampled?.isWhole ?? true }
+
+    /// What the snapshot says of data that was not restored.
+    var leftOutFacts: [DrillResult.Fact] {
+        guard let left = sampled?.leftOut else { return [] }
+        let all = left.counts.mapValues { "\($0)" }.merging(left.texts) { first, _ in first }
+        return all.sorted { $0.key < $1.key }.map {
+            DrillResult.Fact(name: $0.key, expected: $0.value, found: nil, state: .leftOut)
+        }
+    }
 }
 
 /// Holds what the sandbox has against what the snapshot says, value by value.

@@ -13,6 +13,10 @@ final class LoadMeter: Sendable {
         /// Seconds of building indexes.
         var indexes: Double?
         var indexesEnd = 0.0
+        /// What was read of streams, each counted once, however often it was read.
+        var bytes: [String: UInt64] = [:]
+
+        var allBytes: UInt64 { bytes.values.reduce(0, +) }
     }
 
     private let state = Monitor(Figures())
@@ -23,6 +27,10 @@ final class LoadMeter: Sendable {
     var figures: Figures { state.withLock { $0 } }
 
     func waited(_ seconds: Double) { state.withLock { $0.fetch += seconds } }
+
+    func read(_ bytes: UInt64, of stream: String) {
+        state.withLock { $0.bytes[stream] = max($0.bytes[stream] ?? 0, bytes) }
+    }
 
     func builtIndexes(_ seconds: Double, end: Double) {
         state.withLock {
@@ -39,8 +47,11 @@ struct MeteredContent: RestoreContent {
 
     var engineVersion: String? { content.engineVersion }
     var facts: StoreFacts { content.facts }
+    var isPartial: Bool { content.isPartial }
 
-    func openStream(_ name: String) throws -> any ByteSource { MeteredSource(try content.openStream(name), meter) }
+    func openStream(_ name: String) throws -> any ByteSource {
+        MeteredSource(try content.openStream(name), name, meter)
+    }
 
     func streamSize(_ name: String) -> UInt64? { content.streamSize(name) }
 
@@ -54,17 +65,23 @@ struct MeteredContent: RestoreContent {
 
 private final class MeteredSource: ByteSource {
     private let source: any ByteSource
+    private let name: String
     private let meter: LoadMeter
+    private var bytes: UInt64 = 0
 
-    init(_ source: any ByteSource, _ meter: LoadMeter) {
+    init(_ source: any ByteSource, _ name: String, _ meter: LoadMeter) {
         self.source = source
+        self.name = name
         self.meter = meter
     }
 
     func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
         let begin = meter.clock.monotonicSeconds()
         defer { meter.waited(meter.clock.monotonicSeconds() - begin) }
-        return try source.read(into: buffer)
+        let count = try source.read(into: buffer)
+        bytes += UInt64(count)
+        meter.read(bytes, of: name)
+        return count
     }
 
     func close() { source.close() }

@@ -173,7 +173,8 @@ package struct RepositoryChecker {
             var suspects: Set<Digest> = []
         }
         let audit = IndexAudit(indexes)
-        let reader = ChunkReader(repository, IndexSet(indexes))
+        // Every thread has a whole pack in memory besides.
+        let reader = ChunkReader(repository, IndexSet(indexes), cacheLimit: 16 << 20)
         let found = Monitor(Found())
         let reading = PackReading(
             repository: repository, threads: threads, progress: progress, cancellation: cancellation)

@@ -223,7 +223,16 @@ package final class ChunkReader: Sendable {
 
     /// Throws unless the delta at `location` gives the chunk.
     func verifyDelta(_ id: Digest, at location: ChunkLocation) throws {
-        let (frame, range) = try undo(location, of: id, depth: 0, verifyBases: true)
+        do {
+            try verifyDelta(id, at: location, verifyBases: false)
+        } catch {
+            // As for any chunk: was it the delta, or its base?
+            try verifyDelta(id, at: location, verifyBases: true)
+        }
+    }
+
+    private func verifyDelta(_ id: Digest, at location: ChunkLocation, verifyBases: Bool) throws {
+        let (frame, range) = try undo(location, of: id, depth: 0, verifyBases: verifyBases)
         guard BLAKE3.hash(UnsafeRawBufferPointer(rebasing: frame.bytes[range])) == id else {
             throw RepositoryError.damaged(
                 RepositoryLayout.pack(location.pack).text,

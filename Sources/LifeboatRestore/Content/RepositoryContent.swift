@@ -13,6 +13,8 @@ package struct RepositoryContent: RestoreContent {
         package var threads: Int
         /// Restore what an incomplete snapshot holds; what it lacks is a warning. Damage always fails.
         package var allowsIncomplete = false
+        /// Of trees, only what it says yes to; nil: everything.
+        package var takes: (@Sendable (TreeEntry) -> Bool)?
 
         package init(threads: Int) { self.threads = threads }
     }
@@ -52,7 +54,9 @@ package struct RepositoryContent: RestoreContent {
     package func listTree(_ name: String, _ body: (TreeEntry) throws -> Void) throws {
         let entries = MtreeReader(try ContentSource(reader, try part(name, .tree).content))
         defer { entries.close() }
-        while let entry = try entries.next() { try body(entry) }
+        while let entry = try entries.next() {
+            if options.takes?(entry) != false { try body(entry) }
+        }
     }
 
     /// Throws on the first kind of loss there is: a staged restore is whole or it is not swapped in.
@@ -65,11 +69,12 @@ package struct RepositoryContent: RestoreContent {
     ) throws {
         let tree = try part(name, .tree)
         let source = component.source
-        var options = TreeExtraction.Options(threads: self.options.threads)
-        options.selection = selection
-        let extraction = TreeExtraction(reader, options: options, counters: counters, cancellation: cancellation)
+        var choice = TreeExtraction.Options(threads: options.threads)
+        choice.selection = selection
+        choice.takes = options.takes
+        let extraction = TreeExtraction(reader, options: choice, counters: counters, cancellation: cancellation)
         let report = try extraction.extract(tree.content, into: target) { RestorePath.shown($0, in: source) }
-        let tolerated: Set<ExtractionProblem.Kind> = self.options.allowsIncomplete ? [.notInSnapshot, .unsure] : []
+        let tolerated: Set<ExtractionProblem.Kind> = options.allowsIncomplete ? [.notInSnapshot, .unsure] : []
         let failures = report.problems.filter { !tolerated.contains($0.kind) }
         let count = report.problemCounts.filter { !tolerated.contains($0.key) }.values.reduce(0, +)
         for problem in report.problems where tolerated.contains(problem.kind) { counters.warn(problem.error) }

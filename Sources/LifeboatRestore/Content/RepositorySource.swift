@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LifeboatCore
+package import LifeboatFormats
 package import LifeboatRepository
 package import LifeboatStores
 
@@ -13,10 +14,11 @@ package struct RepositorySource: RestoreSource {
     private let progress: any ProgressSink
 
     /// Opens the indexes; packs that are missing or have another size than they should count as lost: a restore finds
-    /// out before it touches anything. `components`: those that will be restored, for the totals of the progress.
+    /// out before it touches anything. `components`: those that will be restored, for the totals of the progress; there
+    /// are none when `isPartial`, since only a share of them will be read.
     package init(
         _ repository: Repository, _ snapshot: Snapshot, components: [String], options: RepositoryContent.Options,
-        progress: any ProgressSink
+        progress: any ProgressSink, isPartial: Bool = false
     ) throws {
         self.snapshot = snapshot
         self.options = options
@@ -24,8 +26,8 @@ package struct RepositorySource: RestoreSource {
         reader = ChunkReader(repository, try repository.openIndexesOfPresentPacks())
         let components = snapshot.manifest.components.filter { components.contains($0.name) }
         counters = RestoreCounters(
-            progress, filesTotal: components.reduce(0) { $0 + $1.files },
-            bytesTotal: components.reduce(0) { $0 + $1.bytes })
+            progress, filesTotal: isPartial ? nil : components.reduce(0) { $0 + $1.files },
+            bytesTotal: isPartial ? nil : components.reduce(0) { $0 + $1.bytes })
     }
 
     /// The totals of the progress are those of the plan, which may restore components in part.
@@ -56,6 +58,15 @@ package struct RepositorySource: RestoreSource {
 
     package func content(of component: String) throws -> any RestoreContent {
         RepositoryContent(try self.component(component), reader, options: options, counters: counters)
+    }
+
+    /// With trees that hold only what `takes` says yes to.
+    package func content(
+        of component: String, takes: @escaping @Sendable (TreeEntry) -> Bool
+    ) throws -> any RestoreContent {
+        var options = options
+        options.takes = takes
+        return RepositoryContent(try self.component(component), reader, options: options, counters: counters)
     }
 
     private func component(_ name: String) throws -> Manifest.Component {

@@ -44,12 +44,10 @@ package struct RestoreExecutor: Sendable {
             throw LifeboatError("the plan is for stack '\(plan.stack)', not '\(stack.name)'", exitCode: .usage)
         }
         let lock = try journal.lock(stack: plan.stack)
-        if let other = try journal.records().records.first(where: { $0.plan.stack == plan.stack && $0.needsRecovery }) {
-            throw LifeboatError(
-                "restore '\(other.plan.id)' of stack '\(plan.stack)' was cut off and has to be finished first",
-                hint: "Run 'lifeboat restore --resume' with this policy: it is finished or undone.", exitCode: .busy)
-        }
-        let outcome = try run(RestoreMachine(RestoreRecord(plan, owner: try .current())), source, cancellation)
+        let record = RestoreRecord(plan, owner: try .current())
+        let pending = try journal.records().records.filter { $0.plan.stack == plan.stack && $0.needsRecovery }
+        if let other = pending.first(where: { !$0.isReplaced(by: record) }) { throw RestoreFailure.pending(other) }
+        let outcome = try run(RestoreMachine(record), source, cancellation)
         _ = consume lock
         return outcome
     }

@@ -32,6 +32,18 @@ enum RestoreFailure {
         }
     }
 
+    /// An earlier restore comes first.
+    static func pending(_ record: RestoreRecord) -> LifeboatError {
+        let names = record.plan.components.map { "'\($0.name)'" }.joined(separator: ", ")
+        return LifeboatError(
+            "restore '\(record.plan.id)' of stack '\(record.plan.stack)' was cut off and has to be finished first",
+            hint: "Run 'lifeboat restore --resume' with this policy: "
+                + (record.course == .halted
+                    ? "it goes on. Or restore all of \(names): from any snapshot that puts it right too."
+                    : "it is finished or undone."),
+            exitCode: .busy)
+    }
+
     /// Data was written over: neither the old state is there any more, nor the new one yet.
     static func halted(_ record: RestoreRecord, _ why: [String]) -> LifeboatError {
         let subjects = record.plan.components.filter(\.isInPlace).map(\.subject).joined(separator: ", ")

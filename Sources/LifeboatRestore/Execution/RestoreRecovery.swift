@@ -100,7 +100,10 @@ package struct RestoreRecovery: Sendable {
             return []
         }
         // Asked again under the lock: another process may have ended meanwhile.
-        let outcomes = try pending(stack: stack).map { record in
+        let all = try pending(stack: stack)
+        // What was halted waits while the restore that puts it right is itself put right.
+        let chosen = all.filter { record in !all.contains { record.isReplaced(by: $0) } }
+        let outcomes = try chosen.map { record in
             let machine: RestoreMachine
             switch direction {
             case .settle: machine = RestoreMachine(recovering: record)

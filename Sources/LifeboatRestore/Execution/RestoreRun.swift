@@ -96,6 +96,9 @@ struct RestoreRun {
             machine.kept(until: clock.now().adding(seconds: period))
         }
         do {
+            if record.failure == nil, record.course == .done || record.course == .kept {
+                try journal.endReplaced(by: record, clock.now())
+            }
             if record.course == .done {
                 // What it restored is final: earlier old data of the same components leads nowhere any more.
                 if record.failure == nil { try journal.supersede(before: record) }

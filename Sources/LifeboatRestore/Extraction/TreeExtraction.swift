@@ -16,6 +16,8 @@ package struct TreeExtraction: Sendable {
         /// Threads that create and fill files.
         package var threads: Int
         package var selection = PathSelection.everything
+        /// Leaves out what it says no to; nil: nothing. Of a file with several names it has to say the same of each.
+        package var takes: (@Sendable (TreeEntry) -> Bool)?
 
         package init(threads: Int) { self.threads = max(1, threads) }
     }
@@ -63,7 +65,7 @@ package struct TreeExtraction: Sendable {
         let threads = (0..<options.threads).map { number in
             BlockingThread<Void>(name: "extract-\(number)") { ExtractionWorker(context).run() }
         }
-        let feeder = Feeder(context, options.selection)
+        let feeder = Feeder(context, options)
         do {
             try feeder.run(entries)
             context.queue.close()
@@ -81,6 +83,7 @@ package struct TreeExtraction: Sendable {
     private final class Feeder {
         private let context: ExtractionContext
         private let selection: PathSelection
+        private let takes: (@Sendable (TreeEntry) -> Bool)?
         /// The folders the current entry is in, outermost first.
         private var folders: [FolderNode] = []
         /// A folder that could not be created: nothing below it can.
@@ -89,9 +92,10 @@ package struct TreeExtraction: Sendable {
         private var batchBytes: UInt64 = 0
         private var links: [ExtractionEntry] = []
 
-        init(_ context: ExtractionContext, _ selection: PathSelection) {
+        init(_ context: ExtractionContext, _ options: Options) {
             self.context = context
-            self.selection = selection
+            selection = options.selection
+            takes = options.takes
         }
 
         func run(_ entries: () throws -> TreeEntry?) throws {
@@ -127,6 +131,7 @@ package struct TreeExtraction: Sendable {
 
         private func take(_ entry: TreeEntry) throws {
             guard selection.includes(entry.path, isFolder: entry.kind == .directory) else { return }
+            if let takes, !takes(entry) { return }
             while let folder = folders.last, !PathSelection.isBelow(entry.path, folder.entry.path) {
                 folders.removeLast()
                 try context.release(folder)

@@ -56,21 +56,54 @@ package struct RecoveryRates: Sendable, Equatable {
         return PhaseCost(fixedSeconds: fixed, secondsPerByte: (time - fixed) / median(sizes))
     }
 
-    /// The least squares line with neither part below zero; nil when the sizes tell nothing.
+    /// Sizes this close to each other are one: several runs of the same data.
+    private static let sameSize = 1.05
+    /// Seconds below which times are as uncertain as each other; above, their variance grows with them.
+    private static let leastTime = 0.5
+
+    /// What one size took: the median, so that a single slow run among several (a cold cache, other work on the host)
+    /// does not bend the line.
+    private struct Point {
+        var size: Double
+        var time: Double
+        var weight: Double
+
+        init(_ runs: [(size: Double, time: Double)]) {
+            size = RecoveryRates.median(runs.map(\.size))
+            time = RecoveryRates.median(runs.map(\.time))
+            weight = Double(runs.count) / (RecoveryRates.leastTime + time)
+        }
+    }
+
+    private static func points(_ sizes: [Double], _ times: [Double]) -> [Point] {
+        var groups: [[(size: Double, time: Double)]] = []
+        for (size, time) in zip(sizes, times).sorted(by: { ($0.0, $0.1) < ($1.0, $1.1) }) {
+            if let first = groups.last?.first?.size, size <= first * sameSize {
+                groups[groups.count - 1].append((size, time))
+            } else {
+                groups.append([(size, time)])
+            }
+        }
+        return groups.map(Point.init)
+    }
+
+    /// The weighted least squares line with neither part below zero; nil when the sizes tell nothing.
     private static func line(_ sizes: [Double], _ times: [Double]) -> PhaseCost? {
-        let count = Double(sizes.count)
-        let meanSize = sizes.reduce(0, +) / count
-        let meanTime = times.reduce(0, +) / count
-        let pairs = zip(sizes, times)
-        let variance = sizes.reduce(0) { $0 + ($1 - meanSize) * ($1 - meanSize) }
+        let points = points(sizes, times)
+        func sum(_ value: (Point) -> Double) -> Double { points.reduce(0) { $0 + $1.weight * value($1) } }
+        let weight = sum { _ in 1 }
+        let (meanSize, meanTime) = (sum(\.size) / weight, sum(\.time) / weight)
+        let variance = sum { ($0.size - meanSize) * ($0.size - meanSize) }
         guard variance > 0 else { return nil }
-        let slope = pairs.reduce(0) { $0 + ($1.0 - meanSize) * ($1.1 - meanTime) } / variance
-        if slope <= 0 { return PhaseCost(fixedSeconds: meanTime) }
+        let slope = sum { ($0.size - meanSize) * ($0.time - meanTime) } / variance
+        if slope <= 0 {
+            // Larger went no slower: the size explains nothing.
+            return PhaseCost(fixedSeconds: points.map(\.time).reduce(0, +) / Double(points.count))
+        }
         let fixed = meanTime - slope * meanSize
         if fixed >= 0 { return PhaseCost(fixedSeconds: fixed, secondsPerByte: slope) }
         // Through the origin: larger is slower than in proportion, and nothing takes less than no time.
-        let throughOrigin = pairs.reduce(0) { $0 + $1.0 * $1.1 } / sizes.reduce(0) { $0 + $1 * $1 }
-        return PhaseCost(fixedSeconds: 0, secondsPerByte: throughOrigin)
+        return PhaseCost(fixedSeconds: 0, secondsPerByte: sum { $0.size * $0.time } / sum { $0.size * $0.size })
     }
 
     private static func median(_ values: [Double]) -> Double {

@@ -74,6 +74,19 @@ package struct RestoreJournal: Sendable {
         }
     }
 
+    /// Ends the restores in place that `later`, which succeeded, put right: what they staged beside is of no use any more
+    /// and may go.
+    func endReplaced(by later: RestoreRecord, _ now: Timestamp) throws {
+        for var record in try records().records where record.isReplaced(by: later) {
+            if record.plan.components.allSatisfy(\.isInPlace) {
+                try remove(record.plan.id)
+            } else {
+                record.leave(to: later, now)
+                try write(record)
+            }
+        }
+    }
+
     /// Every record, ascending by id; what cannot be read is told, never passed over.
     package func records() throws -> (records: [RestoreRecord], unreadable: [LifeboatError]) {
         var records: [RestoreRecord] = []

@@ -124,6 +124,21 @@ package struct RestoreRecord: Codable, Sendable, Equatable {
     /// Whether it was cut off on its way forward: it can be carried on.
     package var canGoOn: Bool { course == .forward || course == .halted }
 
+    /// Whether `later` puts right what this one left half-written in place: it restores all of the same components.
+    func isReplaced(by later: RestoreRecord) -> Bool {
+        course == .halted && plan.id != later.plan.id && plan.isReplaced(by: later.plan)
+    }
+
+    /// What was halted counts as done, by `later`; of what it put beside the live data nothing is wanted any more.
+    mutating func leave(to later: RestoreRecord, _ now: Timestamp) {
+        course = .kept
+        keptUntil = now
+        supersededBy = later.plan.id
+        failure = nil
+        troubles = []
+        states = plan.steps.map { $0.action == .discardOld || $0.action == .keepOld ? .pending : .done }
+    }
+
     /// Whether the old data is kept longer than it was asked for.
     package func isExpired(_ now: Timestamp) -> Bool {
         guard course == .kept, let keptUntil else { return false }

@@ -184,6 +184,14 @@ package struct RestorePlan: Codable, Sendable, Equatable {
 
     package var isInPlace: Bool { components.contains(where: \.isInPlace) }
 
+    /// Whether `other` restores all that this one does.
+    func isReplaced(by other: RestorePlan) -> Bool {
+        guard stack == other.stack, targets == other.targets else { return false }
+        return components.allSatisfy { mine in
+            other.components.contains { $0.name == mine.name && ($0.parts == nil || $0.parts == mine.parts) }
+        }
+    }
+
     package var bytes: UInt64 { components.reduce(0) { $0 + $1.bytes } }
     package var files: UInt64 { components.reduce(0) { $0 + $1.files } }
 }

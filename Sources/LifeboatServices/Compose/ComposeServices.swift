@@ -188,7 +188,7 @@ package final class ComposeServices: ServiceManager {
         for wave in view.graph.waves(of: Set(services)).reversed() {
             for container in view.containers where wave.contains(container.service) && container.status == "running" {
                 try cancellation?.check()
-                try engine.pause(container, patience: deadlines.engine, cancellation)
+                try pause(container, cancellation)
                 paused.insert(container.service)
             }
         }
@@ -196,6 +196,20 @@ package final class ComposeServices: ServiceManager {
         if !order.isEmpty { progress.report(.note("paused \(order.joined(separator: ", "))")) }
         return order
     }
+
+    /// A container whose health is asked by a program in it cannot be frozen at an instant at which that begins (`runc`:
+    /// "unable to freeze"): a moment later it can.
+    private func pause(_ container: EngineContainer, _ cancellation: Cancellation?) throws {
+        for _ in 1..<Self.pauseAttempts {
+            do {
+                return try engine.pause(container, patience: deadlines.engine, cancellation)
+            } catch let error as LifeboatError where error.exitCode != .interrupted {
+                clock.sleep(seconds: 0.1)
+            }
+        }
+        try engine.pause(container, patience: deadlines.engine, cancellation)
+    }
+    private static let pauseAttempts = 5
 
     package func unpause(_ services: [String], progress: any ProgressSink) throws {
         guard !services.isEmpty else { return }

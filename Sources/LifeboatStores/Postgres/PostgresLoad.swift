@@ -28,7 +28,8 @@ struct PostgresLoad {
     func run(_ content: any RestoreContent) throws {
         let source = try content.openStream(PostgresParts.dump)
         defer { source.close() }
-        let size = content.streamSize(PostgresParts.dump)
+        // Of a part of it nobody knows the size before it was read.
+        let size = content.isPartial ? nil : content.streamSize(PostgresParts.dump)
         let dump = try Self.head(of: source, cancellation)
         guard let headSize = dump.scanner.headSize else {
             return try load(["--exit-on-error"], dump.bytes, source, size: size)

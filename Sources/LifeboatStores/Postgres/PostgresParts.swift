@@ -71,6 +71,7 @@ struct PostgresContent: RestoreContent {
     }
 
     var engineVersion: String? { content.engineVersion }
+    var isPartial: Bool { content.isPartial }
 
     var facts: StoreFacts {
         guard isOneOfSeveral else { return content.facts }

@@ -150,6 +150,97 @@ struct QdrantAPI: Sendable {
         ).count
     }
 
+    /// A point without its payload.
+    struct Point: Decodable, Sendable {
+        var id: JSONValue
+        private var vector: JSONValue?
+
+        /// Its vectors by their names; nil is the name of the only one.
+        var vectors: [(using: String?, vector: JSONValue)] {
+            switch vector {
+            case .array(let numbers)? where !numbers.isEmpty: [(nil, .array(numbers))]
+            case .object(let named)?:
+                named.sorted { $0.key < $1.key }.filter { !Self.isEmpty($0.value) }.map { ($0.key, $0.value) }
+            default: []
+            }
+        }
+
+        /// Also a sparse vector without a value.
+        private static func isEmpty(_ vector: JSONValue) -> Bool {
+            switch vector {
+            case .array(let numbers): numbers.isEmpty
+            case .object(let sparse): sparse["indices"] == .array([])
+            default: true
+            }
+        }
+    }
+
+    /// Points by their ids, from this one on.
+    func scroll(
+        _ collection: String, from: JSONValue?, limit: Int, withVectors: Bool, _ cancellation: Cancellation?
+    ) throws -> [Point] {
+        struct Page: Decodable { var points: [Point] }
+        var body: [String: JSONValue] = [
+            "limit": .integer(Int64(limit)), "with_payload": .bool(false), "with_vector": .bool(withVectors),
+        ]
+        body["offset"] = from
+        return try result(
+            Page.self, .post, Self.path(collection, "/points/scroll"), "list the points in '\(collection)'",
+            json: try JSONText.encode(body), stall: RESTClient.longStall, cancellation: cancellation
+        ).points
+    }
+
+    /// What a search found.
+    struct Hit: Decodable, Sendable {
+        var id: JSONValue
+        var score: Double
+    }
+
+    /// A search for the nearest of a vector; `using` names it where there are several.
+    struct Search: Sendable {
+        var vector: JSONValue
+        var using: String?
+        var limit: Int
+
+        /// For `/points/query`, which servers have since 1.10.
+        func query(isExact: Bool) -> [String: JSONValue] {
+            var body = rest(isExact)
+            body["query"] = vector
+            body["using"] = using.map { .string($0) }
+            return body
+        }
+
+        /// For `/points/search` of older servers.
+        func search(isExact: Bool) -> [String: JSONValue] {
+            var body = rest(isExact)
+            body["vector"] = using.map { .object(["name": .string($0), "vector": vector]) } ?? vector
+            return body
+        }
+
+        private func rest(_ isExact: Bool) -> [String: JSONValue] {
+            ["limit": .integer(Int64(limit)), "params": .object(["exact": .bool(isExact)])]
+        }
+    }
+
+    /// Nearest first. `isExact`: all vectors are looked at, not the index.
+    func nearest(
+        _ collection: String, _ search: Search, isExact: Bool, _ cancellation: Cancellation?
+    ) throws -> [Hit] {
+        struct Answer: Decodable { var points: [Hit] }
+        let purpose = "search in '\(collection)'"
+        guard try version(cancellation) >= QdrantVersion(major: 1, minor: 10, patch: 0) else {
+            return try result(
+                [Hit].self, .post, Self.path(collection, "/points/search"), purpose,
+                json: try JSONText.encode(search.search(isExact: isExact)), stall: RESTClient.longStall,
+                cancellation: cancellation)
+        }
+        return try result(
+            Answer.self, .post, Self.path(collection, "/points/query"), purpose,
+            json: try JSONText.encode(search.query(isExact: isExact)), stall: RESTClient.longStall,
+            cancellation: cancellation
+        ).points
+    }
+
     /// Shards of a collection that other servers of a cluster hold.
     func remoteShards(_ collection: String, _ cancellation: Cancellation? = nil) throws -> Int {
         struct Cluster: Decodable {

@@ -97,6 +97,7 @@ package final class ShopStack: Sendable {
             encryption: none
             services:
               compose: {file: \(project)/compose.yaml, project: shop\(killed)}
+              freeze: pause
             components:
               database: {postgres: {service: postgres, database: shop, user: shop, password: {file: ./password}}}
               queue: {redis: {service: redis, password: {file: ./password}}}

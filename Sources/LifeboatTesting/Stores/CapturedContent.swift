@@ -42,17 +42,24 @@ package struct CapturedContent: RestoreContent {
 
     package func streamSize(_ name: String) -> UInt64? { streams[name].map { UInt64($0.count) } }
 
+    package func listTree(_ name: String, _ body: (TreeEntry) throws -> Void) throws {
+        guard let tree = trees[name] else { throw LifeboatError("the snapshot holds no tree '\(name)'") }
+        for entry in tree.entries { try body(entry) }
+    }
+
+    /// With trees that hold only what it says yes to.
+    package func taking(_ takes: (TreeEntry) -> Bool) -> CapturedContent {
+        var copy = self
+        for name in trees.keys { copy.trees[name]?.entries.removeAll { !takes($0) } }
+        return copy
+    }
+
     package func extractTree(
         _ name: String, into target: any FileTreeTarget, cancellation: Cancellation
     ) throws {
         guard let tree = trees[name] else { throw LifeboatError("the snapshot holds no tree '\(name)'") }
         try cancellation.check()
         try tree.extract(into: target)
-    }
-
-    package func listTree(_ name: String, _ body: (TreeEntry) throws -> Void) throws {
-        guard let tree = trees[name] else { throw LifeboatError("the snapshot holds no tree '\(name)'") }
-        for entry in tree.entries { try body(entry) }
     }
 
     package func extractTree(

@@ -40,6 +40,28 @@ struct RecoveryRatesTests {
         #expect(abs(found.seconds - 22) < 0.001)
     }
 
+    @Test func aSlowRunAmongSeveralDoesNotBendTheLine() {
+        // 3 s and 10 MB/s, a few percent up and down, three runs of each size; once the host was busy.
+        let runs: [(size: UInt64, seconds: [Double])] = [
+            (10_000_000, [4.1, 3.9, 4.0]), (20_000_000, [5.1, 25, 4.9]), (40_000_000, [6.8, 7.1, 7.0]),
+        ]
+        let all = runs.flatMap { run in run.seconds.map { measured(run.size, $0) } }
+        let found = estimate(all, bytes: 320_000_000)
+        #expect(abs(found.seconds / 35 - 1) < 0.1, "\(found)")
+        // The same without a second or third run still comes close enough where nothing disturbed it.
+        let single = [measured(10_000_000, 4.1), measured(20_000_000, 4.9), measured(40_000_000, 7.1)]
+        #expect(abs(estimate(single, bytes: 80_000_000).seconds / 11 - 1) < 0.25)
+    }
+
+    @Test func whatIsNearlyAllFixedCostIsNotBlownUp() {
+        // 20 ms up or down of two seconds must not become a rate.
+        let all = [(1, 2.02), (2, 1.99), (4, 2.01), (1, 2.0), (2, 2.01), (4, 2.02)].map {
+            measured(UInt64($0.0) * 1_000_000, $0.1)
+        }
+        let found = estimate(all, bytes: 80_000_000)
+        #expect(found.seconds < 2.6, "\(found)")
+    }
+
     @Test func neitherPartGoesBelowZero() {
         // Larger went faster: the size explains nothing.
         let faster = estimate([measured(100, 20), measured(1000, 10)], bytes: 1_000_000)

@@ -170,7 +170,8 @@ struct RedisFaultTests {
         #expect(captured.facts.keys == [0: 300])
         // No room beside the live data either.
         #expect(throws: LifeboatError.self) { try server.store().preflightRestore(captured) }
-        #expect(try server.store().stagingRoom(captured).map { $0.needed >= $0.free && $0.place == folder.path } == true)
+        let room = try #require(try server.store().stagingRoom(captured))
+        #expect(room.needed >= room.free && room.place == folder.path)
         let store = server.store(options: RedisStore.Options(transfer: .bgsave))
         var error = #expect(throws: LifeboatError.self) { try store.captureStreams() }
         #expect(error?.causes.first == "the server could not write its RDB file (rdb_last_bgsave_status is err)")

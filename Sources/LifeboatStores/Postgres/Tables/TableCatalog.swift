@@ -126,6 +126,30 @@ struct TableCatalog {
         }
     }
 
+    /// Indexes that can be dropped and made again just as they were: statements for both. Not those behind a constraint,
+    /// nor any that carries more than its definition (a comment, a place of its own, a mark for replication or CLUSTER).
+    func indexes(_ name: PostgresTableName) throws -> [(drop: String, make: String)] {
+        try connection.execute(
+            """
+            SELECT i.indexrelid::regclass, pg_catalog.pg_get_indexdef(i.indexrelid) FROM pg_catalog.pg_index i
+            JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+            WHERE i.indrelid = $1::regclass AND i.indisvalid AND NOT i.indisreplident AND NOT i.indisclustered
+            AND c.reltablespace = 0
+            AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k WHERE k.conindid = c.oid AND k.contype <> 'f')
+            AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_description d
+                WHERE d.classoid = 'pg_catalog.pg_class'::regclass AND d.objoid = c.oid)
+            AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d
+                WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('e', 'x'))
+            AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a
+                WHERE a.attrelid = c.oid AND COALESCE(a.attstattarget, -1) <> -1)
+            ORDER BY 1
+            """, [name.sql], subject: subject
+        ).rows.compactMap { row in
+            guard row.count == 2, let index = row[0], let definition = row[1] else { return nil }
+            return ("DROP INDEX \(index)", definition)
+        }
+    }
+
     /// Sequences that columns of the table own, by name of fact.
     func sequences(_ name: PostgresTableName) throws -> Set<String> {
         let rows = try connection.execute(

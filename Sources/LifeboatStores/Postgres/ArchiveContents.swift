@@ -5,8 +5,12 @@
 /// The layout is that of `CustomArchiveScanner`, which finds where it ends.
 package struct ArchiveContents {
     package struct Entry {
+        /// Where it lies in the head.
+        var range = 0..<0
         /// Number within the archive; rows are filed under it.
         var id: Int64 = 0
+        /// Whether rows are filed under its number.
+        var hasData = false
         /// `TABLE`, `TABLE DATA`, `FK CONSTRAINT` …
         var kind = ""
         /// Name of the object, for a part of a table `TABLE PART`.
@@ -28,6 +32,11 @@ package struct ArchiveContents {
     package let entries: [Entry]
     /// Whether rows are stored as they are, which is how lifeboat dumps them.
     package let hasPlainRows: Bool
+    /// Bytes of an integer in the archive, without its sign.
+    let integerSize: Int
+    private let head: [UInt8]
+    /// Of the number of entries.
+    private let countRange: Range<Int>
 
     /// Takes the archive's beginning, up to the rows.
     package init(_ head: [UInt8]) throws(CustomArchiveError) {
@@ -36,17 +45,32 @@ package struct ArchiveContents {
         hasPlainRows = try (minor >= 15 ? Int64(reader.byte()) : reader.integer()) == 0
         for _ in 0..<7 { _ = try reader.integer() }  // the time
         for _ in 0..<3 { _ = try reader.text() }  // database, version of the server, of pg_dump
+        let countStart = reader.position
         let count = try reader.integer()
+        countRange = countStart..<reader.position
         guard count >= 0, count <= head.count else { throw .damaged("\(count) entries") }
         var entries: [Entry] = []
         for _ in 0..<count { entries.append(try Self.entry(&reader, minor)) }
         self.entries = entries
+        self.head = head
+        integerSize = reader.integerSize
+    }
+
+    /// The head without these entries: by itself that of an archive that never had them.
+    func head(without removed: Set<Int64>) -> [UInt8] {
+        let kept = entries.filter { !removed.contains($0.id) }
+        var result = Array(head[..<countRange.lowerBound])
+        result.append(0)
+        for byte in 0..<integerSize { result.append(UInt8(truncatingIfNeeded: kept.count >> (8 * byte))) }
+        for entry in kept { result += head[entry.range] }
+        return result
     }
 
     private static func entry(_ reader: inout Reader, _ minor: UInt8) throws(CustomArchiveError) -> Entry {
         var entry = Entry()
+        let start = reader.position
         entry.id = try reader.integer()
-        _ = try reader.integer()  // whether it has data
+        entry.hasData = try reader.integer() != 0
         _ = try reader.text()  // two object ids
         _ = try reader.text()
         entry.tag = try reader.text() ?? ""
@@ -66,6 +90,7 @@ package struct ArchiveContents {
             entry.dependencies.append(id)
         }
         try reader.skipOffset()
+        entry.range = start..<reader.position
         return entry
     }
 
@@ -78,8 +103,8 @@ package struct ArchiveContents {
 
     private struct Reader {
         private let bytes: [UInt8]
-        private var position = 0
-        private var integerSize = 4
+        private(set) var position = 0
+        private(set) var integerSize = 4
         private var offsetSize = 8
 
         init(_ bytes: [UInt8]) { self.bytes = bytes }
