@@ -44,6 +44,21 @@ struct RetentionScenarioTests {
             .map { String($0.output.1) }
     }
 
+    @Test func theLastOfSeveralSnapshotsOfOneSecondIsTheLatest() throws {
+        let fixture = try CommandFixture()
+        defer { try? fixture.folder.remove() }
+        try start(fixture, retention: nil)
+        for number in 1...6 {
+            try fixture.write(String(repeating: "x", count: number), to: "docs/a.txt")
+            #expect(try fixture.run("backup", "--quiet").code == .done)
+        }
+        func latest() throws -> LifeboatRun { try fixture.run("cat", "latest", "documents:/a.txt") }
+        #expect(try latest().output == "xxxxxx")
+        #expect(try fixture.run("forget", "--keep-last", "1", "--yes", "--force").code == .done)
+        #expect(try ids(fixture).count == 1)
+        #expect(try latest().output == "xxxxxx")
+    }
+
     @Test(arguments: CommandFixture.Kind.allCases)
     func snapshotsAreForgottenPinnedAndUnpinned(_ kind: CommandFixture.Kind) throws {
         let fixture = try CommandFixture(kind)

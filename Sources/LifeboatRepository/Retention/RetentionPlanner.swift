@@ -30,7 +30,7 @@ package struct RetentionPlanner: Sendable {
     package func plan(
         stack: String, _ candidates: [RetentionCandidate], pinned: Set<Digest> = [], verified: Set<Digest> = []
     ) -> RetentionPlan {
-        let sorted = candidates.sorted { ($0.time, $0.id) < ($1.time, $1.id) }
+        let sorted = candidates.sorted { ($0.time, $0.sequence, $0.id) < ($1.time, $1.sequence, $1.id) }
         let count = sorted.count
         var reasons = [[KeepReason]](repeating: [], count: count)
 

@@ -6,7 +6,7 @@ package import LifeboatStorage
 
 /// The snapshots of a repository: listed, read and verified, found by what people type, written.
 package struct SnapshotCatalog: Sendable {
-    /// Ascending by time, then id.
+    /// Ascending by time, then number, then id.
     package let snapshots: [Snapshot]
     /// Manifests that could not be read or are not what their name says; named in every listing, never skipped over
     /// in silence.
@@ -41,7 +41,10 @@ package struct SnapshotCatalog: Sendable {
                 }
             }
         }
-        snapshots.sort { ($0.manifest.frozen, $0.id) < ($1.manifest.frozen, $1.id) }
+        // Several of one second are told apart by their number.
+        snapshots.sort {
+            ($0.manifest.frozen, $0.manifest.sequence, $0.id) < ($1.manifest.frozen, $1.manifest.sequence, $1.id)
+        }
         self.snapshots = snapshots
         self.damaged = damaged
         self.sealed = sealed
