@@ -75,12 +75,11 @@ struct ShopScenarioTests {
 
     private static let isWhole = getenv("LIFEBOAT_TEST_EVERY_STEP") != nil
 
-    /// On a machine that has nothing else to do: `scripts/prove-restore`.
-    @Test(.enabled(if: isWhole, "times are only measured by scripts/prove-restore"))
-    func `the time a stack is down does not grow with its data`() throws {
+    /// Times count on a machine that has nothing else to do, and with much data: in `scripts/prove-restore`.
+    @Test func `the time a stack is down does not grow with its data`() throws {
         let stack = try prepared()
         var seconds: [Double] = []
-        for rows in [0, 600_000] {
+        for rows in [0, Self.isWhole ? 600_000 : 20_000] {
             if rows > 0 {
                 try stack.setWord("kept")
                 try stack.sql(
@@ -96,7 +95,8 @@ struct ShopScenarioTests {
             print("shop: down \(seconds[seconds.count - 1]) s with \(rows) rows of 640 bytes more")
             try stack.setWord("live")
         }
-        #expect(seconds.allSatisfy { $0 < 15 } && seconds[1] < seconds[0] + 3)
+        #expect(seconds.allSatisfy { $0 < (Self.isWhole ? 15 : 60) }, "\(seconds)")
+        if Self.isWhole { #expect(seconds[1] < seconds[0] + 3, "\(seconds)") }
         // The next `latest` is small again.
         try stack.setWord("kept")
         try stack.succeed("backup")
