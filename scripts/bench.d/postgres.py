@@ -148,7 +148,7 @@ def main() -> None:
         ratio, verdict = "", ""
         if base:
             ratio = f"{found[name] / found[base]:.2f}"
-            if name in ("first", "lifeboat restore"):
+            if not name.startswith("pg_restore"):
                 verdict = f"{TARGET} {'PASS' if found[name] / found[base] <= TARGET else 'MISS'}"
         print(f"| {name} | {found[name]:.2f} | {processor:.2f} | {size / found[name]:.0f} | {base or ''} | {ratio} | "
               f"{verdict} |")
