@@ -56,6 +56,9 @@ struct DrillCommandTests {
         #expect(plain == "")
         #expect(try fixture.run("drill", "history", "--passphrase-file", "wrong").code == .wrongKey)
         #expect(try fixture.run("drill", "history").output.split(separator: "\n").count == 3)
+        let plan = try fixture.run("plan", "latest")
+        #expect(plan.output.contains("by drills, all of it ") && plan.output.contains("; ten times "), "\(plan)")
+        #expect(try fixture.run("plan", "latest", "--json").output.contains(#""drills":{"drills":2,"#))
     }
 
     @Test("a damaged result stops retention until repair has put it aside")

@@ -174,7 +174,7 @@ struct DrillPage {
         let rows = forecast.lines.map { line in
             "<tr><th scope=\"row\">\(text(line.component ?? "whole stack"))</th><td class=\"n\">\(ByteCount(line.bytes))"
                 + "</td>"
-                + [line.today, line.twice, line.tenfold].map { "<td class=\"n\">\(text(DrillSummary.span($0)))</td>" }
+                + [line.today, line.twice, line.tenfold].map { "<td class=\"n\">\(text($0.text))</td>" }
                 .joined() + "</tr>"
         }
         return section(

@@ -139,15 +139,23 @@ struct DrillSummary: OutputRendering {
     }
 
     private var outlook: [String] {
-        guard let forecast else { return [] }
-        return forecast.lines.map { line in
-            "expected: \(EscapedName.line(line.component ?? "whole stack")) \(Self.span(line.today)); twice the data "
-                + "\(Self.span(line.twice)); ten times \(Self.span(line.tenfold))"
+        forecast?.text(whole: "expected: whole stack", component: "expected:") ?? []
+    }
+}
+
+extension RecoveryForecast {
+    /// A line for the whole, then one for each component; they begin so.
+    func text(whole: String, component: String) -> [String] {
+        lines.map { line in
+            (line.component.map { "\(component) \(EscapedName.line($0))" } ?? whole)
+                + " \(line.today.text); twice the data \(line.twice.text); ten times \(line.tenfold.text)"
         }
     }
+}
 
-    static func span(_ span: RecoveryForecast.Span) -> String {
-        "\(DurationText.short(span.seconds)) (\(DurationText.short(span.least)) to \(DurationText.short(span.most)))"
+extension RecoveryForecast.Span {
+    var text: String {
+        "\(DurationText.short(seconds)) (\(DurationText.short(least)) to \(DurationText.short(most)))"
     }
 }
 

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import LifeboatCore
+import LifeboatDrill
 import LifeboatRepository
 import LifeboatRestore
 
@@ -26,7 +27,7 @@ struct Plan: LifeboatCommand {
         let found = try chosen.snapshot(snapshot, repository, selection, location, session)
         let planned = try PlannedRestore(
             aim, found, repository, chosen, isDryRun: true, allowsForeign: true, session)
-        return try PlanReport.show(planned.plan, session)
+        return try PlanReport.show(planned.plan, repository, session)
     }
 }
 
@@ -34,11 +35,18 @@ struct Plan: LifeboatCommand {
 struct PlanReport: OutputRendering {
     static let messageType = "summary"
     let plan: RestorePlan
+    /// What drills of the stack foretell for what the plan restores; nil: there are none.
+    var drills: RecoveryForecast?
 
     /// Prints the plan, and what makes it impossible as errors: the exit code is that of the first.
-    static func show(_ plan: RestorePlan, _ session: CommandSession) throws -> ExitCode {
+    static func show(_ plan: RestorePlan, _ repository: Repository, _ session: CommandSession) throws -> ExitCode {
+        let history = try DrillHistory(repository, stack: plan.stack)
+        for damage in history.damaged { session.warn(damage) }
+        let forecast = RecoveryForecast(
+            history.entries.map(\.result), stack: plan.stack,
+            sizes: plan.components.map { (name: $0.name, store: $0.store, bytes: $0.bytes) })
         session.progress.finish()
-        try session.emit(PlanReport(plan: plan))
+        try session.emit(PlanReport(plan: plan, drills: forecast))
         let problems = (plan.problems ?? []).map(\.error)
         for problem in problems { try session.problem(problem) }
         return problems.first?.exitCode ?? .done
@@ -74,6 +82,7 @@ struct PlanReport: OutputRendering {
                         + "(\(forecast.assumedSteps) of \(counted(plan.steps.count, "step")))")
             }
         }
+        if let drills { lines += drills.text(whole: "by drills, all of it", component: "by drills,") }
         lines += plan.warnings.map { "warning: \(EscapedName.line($0))" }
         return lines.joined(separator: "\n")
     }

@@ -86,7 +86,7 @@ struct Restore: LifeboatCommand {
         let planned = try PlannedRestore(
             aim, found, repository, chosen, isDryRun: dryRun,
             allowsForeign: dryRun || canType || intoStack != nil, session)
-        if dryRun { return try PlanReport.show(planned.plan, session) }
+        if dryRun { return try PlanReport.show(planned.plan, repository, session) }
         try planned.requirePossible()
         try confirm(planned.plan, session)
         // Who was asked has read them in the plan.
