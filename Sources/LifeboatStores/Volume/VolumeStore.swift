@@ -102,16 +102,27 @@ package struct VolumeStore: DataStore {
     ) throws {
         let swap = try VolumeSwap(state)
         try swap.prepareStaging()
-        let target = try FolderTarget(swap.staged, existing: .refuse, model: LiveModel(swap.live))
-        try content.extractTree(Self.partName, into: target, cancellation: cancellation)
+        try Self.extract(
+            content, .everything, to: swap.staged, like: swap.live, subject, progress: progress,
+            cancellation: cancellation)
+        try swap.makeRoomForGuests()
+        try swap.markStaged()
+    }
+
+    /// Writes what was captured, or some paths of it, below a new folder, durably; what is the same in the live files is
+    /// taken from there.
+    static func extract(
+        _ content: any RestoreContent, _ selection: PathSelection, to folder: String, like live: String,
+        _ subject: String, progress: any ProgressSink, cancellation: Cancellation
+    ) throws {
+        let target = try FolderTarget(folder, existing: .refuse, model: LiveModel(live))
+        try content.extractTree(partName, selection, into: target, cancellation: cancellation)
         // Also when the extraction did it: what the swap puts in place must outlive a power cut.
         try target.synchronize()
         for shortfall in target.shortfalls() { progress.report(.warning(shortfall)) }
         if target.reusedBytes > 0 {
             progress.report(.note("\(ByteCount(target.reusedBytes)) of \(subject) were taken from the live data"))
         }
-        try swap.makeRoomForGuests()
-        try swap.markStaged()
     }
 
     package func swap(_ state: StagedState) throws { try VolumeSwap(state).swap() }

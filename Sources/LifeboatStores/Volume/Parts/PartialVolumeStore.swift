@@ -105,14 +105,9 @@ package struct PartialVolumeStore: PartialStore {
     ) throws {
         let swap = try VolumePartsSwap(state)
         try swap.prepareStaging()
-        let target = try FolderTarget(swap.staged, existing: .refuse, model: LiveModel(swap.live))
-        try content.extractTree(VolumeStore.partName, selection, into: target, cancellation: cancellation)
-        // Also when the extraction did it: what the swap puts in place must outlive a power cut.
-        try target.synchronize()
-        for shortfall in target.shortfalls() { progress.report(.warning(shortfall)) }
-        if target.reusedBytes > 0 {
-            progress.report(.note("\(ByteCount(target.reusedBytes)) of \(subject) were taken from the live data"))
-        }
+        try VolumeStore.extract(
+            content, selection, to: swap.staged, like: swap.live, subject, progress: progress,
+            cancellation: cancellation)
         try swap.makeRoomForGuests()
         try swap.markStaged()
     }
