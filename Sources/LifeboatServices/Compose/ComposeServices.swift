@@ -200,16 +200,23 @@ package final class ComposeServices: ServiceManager {
     /// A container whose health is asked by a program in it cannot be frozen at an instant at which that begins (`runc`:
     /// "unable to freeze"): a moment later it can.
     private func pause(_ container: EngineContainer, _ cancellation: Cancellation?) throws {
-        for _ in 1..<Self.pauseAttempts {
+        let end = clock.monotonicSeconds() + Self.freezePatience
+        while true {
             do {
                 return try engine.pause(container, patience: deadlines.engine, cancellation)
-            } catch let error as LifeboatError where error.exitCode != .interrupted {
-                clock.sleep(seconds: 0.1)
+            } catch {
+                let refusal = LifeboatError.converting(error)
+                guard refusal.exitCode != .interrupted, clock.monotonicSeconds() < end,
+                    let now = try engine.container(container.id, patience: deadlines.engine, cancellation),
+                    now.status == "running"
+                else { throw refusal }
             }
+            try cancellation?.check()
+            clock.sleep(seconds: 0.1)
         }
-        try engine.pause(container, patience: deadlines.engine, cancellation)
     }
-    private static let pauseAttempts = 5
+    /// Seconds. On a busy machine a health check of every second begins as often as not when it is asked.
+    private static let freezePatience = 10.0
 
     package func unpause(_ services: [String], progress: any ProgressSink) throws {
         guard !services.isEmpty else { return }
