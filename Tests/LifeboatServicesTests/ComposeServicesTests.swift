@@ -58,7 +58,7 @@ struct ComposeServicesTests {
             SystemClock().sleep(seconds: 0.05)
         }
         SystemClock().sleep(seconds: 0.5)
-        #expect(try fixture.log().sorted() == ["start cache", "start db"])
+        #expect(try fixture.log(atLeast: 2).sorted() == ["start cache", "start db"])
         try fixture.setFlag("unhealthy", nil)
         try start.join()
         #expect(try fixture.observed() == fixture.services)
@@ -94,7 +94,7 @@ struct ComposeServicesTests {
             stack: """
                 services:
                   web: {<<: *service, command: [/bin/sh, /state/serve, web], healthcheck: *healthy}
-                """, services: ["web"], mayKill: [])
+                """, services: ["web"], grace: 1)
         defer { fixture.remove() }
         try fixture.makeStubborn("web")
         let error = #expect(throws: LifeboatError.self) {
@@ -228,13 +228,13 @@ struct ComposeServicesTests {
         #expect(try fixture.compose.running(nil).isEmpty)
         try fixture.setFlag("exit-migrate", "0")
         try fixture.compose.start(try fixture.compose.all(nil), progress: Self.silent, cancellation: nil)
-        #expect(try fixture.log() == ["start migrate", "start api"])
+        #expect(try fixture.log(atLeast: 2) == ["start migrate", "start api"])
         #expect(try fixture.compose.running(nil) == ["api"])
         // What ran is what comes back: the migration is not run again.
         let stopped = try fixture.compose.stop(["migrate", "api"], progress: Self.silent, cancellation: nil)
         #expect(stopped == ["api"])
         try fixture.compose.start(stopped, progress: Self.silent, cancellation: nil)
-        #expect(try fixture.log() == ["start migrate", "start api", "stop api", "start api"])
+        #expect(try fixture.log(atLeast: 4) == ["start migrate", "start api", "stop api", "start api"])
         _ = try fixture.compose.stop(["api"], progress: Self.silent, cancellation: nil)
         try fixture.setFlag("exit-migrate", "3")
         let error = #expect(throws: LifeboatError.self) {
@@ -243,6 +243,35 @@ struct ComposeServicesTests {
         #expect(error?.message == "service 'migrate' ended while service 'api' waited for it")
         #expect(error?.causes == ["container '\(fixture.containerName("migrate"))' is exited with 3"])
         #expect(try fixture.observed().isEmpty)
+    }
+
+    @Test func `what cannot be frozen at an instant is asked again, as long as it runs`() throws {
+        let fixture = try ComposeFixture(
+            try .shared(),
+            stack: """
+                services:
+                  web: {<<: *service, command: [/bin/sh, /state/serve, web]}
+                """, services: ["web"])
+        defer { fixture.remove() }
+        let engine = HesitantEngine(EngineAPI(.socket(fixture.daemon.socket)))
+        let manager = fixture.anotherManager(engine: engine)
+        engine.refuse(times: 3) {}
+        #expect(try manager.pause(["web"], progress: Self.silent, cancellation: nil) == ["web"])
+        #expect(try fixture.observedPaused() == ["web"])
+        try manager.unpause(["web"], progress: Self.silent)
+
+        engine.refuse(times: .max) { try fixture.setOutside("web", running: false) }
+        let ended = #expect(throws: LifeboatError.self) {
+            try manager.pause(["web"], progress: Self.silent, cancellation: nil)
+        }
+        #expect(ended?.message == "unable to freeze")
+        try fixture.setOutside("web", running: true)
+        let cancellation = Cancellation()
+        engine.refuse(times: .max) { cancellation.cancel() }
+        #expect {
+            try manager.pause(["web"], progress: Self.silent, cancellation: cancellation)
+        } throws: { LifeboatError.converting($0).exitCode == .interrupted }
+        #expect(try fixture.observed() == ["web"])
     }
 
     @Test func `an engine that starts again revives nothing that is held, and is waited for`() throws {
@@ -287,6 +316,50 @@ struct ComposeServicesTests {
         #expect(try fixture.observed() == fixture.services)
         #expect(try fixture.inspect("db", "{{.HostConfig.RestartPolicy.Name}}") == "always")
     }
+}
+
+/// An engine that cannot pause containers when it is told not to.
+private final class HesitantEngine: ContainerEngine {
+    private let engine: EngineAPI
+    private let refusals = Monitor<(left: Int, meanwhile: @Sendable () throws -> Void)>((0, {}))
+
+    init(_ engine: EngineAPI) { self.engine = engine }
+
+    /// From now on so many pauses fail; `meanwhile` runs before each of them is told.
+    func refuse(times: Int, meanwhile: @escaping @Sendable () throws -> Void) {
+        refusals.withLock { $0 = (times, meanwhile) }
+    }
+
+    func pause(_ container: EngineContainer, patience: Double, _ cancellation: Cancellation?) throws {
+        let refusal = refusals.withLock { refusals in
+            refusals.left -= 1
+            return refusals.left >= 0 ? refusals.meanwhile : nil
+        }
+        guard let refusal else { return try engine.pause(container, patience: patience, cancellation) }
+        try refusal()
+        throw LifeboatError("unable to freeze")
+    }
+
+    func containers(of project: String?, patience: Double, _ cancellation: Cancellation?) throws -> [EngineContainer] {
+        try engine.containers(of: project, patience: patience, cancellation)
+    }
+    func container(_ id: String, patience: Double, _ cancellation: Cancellation?) throws -> EngineContainer? {
+        try engine.container(id, patience: patience, cancellation)
+    }
+    func stop(_ container: EngineContainer, patience: Double, _ cancellation: Cancellation?) throws {
+        try engine.stop(container, patience: patience, cancellation)
+    }
+    func start(_ container: EngineContainer, patience: Double, _ cancellation: Cancellation?) throws {
+        try engine.start(container, patience: patience, cancellation)
+    }
+    func unpause(_ container: EngineContainer, patience: Double, _ cancellation: Cancellation?) throws {
+        try engine.unpause(container, patience: patience, cancellation)
+    }
+    func setRestartPolicy(
+        _ policy: EngineContainer.RestartPolicy, of container: EngineContainer, patience: Double,
+        _ cancellation: Cancellation?
+    ) throws { try engine.setRestartPolicy(policy, of: container, patience: patience, cancellation) }
+    var commandWords: [String] { engine.commandWords }
 }
 
 /// What was told.

@@ -45,11 +45,11 @@ package final class ComposeFixture: ServiceFixture {
         """
 
     /// Brings the project up and waits for it. `stack` is the file from `services:` on; `services` its names in start
-    /// order.
+    /// order; `grace` seconds until a service that ignores its stop is killed: enough for one that obeys on a busy machine.
     package init(
         _ daemon: DockerDaemon, stack: String = ComposeFixture.webStack,
         services: [String] = ComposeFixture.webServices, access: Access = .socket, mayKill: [String] = [],
-        name: String? = nil, up: [String] = ["up", "--detach", "--wait", "--wait-timeout", "120"],
+        grace: Int = 8, name: String? = nil, up: [String] = ["up", "--detach", "--wait", "--wait-timeout", "120"],
         deadlines: ComposeServices.Deadlines = .init()
     ) throws {
         self.daemon = daemon
@@ -76,7 +76,7 @@ package final class ComposeFixture: ServiceFixture {
             x-service: &service
               image: services:test
               network_mode: none
-              stop_grace_period: 1s
+              stop_grace_period: \(grace)s
               volumes: ["/usr:/usr:ro", "./state:/state"]
             x-healthy: &healthy {test: [CMD, /bin/sh, /state/serve, --check], interval: 300ms, timeout: 20s, retries: 2}
             \(stack)
@@ -92,14 +92,20 @@ package final class ComposeFixture: ServiceFixture {
             compose: ComposeCommand(runner: runner, environment: environment, folder: folder),
             stateFolder: "\(folder)/lifeboat", deadlines: deadlines)
         manager = compose
-        if !up.isEmpty { try compose(up) }
+        if !up.isEmpty {
+            try compose(up)
+            try awaitListening()
+        }
     }
 
-    /// `serve NAME` runs until it is told to stop; `serve --check` is healthy unless a file says otherwise.
+    /// `serve NAME` runs until it is told to stop; `serve --check` is healthy unless a file says otherwise. While
+    /// `listens-NAME` is there it hears that it shall stop.
     private static let serve = """
         if [ "$1" = --check ]; then test ! -e /state/unhealthy; exit; fi
-        trap 'test -e /state/stubborn-'$1' || { echo "stop '$1'" >>/state/log; exit 0; }' TERM
+        trap 'rm -f /state/listens-'$1'
+            test -e /state/stubborn-'$1' || { echo "stop '$1'" >>/state/log; exit 0; }' TERM
         echo "start $1" >>/state/log
+        touch "/state/listens-$1"
         if [ -e /state/exit-$1 ]; then exit "$(cat /state/exit-$1)"; fi
         while :; do sleep 1000 & wait $!; done
 
@@ -107,11 +113,12 @@ package final class ComposeFixture: ServiceFixture {
 
     /// A manager as another process would make it.
     package func anotherManager(
-        _ project: ComposeProject? = nil, services: [String]? = nil, mayKill: [String] = []
+        _ project: ComposeProject? = nil, services: [String]? = nil, mayKill: [String] = [],
+        engine: (any ContainerEngine)? = nil
     ) -> ComposeServices {
         ComposeServices(
             project ?? ComposeProject(files: [file], name: self.project), services: services, mayKill: mayKill,
-            engine: EngineAPI(.socket(daemon.socket)),
+            engine: engine ?? EngineAPI(.socket(daemon.socket)),
             compose: ComposeCommand(runner: runner, environment: environment, folder: folder),
             stateFolder: "\(self.folder)/lifeboat")
     }
@@ -163,6 +170,29 @@ package final class ComposeFixture: ServiceFixture {
         return String(decoding: bytes, as: UTF8.self).split(separator: "\n").map(String.init)
     }
 
+    /// The same when it has at least so many lines: the engine calls a container started before it has done anything.
+    package func log(atLeast count: Int) throws -> [String] {
+        try eventually("\(count) lines in the services' log") { try log().count >= count }
+        return try log()
+    }
+
+    /// Returns when all that runs would hear that it shall stop: before that the signal is lost on the first process of a
+    /// container.
+    private func awaitListening() throws {
+        for service in try observed() {
+            try eventually("'\(service)' at work") { access("\(state)/listens-\(service)", F_OK) == 0 }
+        }
+    }
+
+    private func eventually(_ what: String, _ condition: () throws -> Bool) throws {
+        let clock = SystemClock()
+        let end = clock.monotonicSeconds() + 60
+        while try !condition() {
+            guard clock.monotonicSeconds() < end else { throw LifeboatError("there is no \(what) after 60 s") }
+            clock.sleep(seconds: 0.02)
+        }
+    }
+
     package func clearLog() throws { try AtomicFile.write("", to: "\(state)/log") }
 
     package func setFlag(_ name: String, _ text: String? = "") throws {
@@ -208,6 +238,7 @@ package final class ComposeFixture: ServiceFixture {
         if !paused.isEmpty { try docker(["unpause"] + paused.map(containerName)) }
         let down = services.filter { states[$0] == "exited" }
         if !down.isEmpty { try docker(["start"] + down.map(containerName)) }
+        try awaitListening()
     }
 
     /// Ends the project.
