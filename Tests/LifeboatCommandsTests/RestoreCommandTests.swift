@@ -40,7 +40,7 @@ struct RestoreCommandTests {
             start: [["touch", "running"]]
             status: [["test", "-e", "running"]]
         health:
-          - {command: ["\(health)"], within: 300ms, interval: 100ms}
+          - {command: ["\(health)"], within: \(health == "false" ? "300ms" : "20s"), interval: 100ms}
 
         """
     }

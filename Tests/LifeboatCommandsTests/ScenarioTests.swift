@@ -80,7 +80,7 @@ struct ScenarioTests {
                 start: [["touch", "running"]]
                 status: [["test", "-e", "running"]]
             health:
-              - {command: ["\(health)"], within: 300ms, interval: 100ms}
+              - {command: ["\(health)"], within: \(health == "false" ? "300ms" : "20s"), interval: 100ms}
 
             """
         }

@@ -11,7 +11,8 @@ struct SandboxProjectTests {
         {"name": "shop",
          "networks": {"default": {"name": "shop_default"}, "front": {"name": "front", "external": true,
             "ipam": {"config": [{"subnet": "10.9.0.0/24"}]}}},
-         "volumes": {"data": {"name": "shop_data"}, "old": {"name": "old", "external": true}},
+         "volumes": {"data": {"name": "shop_data"}, "old": {"name": "old", "external": true},
+            "notes": {"name": "shop_notes"}},
          "services": {
           "db": {"image": "postgres:16", "container_name": "the-db", "restart": "always",
             "networks": {"default": null},
@@ -21,6 +22,8 @@ struct SandboxProjectTests {
           "api": {"build": {"context": "/srv/api"}, "depends_on": {"db": {"condition": "service_healthy"}},
             "networks": {"front": {"ipv4_address": "10.9.0.7", "aliases": ["web"]}},
             "volumes": [{"type": "bind", "source": "/srv/docs", "target": "/docs"},
+                        {"type": "volume", "source": "notes", "target": "/notes", "volume": {"nocopy": true}},
+                        {"type": "volume", "source": "notes", "target": "/new", "volume": {"subpath": "new"}},
                         {"type": "bind", "source": "/var/run/docker.sock", "target": "/s"}]}}}
         """#
 
@@ -35,7 +38,8 @@ struct SandboxProjectTests {
 
     @Test func `nothing of the live project is shared`() throws {
         let project = try SandboxProject(
-            try Self.value(Self.model), name: "lifeboat-drill-x", bind: { Self.bind($0, $1) })
+            try Self.value(Self.model), name: "lifeboat-drill-x", bind: { Self.bind($0, $1) },
+            folder: { $0 == "shop_notes" ? "/sandbox/notes" : nil })
         let expected = try Self.value(
             #"""
             {"name": "lifeboat-drill-x",
@@ -48,7 +52,9 @@ struct SandboxProjectTests {
               "api": {"image": "shop-api", "restart": "no", "cpu_shares": 256,
                 "depends_on": {"db": {"condition": "service_healthy"}},
                 "networks": {"front": {"aliases": ["web"]}},
-                "volumes": [{"type": "bind", "source": "/sandbox/srv/docs", "target": "/docs"}]}}}
+                "volumes": [{"type": "bind", "source": "/sandbox/srv/docs", "target": "/docs"},
+                            {"type": "bind", "source": "/sandbox/notes", "target": "/notes"},
+                            {"type": "bind", "source": "/sandbox/notes/new", "target": "/new"}]}}}
             """#)
         #expect(project.model == expected)
         #expect(project.services == ["api", "db"])
@@ -59,7 +65,9 @@ struct SandboxProjectTests {
     @Test func `what shares the host's network is refused`() throws {
         let model = try Self.value(#"{"name": "a", "services": {"x": {"image": "i", "network_mode": "host"}}}"#)
         let error = #expect(throws: LifeboatError.self) {
-            try SandboxProject(model, name: "lifeboat-drill-x", bind: { Self.bind($0, $1) })
+            try SandboxProject(
+                model, name: "lifeboat-drill-x", bind: { Self.bind($0, $1) },
+                folder: { $0 == "shop_notes" ? "/sandbox/notes" : nil })
         }
         #expect(error?.message == "service 'x' cannot be kept apart: 'network_mode: host'")
     }

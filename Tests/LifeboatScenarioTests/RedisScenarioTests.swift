@@ -164,7 +164,7 @@ struct RedisScenarioTests {
         try stack.setWord("new")
         try stack.writePolicy(
             health:
-                "{command: [sh, -c, \"[ $(sh ./service get key:1 | cut -d' ' -f1) = new ]\"], within: 2s, interval: 200ms}"
+                "{command: [sh, -c, \"[ $(sh ./service get key:1 | cut -d' ' -f1) = new ]\"], within: 6s, interval: 200ms}"
         )
         let failed = try stack.folder.lifeboat("restore", "latest", "--yes")
         #expect(failed.exit == 14, "\(failed)")

@@ -116,7 +116,6 @@ struct ShopScenarioTests {
         #expect(!over.error.contains("whether there is room"), "\(over)")
 
         try stack.compose("down", "--volumes")
-        try stack.folder.shell("rm -f '\(stack.project)'/documents/*")
         let lost = try restoreCounting(.writes, stack)
         try expectWell(stack, ["kept"], "\(lost)")
         print("shop: restored after 'down --volumes', down \(try #require(downtime(lost), "\(lost)"))")

@@ -70,7 +70,7 @@ struct StackFaultScenarioTests {
         defer { stack.remove() }
         // The restored data can never pass: the old one does.
         try stack.writePolicy(
-            health: "{name: words, postgres: database, sql: \"select min(word) from notes\", equals: old, within: 2s}")
+            health: "{name: words, postgres: database, sql: \"select min(word) from notes\", equals: old, within: 6s}")
         let run = try stack.folder.lifeboat("restore", "latest", "--yes")
         #expect(run.exit == 14, "\(run)")
         #expect(run.error.contains("rolled back") && run.error.contains("words"), "\(run)")

@@ -30,9 +30,10 @@ final class ComposeSandbox {
         self.docker = docker
         self.cancellation = cancellation
         let model = try docker.model(live, cancellation)
-        project = try SandboxProject(model, name: name) { source, isReadOnly in
-            try Self.bind(source, isReadOnly, root, paths, docker)
-        }
+        let mountpoints = try docker.mountpoints()
+        project = try SandboxProject(
+            model, name: name, bind: { try Self.bind($0, $1, root, paths, docker) },
+            folder: { volume in Self.place(of: volume, mountpoints, paths).map { root + $0 } })
         text = try CanonicalJSON.encode(project.model)
     }
 
@@ -40,15 +41,30 @@ final class ComposeSandbox {
         _ source: String, _ isReadOnly: Bool, _ root: String, _ paths: [String], _ docker: DockerProgram
     ) throws -> SandboxProject.Bind {
         if source.hasSuffix("/docker.sock") { return .dropped("it would reach the container engine") }
-        func isBelow(_ path: String, _ other: String) -> Bool { path == other || path.hasPrefix("\(other)/") }
         let moved = "\(root)\(source)"
-        if paths.contains(where: { isBelow(source, $0) || isBelow($0, source) }) { return .moved(moved) }
+        if holds(source, paths) { return .moved(moved) }
         if isReadOnly { return .readOnly }
         guard try docker.size(of: source) <= copyLimit else { return .readOnly }
         let parent = String(moved[..<(moved.lastIndex(of: "/") ?? moved.endIndex)])
         try FileTree.createFolders(parent, mode: 0o755)
         try docker.copy(source, to: moved)
         return .moved(moved)
+    }
+
+    /// Whether a folder holds one of these paths, or lies in it.
+    private static func holds(_ folder: String, _ paths: [String]) -> Bool {
+        func isBelow(_ path: String, _ other: String) -> Bool { path == other || path.hasPrefix("\(other)/") }
+        return paths.contains { isBelow(folder, $0) || isBelow($0, folder) }
+    }
+
+    /// The folder on this host that a volume is, when one of these paths is of it. One that does not exist is where an
+    /// engine would make it.
+    private static func place(of volume: String, _ mountpoints: [String: String], _ paths: [String]) -> String? {
+        if let mountpoint = mountpoints[volume] { return holds(mountpoint, paths) ? mountpoint : nil }
+        return paths.lazy.compactMap { path in
+            path.firstRange(of: "/volumes/\(volume)/_data").map { String(path[..<$0.upperBound]) }
+        }
+        .first { holds($0, paths) }
     }
 
     /// Starts these services, or all, and waits until they are healthy.
@@ -154,6 +170,14 @@ package struct DockerProgram: Sendable {
     func lines(_ words: [String]) throws -> [String] {
         let output = try run(["docker"] + words, deadline: 120, nil)
         return String(decoding: output, as: UTF8.self).split(separator: "\n").map(String.init)
+    }
+
+    /// The folders of volumes that exist, by name.
+    func mountpoints() throws -> [String: String] {
+        let pairs = try lines(["volume", "ls", "--format", "{{.Name}} {{.Mountpoint}}"]).compactMap { line in
+            line.firstIndex(of: " ").map { (String(line[..<$0]), String(line[line.index(after: $0)...])) }
+        }
+        return Dictionary(pairs) { first, _ in first }
     }
 
     func composeWords(_ cancellation: Cancellation) throws -> [String] {

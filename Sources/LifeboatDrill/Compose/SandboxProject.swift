@@ -4,6 +4,8 @@ package import LifeboatCore
 
 /// A Compose project turned into one that touches nothing of the first: another name, networks without a way out, ports
 /// that are not published, volumes of its own, folders of the host only copied or read. Pure.
+///
+/// A volume whose data is a component's is that component's folder in the sandbox: its services find what was restored.
 package struct SandboxProject: Sendable, Equatable {
     /// What becomes of a folder or file of the host that a service uses.
     package enum Bind: Sendable, Equatable {
@@ -26,10 +28,15 @@ package struct SandboxProject: Sendable, Equatable {
 
     package static func == (left: SandboxProject, right: SandboxProject) -> Bool { left.model == right.model }
 
-    /// `model`: what `docker compose config` gives. `bind` decides about a folder or file of the host. Throws for what
-    /// cannot be kept apart from the host.
+    /// By name in the model: the folder that is there instead of a volume.
+    private var folders: [String: String] = [:]
+
+    /// `model`: what `docker compose config` gives. `bind` decides about a folder or file of the host, `folder` names the
+    /// one that stands in for the engine's volume of that name; nil: a new volume does. Throws for what cannot be kept
+    /// apart from the host.
     package init(
-        _ model: JSONValue, name: String, bind: (_ source: String, _ isReadOnly: Bool) throws -> Bind
+        _ model: JSONValue, name: String, bind: (_ source: String, _ isReadOnly: Bool) throws -> Bind,
+        folder: (_ volume: String) -> String?
     ) throws {
         guard case .object(var members) = model, case .object(let all)? = members["services"] else {
             throw LifeboatError("the Compose project has no services")
@@ -37,6 +44,10 @@ package struct SandboxProject: Sendable, Equatable {
         let live = members["name"]?.text ?? ""
         self.model = model
         members["name"] = .string(name)
+        let volumes = Self.own(members["volumes"])
+        for (volume, value) in volumes {
+            folders[volume] = folder(value.value(at: "name")?.text ?? "\(live)_\(volume)")
+        }
         var changed: [String: JSONValue] = [:]
         for (service, value) in all.sorted(by: { $0.key < $1.key }) {
             guard case .object(let fields) = value else { continue }
@@ -46,7 +57,8 @@ package struct SandboxProject: Sendable, Equatable {
         members["services"] = .object(changed)
         members["networks"] = .object(
             Self.own(members["networks"]).mapValues { _ in .object(["internal": .bool(true)]) })
-        members["volumes"] = .object(Self.own(members["volumes"]).mapValues { _ in .object([:]) })
+        members["volumes"] = .object(
+            volumes.filter { folders[$0.key] == nil }.mapValues { _ in .object([:]) })
         self.model = .object(members)
     }
 
@@ -97,8 +109,14 @@ package struct SandboxProject: Sendable, Equatable {
     private mutating func mount(
         _ volume: JSONValue, _ service: String, _ bind: (_ source: String, _ isReadOnly: Bool) throws -> Bind
     ) throws -> JSONValue? {
-        guard case .object(var fields) = volume, fields["type"]?.text == "bind", let source = fields["source"]?.text
-        else { return volume }
+        guard case .object(var fields) = volume, let source = fields["source"]?.text else { return volume }
+        guard fields["type"]?.text == "bind" else {
+            guard fields["type"]?.text == "volume", let folder = folders[source] else { return volume }
+            let part = fields.removeValue(forKey: "volume")?.value(at: "subpath")?.text.map { "/\($0)" } ?? ""
+            fields["type"] = .string("bind")
+            fields["source"] = .string(folder + part)
+            return .object(fields)
+        }
         switch try bind(source, fields["read_only"] == .bool(true)) {
         case .moved(let path): fields["source"] = .string(path)
         case .readOnly: fields["read_only"] = .bool(true)

@@ -81,7 +81,7 @@ package struct SQLiteStore: DataStore {
                 causes: ["it takes \(ByteCount(bytes)), free are \(ByteCount(room.free))"],
                 hint: "Free some space on that file system, or restore elsewhere with --to DIR.")
         }
-        return []
+        return place.warnings
     }
 
     package func stagingRoom(_ content: any RestoreContent) throws -> StagingRoom? {

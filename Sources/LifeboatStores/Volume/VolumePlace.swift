@@ -6,25 +6,62 @@ import LifeboatIO
 
 /// Where a volume is, links in its path resolved: what a rename works on.
 struct VolumePlace {
-    /// Absolute; its last component may not exist.
+    /// Absolute; it may not exist, nor folders above it.
     let path: String
+    /// The nearest folder above it that exists: what is put beside it is on the file system of that.
+    let folder: String
 
-    /// Throws when the parent does not exist, or when the path has no parent to put anything beside.
+    /// Throws when the path has no parent to put anything beside.
     init(_ path: String) throws {
-        let resolved = try? Self.resolved(path)
-        if let resolved {
+        if let resolved = try? Self.resolved(path) {
             self.path = resolved
+            folder = RootPlace(resolved).parent
         } else {
-            let place = RootPlace(path)
-            let parent = try Self.resolved(place.parent)
-            self.path =
-                (parent == "/" ? "" : parent) + "/" + String(decoding: place.name.dropLast(), as: UTF8.self)
+            let (folder, rest) = try Self.nearestFolder(above: path)
+            self.path = (folder == "/" ? "" : folder) + "/" + rest
+            self.folder = folder
         }
         guard self.path != "/" else {
             throw LifeboatError(
                 "the root of the file system cannot be restored in place",
                 hint: "Restore it elsewhere with --to DIR, for example from a rescue system.")
         }
+    }
+
+    /// With what of the path is below it.
+    private static func nearestFolder(above path: String) throws -> (folder: String, rest: String) {
+        let place = RootPlace(path)
+        let name = String(decoding: place.name.dropLast(), as: UTF8.self)
+        do throws(SystemCallError) {
+            return (try resolved(place.parent), name)
+        } catch {
+            // A link that leads nowhere is there, and no folder.
+            guard error.errorNumber == ENOENT, name != ".", try InodeExchange.inode(place.parent) == nil else {
+                throw error
+            }
+            let (folder, rest) = try nearestFolder(above: place.parent)
+            return (folder, "\(rest)/\(name)")
+        }
+    }
+
+    /// Makes the folders that a path lies in, durably.
+    static func makeFolders(above path: String) throws {
+        let folder = RootPlace(path).parent
+        if try InodeExchange.inode(folder) != nil { return }
+        try makeFolders(above: folder)
+        guard mkdir(folder, 0o755) == 0 || errno == EEXIST else { throw SystemCallError("create folder", folder) }
+        try AtomicFile.synchronizeFolder(of: folder)
+    }
+
+    /// What should make somebody look before data is put there.
+    var warnings: [LifeboatError] {
+        let parent = RootPlace(path).parent
+        guard parent != folder else { return [] }
+        return [
+            LifeboatError(
+                "folder '\(parent)' does not exist: the restore makes it",
+                hint: "If a file system belongs there, mount it first.")
+        ]
     }
 
     /// realpath(3).
@@ -53,35 +90,25 @@ struct VolumePlace {
     }
 
     func checkWritable() throws(SystemCallError) {
-        let parent = RootPlace(path).parent
-        guard access(parent, W_OK | X_OK) == 0 else { throw SystemCallError("write to", parent) }
+        guard access(folder, W_OK | X_OK) == 0 else { throw SystemCallError("write to", folder) }
     }
 
     func freeBytes() throws(SystemCallError) -> UInt64 {
-        let parent = RootPlace(path).parent
-        do throws(Errno) {
-            return try freeBytes(of: parent)
-        } catch {
-            throw SystemCallError("examine", parent, errorNumber: error.number)
-        }
-    }
-
-    private func freeBytes(of parent: String) throws(Errno) -> UInt64 {
         var status = statvfs()
-        guard statvfs(parent, &status) == 0 else { throw Errno(errno) }
+        guard statvfs(folder, &status) == 0 else { throw SystemCallError("examine", folder) }
         let (bytes, overflow) = UInt64(status.f_bavail).multipliedReportingOverflow(by: UInt64(status.f_frsize))
         return overflow ? .max : bytes
     }
 
     /// What staging so many bytes beside it takes.
     func room(for bytes: UInt64) throws -> StagingRoom {
-        let parent = RootPlace(path).parent
+        let device: UInt64
         do throws(Errno) {
-            let device = try FileStatus.at(AT_FDCWD, parent).volume
-            return StagingRoom(place: path, device: device, needed: bytes, free: try freeBytes(of: parent))
+            device = try FileStatus.at(AT_FDCWD, folder).volume
         } catch {
-            throw SystemCallError("examine", parent, errorNumber: error.number)
+            throw SystemCallError("examine", folder, errorNumber: error.number)
         }
+        return StagingRoom(place: path, device: device, needed: bytes, free: try freeBytes())
     }
 
     /// Field 5 of each line of /proc/self/mountinfo (proc(5)), octal escapes undone.

@@ -63,7 +63,7 @@ package struct VolumeStore: DataStore {
         let place = try VolumePlace(path)
         try place.checkMounts()
         try place.checkWritable()
-        guard let room = try stagingRoom(content), room.needed >= room.free else { return [] }
+        guard let room = try stagingRoom(content), room.needed >= room.free else { return place.warnings }
         throw LifeboatError(
             "there is no room to restore \(subject) beside the live data",
             causes: ["it takes \(ByteCount(room.needed)), free are \(ByteCount(room.free))"],

@@ -58,10 +58,11 @@ struct VolumeSwap {
     /// they need.
     func makeRoomForGuests() throws { try guests.makeRoom(staged, like: live) }
 
-    /// Removes what an interrupted staging of the same restore left.
+    /// Removes what an interrupted staging of the same restore left, and makes the folders above that are missing.
     func prepareStaging() throws {
         if try stagedInode() != nil { throw LifeboatError("volume '\(live)' is staged already at '\(staged)'") }
         try removeStaged()
+        try VolumePlace.makeFolders(above: staged)
     }
 
     /// Says that the staged data are whole. They must be durable already.

@@ -22,6 +22,8 @@ package final class ShopStack: Sendable {
     package let folder: ScenarioFolder
     /// The Compose file and what its services share with the host.
     package let project: String
+    /// A volume of Docker, where the engine keeps it.
+    package let documents: String
     /// Of lifeboat and Compose: the way to the engine.
     package let environment: [String: String]
     private let runner = SystemProcessRunner(grace: 5)
@@ -46,6 +48,7 @@ package final class ShopStack: Sendable {
         atExit { folder.remove() }
         self.folder = folder
         project = "\(daemon.folder)/shop"
+        documents = "\(daemon.folder)/data/volumes/shop_documents/_data"
         environment = [
             "DOCKER_HOST": "unix://\(daemon.socket)", "DOCKER_CONFIG": "\(daemon.folder)/config", "DOCKER_CONTEXT": "",
         ]
@@ -54,7 +57,7 @@ package final class ShopStack: Sendable {
         }
         try DockerCompose.installPlugin(in: "\(daemon.folder)/config")
         try daemon.makeHostImage("shop:test", path: "\(binaries):/usr/bin")
-        for name in ["state", "documents", "programs"] { try FileTree.createFolders("\(project)/\(name)", mode: 0o755) }
+        for name in ["state", "programs"] { try FileTree.createFolders("\(project)/\(name)", mode: 0o755) }
         let redis = try RedisServer.installed(.redis7)
         try copyFixture()
         try AtomicFile.write(
@@ -102,7 +105,7 @@ package final class ShopStack: Sendable {
               database: {postgres: {service: postgres, database: shop, user: shop, password: {file: ./password}}}
               queue: {redis: {service: redis, password: {file: ./password}}}
               vectors: {chroma: {service: chroma}}
-              documents: {volume: {path: \(project)/documents}}
+              documents: {volume: {path: \(documents)}}
             health:
               - {http: "http://127.0.0.1:8080/health", within: \(within), consecutive: \(consecutive), interval: 300ms}
               - {container: worker, within: \(within)}
@@ -211,7 +214,7 @@ package final class ShopStack: Sendable {
         if names != "postgres shop template0 template1 notes" { problems.append("databases, collections: \(names)") }
         let left = try folder.shell(
             """
-            ls -d '\(project)'/documents.* '\(daemon.folder)'/data/volumes/shop_redis-data/_data/lifeboat-* \
+            ls -d '\(documents)'?* '\(daemon.folder)'/data/volumes/shop_redis-data/_data/lifeboat-* \
             '\(folder.state)'/restores/*.json '\(folder.state)'/compose/* 2>/dev/null || :
             """)
         if !left.isEmpty { problems.append("left: \(left)") }

@@ -185,8 +185,10 @@ struct RedisRoundTripTests {
         for appendOnly in ["yes", "no"] {
             let server = try RedisServer(.redis7, settings: ["--appendonly", appendOnly])
             defer { server.remove() }
+            let clock = SystemClock()
+            let begin = clock.monotonicSeconds()
             for number in 0..<50 {
-                try server.command("SET", "short \(number)", "x", "PX", "1500")
+                try server.command("SET", "short \(number)", "x", "PX", "8000")
                 try server.command("SET", "long \(number)", "x")
             }
             let store = server.store()
@@ -195,7 +197,7 @@ struct RedisRoundTripTests {
             let state = try store.stageStreams(captured, "e")
             server.stop()
             try store.swap(state)
-            usleep(1_600_000)
+            clock.sleep(seconds: begin + 9 - clock.monotonicSeconds())
             try server.start()
             #expect(try store.verify(captured).isEmpty)
             // A worker took one: the server had loaded it.

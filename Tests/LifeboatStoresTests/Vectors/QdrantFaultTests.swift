@@ -90,7 +90,7 @@ struct QdrantFaultTests {
         #expect(failure { _ = try store.fixPoint(Cancellation()) } != nil)
         try expectClean("no answer")
         // Cancelled while the server is at it.
-        try qdrant.faults(#"{"create_delay":2}"#)
+        try qdrant.faults(#"{"create_delay":5}"#)
         let cancellation = Cancellation()
         let canceller = BlockingThread<Void>(name: "canceller") {
             usleep(500_000)

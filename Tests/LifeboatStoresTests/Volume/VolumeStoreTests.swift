@@ -121,6 +121,26 @@ import Testing
         #expect(try TreeCopy(of: scratch("data")).contents == saved.contents)
     }
 
+    @Test func aVolumeComesBackWhereNotEvenItsFolderIs() throws {
+        let scratch = try Scratch()
+        let (saved, facts) = try capture(try volume(scratch))
+        let content = Content(tree: saved, facts: facts)
+        let store = VolumeStore(path: scratch("new/host/data"))
+        let warnings = try store.preflightRestore(content)
+        #expect(warnings.map(\.message) == ["folder '\(scratch("new/host"))' does not exist: the restore makes it"])
+        #expect(try store.stagingRoom(content)?.place == scratch("new/host/data"))
+        let state = try store.planStaging("r1")
+        #expect(access(scratch("new"), F_OK) != 0)
+        try store.stage(content, state, progress: SilentProgress(), cancellation: Cancellation())
+        for _ in 0..<2 { try store.swap(state) }
+        for _ in 0..<2 { try store.discard(state) }
+        #expect(try TreeCopy(of: scratch("new/host/data")).contents == saved.contents)
+        #expect(try store.preflightRestore(content).isEmpty)
+        // A link to what is not mounted is not written over.
+        symlink(scratch("gone"), scratch("link"))
+        #expect(throws: SystemCallError.self) { try VolumeStore(path: scratch("link/data")).preflightRestore(content) }
+    }
+
     @Test func dataNobodyPlannedForAreNeverRemovedOrExchanged() throws {
         let scratch = try Scratch()
         let store = try volume(scratch)
