@@ -88,9 +88,10 @@ package final class ShopStack: Sendable {
         guard result.termination.succeeded else { throw LifeboatError("no shop", causes: [result.standardError]) }
     }
 
-    /// Writes a policy; `within` is how long its health may take.
+    /// Writes a policy; `within` is how long its health may take, `asking` the path it asks the api for.
     package func writePolicy(
-        _ name: String = "lifeboat.yaml", within: String = "4m", consecutive: Int = 2, mayKill: [String] = []
+        _ name: String = "lifeboat.yaml", within: String = "4m", asking: String = "/health", consecutive: Int = 2,
+        mayKill: [String] = []
     ) throws {
         let killed = mayKill.isEmpty ? "" : ", may_kill: [\(mayKill.joined(separator: ", "))]"
         try AtomicFile.write(
@@ -107,7 +108,7 @@ package final class ShopStack: Sendable {
               vectors: {chroma: {service: chroma}}
               documents: {volume: {path: \(documents)}}
             health:
-              - {http: "http://127.0.0.1:8080/health", within: \(within), consecutive: \(consecutive), interval: 300ms}
+              - {http: "http://127.0.0.1:8080\(asking)", within: \(within), consecutive: \(consecutive), interval: 300ms}
               - {container: worker, within: \(within)}
 
             """, to: "\(folder.path)/\(name)")
