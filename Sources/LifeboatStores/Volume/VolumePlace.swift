@@ -13,7 +13,14 @@ struct VolumePlace {
 
     /// Throws when the path has no parent to put anything beside.
     init(_ path: String) throws {
-        if let resolved = try? Self.resolved(path) {
+        let resolved: String?
+        do throws(SystemCallError) {
+            resolved = try Self.resolved(path)
+        } catch {
+            guard error.errorNumber == ENOENT else { throw error }
+            resolved = nil
+        }
+        if let resolved {
             self.path = resolved
             folder = RootPlace(resolved).parent
         } else {
@@ -28,17 +35,19 @@ struct VolumePlace {
         }
     }
 
-    /// With what of the path is below it.
+    /// With what of the path is below it. Nothing is at the path that could be opened.
     private static func nearestFolder(above path: String) throws -> (folder: String, rest: String) {
+        guard try InodeExchange.inode(path) == nil else {
+            throw LifeboatError(
+                "cannot open '\(path)'", causes: ["it is a link to something that does not exist"],
+                hint: "If that is on a file system that is not mounted, mount it; else remove the link.")
+        }
         let place = RootPlace(path)
         let name = String(decoding: place.name.dropLast(), as: UTF8.self)
         do throws(SystemCallError) {
             return (try resolved(place.parent), name)
         } catch {
-            // A link that leads nowhere is there, and no folder.
-            guard error.errorNumber == ENOENT, name != ".", try InodeExchange.inode(place.parent) == nil else {
-                throw error
-            }
+            guard error.errorNumber == ENOENT, name != "." else { throw error }
             let (folder, rest) = try nearestFolder(above: place.parent)
             return (folder, "\(rest)/\(name)")
         }

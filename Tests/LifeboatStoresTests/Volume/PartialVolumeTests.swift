@@ -115,6 +115,37 @@ import Testing
         #expect(try bench.leftovers() == [])
     }
 
+    @Test func inAVolumeThatIsAMountPointTheyAreStagedInIt() throws {
+        let bench = try Bench()
+        let data = bench.scratch("data")
+        guard geteuid() == 0, mount("none", data, "tmpfs", 0, "size=4m") == 0 else {
+            print("not tried: mounting needs root")
+            return
+        }
+        defer { umount(data) }
+        for folder in ["data/a", "data/a/deep"] { try bench.scratch.folder(folder, mode: 0o750) }
+        try bench.scratch.write("data/a/deep/two", "spoilt")
+        #expect(throws: LifeboatError.self) { try bench.volume.preflightRestore(bench.content) }
+        let store = bench.volume.limited(to: ["a/deep"])
+        let state = try bench.staged(store)
+        #expect(try FileTree.names(in: bench.scratch.path) == ["data"])
+        try store.swap(state)
+        #expect(try bench.text("a/deep/two") == "two as it was")
+        // What is staged in a volume is none of its data.
+        let captured = try CapturedContent(bench.volume)
+        #expect(
+            captured.trees.values.allSatisfy { tree in
+                tree.entries.allSatisfy { !String(decoding: $0.path, as: UTF8.self).contains("lifeboat") }
+            })
+        try store.swapBack(state)
+        #expect(try bench.text("a/deep/two") == "spoilt")
+        try store.swap(state)
+        try store.discard(state)
+        #expect(try bench.text("a/deep/two") == "two as it was")
+        #expect(try FileTree.names(in: data).sorted() == ["a"])
+        #expect(try bench.leftovers() == [])
+    }
+
     @Test func ofModelsOnlyPlainFilesComeBackByPath() throws {
         let bench = try Bench()
         let store = ModelsStore(path: bench.scratch("data"), layout: .files).limited(to: ["a/one"])

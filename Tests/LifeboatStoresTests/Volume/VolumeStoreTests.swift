@@ -138,7 +138,12 @@ import Testing
         #expect(try store.preflightRestore(content).isEmpty)
         // A link to what is not mounted is not written over.
         symlink(scratch("gone"), scratch("link"))
-        #expect(throws: SystemCallError.self) { try VolumeStore(path: scratch("link/data")).preflightRestore(content) }
+        for path in ["link", "link/data"] {
+            let dangling = #expect(throws: LifeboatError.self) {
+                try VolumeStore(path: scratch(path)).preflightRestore(content)
+            }
+            #expect(dangling?.causes == ["it is a link to something that does not exist"])
+        }
     }
 
     @Test func dataNobodyPlannedForAreNeverRemovedOrExchanged() throws {
