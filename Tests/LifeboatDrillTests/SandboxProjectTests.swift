@@ -53,8 +53,10 @@ struct SandboxProjectTests {
                 "depends_on": {"db": {"condition": "service_healthy"}},
                 "networks": {"front": {"aliases": ["web"]}},
                 "volumes": [{"type": "bind", "source": "/sandbox/srv/docs", "target": "/docs"},
-                            {"type": "bind", "source": "/sandbox/notes", "target": "/notes"},
-                            {"type": "bind", "source": "/sandbox/notes/new", "target": "/new"}]}}}
+                            {"type": "bind", "source": "/sandbox/notes", "target": "/notes",
+                              "bind": {"create_host_path": true}},
+                            {"type": "bind", "source": "/sandbox/notes/new", "target": "/new",
+                              "bind": {"create_host_path": true}}]}}}
             """#)
         #expect(project.model == expected)
         #expect(project.services == ["api", "db"])

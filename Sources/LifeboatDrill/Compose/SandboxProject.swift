@@ -115,6 +115,8 @@ package struct SandboxProject: Sendable, Equatable {
             let part = fields.removeValue(forKey: "volume")?.value(at: "subpath")?.text.map { "/\($0)" } ?? ""
             fields["type"] = .string("bind")
             fields["source"] = .string(folder + part)
+            // As of a volume: a service may come up before its data does.
+            fields["bind"] = .object(["create_host_path": .bool(true)])
             return .object(fields)
         }
         switch try bind(source, fields["read_only"] == .bool(true)) {
