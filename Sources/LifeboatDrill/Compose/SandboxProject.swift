@@ -110,21 +110,23 @@ package struct SandboxProject: Sendable, Equatable {
         _ volume: JSONValue, _ service: String, _ bind: (_ source: String, _ isReadOnly: Bool) throws -> Bind
     ) throws -> JSONValue? {
         guard case .object(var fields) = volume, let source = fields["source"]?.text else { return volume }
-        guard fields["type"]?.text == "bind" else {
-            guard fields["type"]?.text == "volume", let folder = folders[source] else { return volume }
+        switch fields["type"]?.text {
+        case "bind":
+            switch try bind(source, fields["read_only"] == .bool(true)) {
+            case .moved(let path): fields["source"] = .string(path)
+            case .readOnly: fields["read_only"] = .bool(true)
+            case .dropped(let reason):
+                leftOut.append("service '\(service)' has no '\(source)': \(reason)")
+                return nil
+            }
+        case "volume":
+            guard let folder = folders[source] else { return volume }
             let part = fields.removeValue(forKey: "volume")?.value(at: "subpath")?.text.map { "/\($0)" } ?? ""
             fields["type"] = .string("bind")
             fields["source"] = .string(folder + part)
             // As of a volume: a service may come up before its data does.
             fields["bind"] = .object(["create_host_path": .bool(true)])
-            return .object(fields)
-        }
-        switch try bind(source, fields["read_only"] == .bool(true)) {
-        case .moved(let path): fields["source"] = .string(path)
-        case .readOnly: fields["read_only"] = .bool(true)
-        case .dropped(let reason):
-            leftOut.append("service '\(service)' has no '\(source)': \(reason)")
-            return nil
+        default: return volume
         }
         return .object(fields)
     }

@@ -215,7 +215,7 @@ package final class ComposeServices: ServiceManager {
             clock.sleep(seconds: 0.1)
         }
     }
-    /// Seconds. On a busy machine a health check of every second begins as often as not when it is asked.
+    /// Seconds. On a busy machine health checks may begin at several attempts in a row.
     private static let freezePatience = 10.0
 
     package func unpause(_ services: [String], progress: any ProgressSink) throws {
