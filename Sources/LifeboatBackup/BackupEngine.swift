@@ -69,8 +69,9 @@ package struct BackupEngine: Sendable {
         do {
             let reader = ComponentReader(
                 writer: writer, parentReader: ChunkReader(repository, writer.parentIndexes, cacheLimit: 8 << 20),
-                previous: previous?.manifest, counters: CaptureCounters(progress, writer), progress: progress,
-                cancellation: cancellation, cacheFolder: repository.cacheFolder)
+                baselines: catalog.newestComponents(stack: request.stack, host: request.host),
+                counters: CaptureCounters(progress, writer), progress: progress, cancellation: cancellation,
+                cacheFolder: repository.cacheFolder)
             let evaluation = CheckEvaluation(request.checks)
             let captures = CaptureList(request.components)
             defer { captures.release() }

@@ -60,8 +60,8 @@ struct ComponentCapture: Sendable {
 struct ComponentReader: Sendable {
     let writer: RepositoryWriter
     let parentReader: ChunkReader
-    /// The snapshot before, as the parent of trees and streams.
-    let previous: Manifest?
+    /// By name, the components that trees and streams are compared with: each of the newest snapshot that contains it.
+    let baselines: [String: Manifest.Component]
     let counters: CaptureCounters
     let progress: any ProgressSink
     let cancellation: Cancellation
@@ -80,7 +80,7 @@ struct ComponentReader: Sendable {
         capture.isCaptured = true
         guard let point = capture.point else { return wasRead() }
         defer { point.release() }
-        let old = previous?.component(capture.input.name)
+        let old = baselines[capture.input.name]
         do {
             let parts = point.parts
             var facts: StoreFacts?
@@ -181,7 +181,7 @@ struct ComponentReader: Sendable {
             for case .tree(let name, let source) in point.parts {
                 let spool = try TreeSpool(in: cacheFolder)
                 let tree = try tree(
-                    source, name, previous?.component(input.name), input.source,
+                    source, name, baselines[input.name], input.source,
                     output: .spool(spool))
                 pass.files.add(try tree.run().statistics)
                 pass.trees[name] = spool

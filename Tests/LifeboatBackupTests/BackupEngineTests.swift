@@ -56,6 +56,43 @@ import Testing
         #expect(try fixture.restoredEqualsSource())
     }
 
+    /// A backup of one component in between is no baseline for the others: each is compared with the newest snapshot
+    /// that contains it, also past one in which it failed.
+    @Test func eachComponentIsComparedWithTheNewestSnapshotThatContainsIt() throws {
+        let fixture = try BackupFixture()
+        defer { fixture.remove() }
+        try fixture.fill(seed: 12)
+        func component(_ name: String, at path: String? = nil) -> BackupComponent {
+            let source = path ?? "\(fixture.source)/\(name)"
+            return BackupComponent(
+                name: name, store: VolumeStore(path: source), source: "\(fixture.source)/\(name)")
+        }
+        _ = try fixture.backUp([component("docs"), component("models")])
+        // Facts of files written a moment before the first run are not trusted: the second run settles them.
+        SystemClock().sleep(seconds: 0.1)
+        _ = try fixture.backUp([component("docs"), component("models")])
+        let partial = try fixture.backUp([component("docs"), component("models", at: "\(fixture.source)/gone")])
+        #expect(partial.snapshot.manifest.component("models")?.parts.isEmpty == true)
+        let docs = try fixture.backUp([component("docs")])
+
+        let whole = try fixture.backUp([component("docs"), component("models")])
+        #expect(whole.files.unchanged == whole.files.total)
+        #expect(whole.files.total > docs.files.total)
+        #expect(whole.statistics.bytesNew == 0)
+        #expect(whole.snapshot.manifest.previous == docs.snapshot.id)
+
+        // A changed file becomes deltas of its last captured state.
+        _ = try fixture.backUp([component("docs")])
+        var random = SplitMix64(seed: 12)
+        var weights = random.bytes(5_000_000)
+        weights.replaceSubrange(2_000_000..<2_000_100, with: repeatElement(7, count: 100))
+        try fixture.write(weights, to: "models/weights.bin")
+        let changed = try fixture.backUp([component("docs"), component("models")])
+        #expect(changed.files.changed >= 1 && changed.files.new == 0)
+        #expect(changed.statistics.deltas >= 1)
+        #expect(try fixture.findings() == [])
+    }
+
     @Test func aFailingComponentLeavesTheOthersWhole() throws {
         let fixture = try BackupFixture()
         defer { fixture.remove() }

@@ -137,6 +137,21 @@ package struct SnapshotCatalog: Sendable {
             .max { $0.manifest.sequence < $1.manifest.sequence }
     }
 
+    /// For each component name, the component of the newest snapshot of that stack and host that contains data of it:
+    /// what the next backup compares it with. A snapshot need not contain every component of its stack. By number, as
+    /// `newest`.
+    package func newestComponents(stack: String, host: String) -> [String: Manifest.Component] {
+        var found: [String: Manifest.Component] = [:]
+        let own = snapshots.filter { $0.manifest.stack == stack && $0.manifest.host == host }
+        for snapshot in own.sorted(by: { $0.manifest.sequence > $1.manifest.sequence }) {
+            for component in snapshot.manifest.components
+            where found[component.name] == nil && !component.parts.isEmpty {
+                found[component.name] = component
+            }
+        }
+        return found
+    }
+
     /// What people type: `latest` (the newest complete one), or an id of at least 4 digits. `at` gives the newest
     /// complete one not after that time. With several stacks, `stack` must tell which.
     package func find(_ text: String, stack: String? = nil, at time: Timestamp? = nil) throws -> Snapshot {
