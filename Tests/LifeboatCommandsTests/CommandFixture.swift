@@ -17,8 +17,9 @@ struct CommandFixture {
         var description: String { self == .inProcess ? "in-process" : "built program" }
     }
 
-    init(_ kind: Kind = .inProcess, terminal: TerminalFacts = TerminalFacts()) throws {
-        folder = try TemporaryFolder(prefix: "lifeboat-commands-")
+    /// `inMemory` puts it on a memory file system, for tests with very many small files.
+    init(_ kind: Kind = .inProcess, terminal: TerminalFacts = TerminalFacts(), inMemory: Bool = false) throws {
+        folder = try TemporaryFolder(prefix: "lifeboat-commands-", in: inMemory ? "/dev/shm" : nil)
         runner = kind == .binary ? try BinaryRunner() : InProcessRunner(clock: clock, terminal: terminal)
         try FileTree.createFolders("\(folder.path)/home")
     }

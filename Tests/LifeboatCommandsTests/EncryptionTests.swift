@@ -88,28 +88,6 @@ struct EncryptionTests {
         #expect(config.contains("verified"), "\(config)")
     }
 
-    @Test("the recipe of README.txt makes a readable copy")
-    func readmeRecipe() throws {
-        let (fixture, _) = try Self.encrypted()
-        defer { try? fixture.folder.remove() }
-        #expect(try fixture.inRepository("backup", "docs").exit == 0)
-        let recipe = try fixture.text("repository/README.txt").split(separator: "\n").map { $0.trimming(" ") }
-        let copy = try #require(recipe.first { $0.hasPrefix("cp -r REPOSITORY") })
-        let open = try #require(recipe.first { $0.hasPrefix("find packs snapshots") })
-        let script = "\(copy) && \(open)".replacing("REPOSITORY", with: fixture.repository)
-            .replacing("/tmp/readable", with: "\(fixture.path)/readable")
-            .replacing("IDENTITY", with: "\(fixture.path)/identity.txt")
-        _ = try ShellProof.run(script)
-        let readable = "\(fixture.path)/readable"
-        let stack = try ShellProof.run("jq -r .stack \(readable)/snapshots/*/*.json")
-        #expect(!stack.isEmpty && !stack.contains("null"))
-        let damaged = try ShellProof.run(
-            "mkdir \(fixture.path)/chunks && cd \(fixture.path)/chunks && "
-                + "for p in \(readable)/packs/*/*.tar.zst; do zstd -dc $p | tar -x; done && "
-                + "ls | grep -q . && b3sum * | awk '$1 != $2'")
-        #expect(damaged.isEmpty, "\(damaged)")
-    }
-
     @Test("the wrong identity and the wrong passphrase are told by exit code 12, and write nothing")
     func wrongKeys() throws {
         let (fixture, _) = try Self.encrypted()
@@ -338,13 +316,6 @@ struct EncryptionTests {
             "grep -rlaF -e \(canary) -e AGE-SECRET-KEY \(fixture.repository) \(fixture.path)/cache \(fixture.path)/state || true"
         )
         #expect(found.isEmpty, "\(found)")
-    }
-}
-
-extension Substring {
-    /// Without that character at both ends.
-    fileprivate func trimming(_ character: Character) -> String {
-        String(drop { $0 == character }.reversed().drop { $0 == character }.reversed())
     }
 }
 

@@ -37,7 +37,7 @@ import Testing
         #expect(members > 200)
     }
 
-    /// Runs the recipe of README.txt as it is printed there, and gets a large and a small file back.
+    /// Runs the program in README.txt, and gets single contents back: a large and a small file, and a table.
     @Test func theRecipeOfTheReadmeRecoversFiles() throws {
         let fixture = try RepositoryFixture()
         defer { fixture.remove() }
@@ -65,33 +65,24 @@ import Testing
             MtreeEncoder.append(entry, to: &text)
         }
         let tree = try fixture.store([text]).references[0]
-        let lines = RepositoryReadme.text.split(separator: "\n", omittingEmptySubsequences: false)
-        let recipe = lines.filter { $0.hasPrefix("  ") }.map { $0.trimmingPrefix("  ") }
-        let function = recipe.drop { !$0.hasPrefix("content() {") }.prefix { !$0.hasPrefix("jq ") }
-        let unpack = recipe.filter { $0.hasPrefix("for pack in ") }.map {
-            $0.replacing("REPOSITORY", with: fixture.root)
-        }
-        #expect(unpack.count == 1)
-        let undo = recipe.drop { !$0.hasPrefix("undo() {") }.prefix { !$0.hasPrefix("b3sum ") }
         let result = try shell(
             """
-            mkdir chunks && cd chunks
-            \(unpack.joined())
-            \(undo.joined(separator: "\n"))
-            b3sum [0-9a-f]* | awk '$1 != $2 {exit 1}'
-            \(function.joined(separator: "\n"))
-            content \(tree.id) \(tree.depth) > ../tree.mtree
-            bsdtar -tf ../tree.mtree > ../listing
+            content() { perl -x repository/README.txt content "$1" "$2" work; }
+            perl -x repository/README.txt unpack repository work ''
+            content \(tree.id) \(tree.depth) > tree.mtree
+            bsdtar -tf tree.mtree > listing
             for name in large.bin small.txt table.dump; do
-                line=$(grep -F "./$name " ../tree.mtree)
+                line=$(grep -F "./$name " tree.mtree)
                 id=$(sed 's/.* contents=\\([0-9a-f]*\\).*/\\1/' <<< "$line")
                 depth=$(sed 's/.*tags=depth=\\([0-9]*\\).*/\\1/' <<< "$line")
-                content "$id" "$depth" > "../$name"
+                content "$id" "$depth" > "$name"
             done
-            cat ../listing
+            cat listing
             """, in: fixture.folder.path)
         #expect(result.termination == .exited(0), "\(result.standardError)")
-        #expect(String(decoding: result.standardOutput, as: UTF8.self) == "./large.bin\n./small.txt\n./table.dump\n")
+        let printed = String(decoding: result.standardOutput, as: UTF8.self)
+        #expect(printed.contains("\nUNPACK PASSED: "))
+        #expect(printed.hasSuffix("./large.bin\n./small.txt\n./table.dump\n"))
         for (name, bytes) in files {
             let compare = try shell("b3sum --no-names \(name)", in: fixture.folder.path)
             let sum = String(decoding: compare.standardOutput, as: UTF8.self).split(separator: "\n")[0]

@@ -59,8 +59,14 @@ package struct RepositoryChecker {
     private func checkReadme(_ report: inout CheckReport) throws {
         let key = RepositoryLayout.readme
         do {
-            guard try repository.store.get(key, limit: 1 << 20) != Array(RepositoryReadme.text.utf8) else { return }
-            report.addProblem(key.text, "it is not the text that format 1 has there")
+            switch RepositoryReadme.version(of: try repository.store.get(key, limit: 1 << 20)) {
+            case .current: break
+            case .earlier:
+                report.notes.append(
+                    "'\(key)' is the help text of an earlier lifeboat; 'lifeboat repair --yes' writes the present one")
+            case .unknown:
+                report.addProblem(key.text, "it is not a text that this or an earlier lifeboat writes there")
+            }
         } catch {
             report.addProblem(key.text, error.readingRepositoryObject(key).summary)
         }
