@@ -30,7 +30,7 @@ struct DrillRunCommand: LifeboatCommand {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("The newest complete snapshot not after this time (UTC).", valueName: "time"))
+        help: TimeArgument.help("The newest complete snapshot not after this time"))
     var at: TimeArgument?
 
     @Option(
@@ -125,7 +125,8 @@ struct DrillRunCommand: LifeboatCommand {
             let repository = try location.openForReading(session)
             let catalog = try SnapshotCatalog(repository, stack: policy.stack)
             for damage in catalog.damaged { session.warn(damage) }
-            return (repository, catalog, try catalog.find(snapshot, stack: policy.stack, at: at?.timestamp))
+            let found = try catalog.find(snapshot, stack: policy.stack, at: at?.timestamp(session.context))
+            return (repository, catalog, found)
         }
         let found = try timeline.measure(DrillPhase.authenticate) {
             // Read from the repository once more: digest, signature, and that it stands under its own name.

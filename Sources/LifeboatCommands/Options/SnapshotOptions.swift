@@ -34,12 +34,33 @@ struct SnapshotOptions: ParsableArguments {
     }
 }
 
-/// A point in time on the command line: RFC 3339, `2026-11-21`, `2026-11-21 02:00`; UTC unless it says otherwise.
+/// A point in time on the command line: RFC 3339, `2026-11-21 14:03`, `2026-11-21`. Without `Z` or an offset it is local
+/// time, as TZ and /etc/localtime have it; a date stands for the end of that day.
 struct TimeArgument: ExpressibleByArgument {
-    let timestamp: Timestamp
+    private let written: WrittenTime
 
     init?(argument: String) {
-        guard let timestamp = Timestamp(parsing: argument) else { return nil }
-        self.timestamp = timestamp
+        guard let written = WrittenTime(argument) else { return nil }
+        self.written = written
+    }
+
+    /// Throws an error of usage when the local time zone is not known.
+    func timestamp(_ context: CommandContext) throws -> Timestamp {
+        let local = written.isDate ? written.local.adding(seconds: 86_400) : written.local
+        let seconds =
+            if let offset = written.offset {
+                local.seconds - Int64(offset)
+            } else {
+                try TimeZoneDatabase.local(environment: context.environment).seconds(atLocal: local.seconds)
+            }
+        return written.isDate
+            ? Timestamp(seconds: seconds - 1, nanoseconds: 999_999_999)
+            : Timestamp(seconds: seconds, nanoseconds: local.nanoseconds)
+    }
+
+    static func help(_ what: String) -> ArgumentHelp {
+        ArgumentHelp(
+            "\(what): local time unless it ends in Z or an offset; a date means the end of that day.",
+            valueName: "time")
     }
 }

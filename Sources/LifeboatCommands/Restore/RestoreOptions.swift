@@ -8,7 +8,7 @@ import LifeboatRepository
 struct RestoreSelection: ParsableArguments {
     @Option(
         name: .long,
-        help: ArgumentHelp("The newest complete snapshot not after this time (UTC).", valueName: "time"))
+        help: TimeArgument.help("The newest complete snapshot not after this time"))
     var at: TimeArgument?
 
     @Option(
@@ -88,6 +88,6 @@ struct RestoreSelection: ParsableArguments {
             throw LifeboatError(
                 "no snapshot was named", hint: "Give its id, 'latest', or a time with --at TIME.", exitCode: .usage)
         }
-        return try options.find(text ?? "latest", at: at?.timestamp, repository, location, session)
+        return try options.find(text ?? "latest", at: at?.timestamp(session.context), repository, location, session)
     }
 }

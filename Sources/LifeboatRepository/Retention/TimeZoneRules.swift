@@ -40,6 +40,16 @@ package struct TimeZoneRules: Sendable, Equatable {
         return Int(low == 0 ? firstOffset : offsets[low - 1])
     }
 
+    /// The moment, in seconds since 1970, at which the clocks of this zone show `local` (seconds since 1970 as if they
+    /// were UTC). Of a time the clocks show twice, the second; of one they skip, as if they had not been set forward.
+    package func seconds(atLocal local: Int64) -> Int64 {
+        let local = local.withinCalendar
+        // No zone changes its clocks twice within two days.
+        let before = offset(at: local - 86_400)
+        let candidates = [offset(at: local + 86_400), before].map { local - Int64($0) }
+        return candidates.filter { $0 + Int64(offset(at: $0)) == local }.max() ?? local - Int64(before)
+    }
+
     /// More than any zone has, less than a wrong file.
     package static let maximumBytes = 1 << 20
 

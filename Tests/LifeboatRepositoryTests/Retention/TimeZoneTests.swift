@@ -64,6 +64,24 @@ struct TimeZoneTests {
         #expect(try TimeZoneDatabase.zone("UTC", environment: ["TZDIR": "/nonexistent"]) == .utc)
     }
 
+    @Test(
+        arguments: [
+            ("2026-07-01T14:03:00Z", "2026-07-01T12:03:00Z"), ("2026-12-01T14:03:00Z", "2026-12-01T13:03:00Z"),
+            // Shown twice on the night of the autumn change: the second. Skipped in spring: as if nothing were changed.
+            ("2026-10-25T02:30:00Z", "2026-10-25T01:30:00Z"), ("2026-03-29T02:30:00Z", "2026-03-29T01:30:00Z"),
+            ("2026-10-25T01:59:59Z", "2026-10-24T23:59:59Z"), ("2026-03-29T03:00:00Z", "2026-03-29T01:00:00Z"),
+        ])
+    func `a local time becomes a moment`(local: String, moment: String) throws {
+        let zone = try TimeZoneDatabase.zone("Europe/Berlin")
+        let fields = try #require(Timestamp(parsing: local))
+        #expect(Timestamp(seconds: zone.seconds(atLocal: fields.seconds)).rfc3339 == moment)
+    }
+
+    @Test func `local times at the ends of the range do not trap`() throws {
+        let zone = try TimeZoneDatabase.zone("America/New_York")
+        for local in [Int64.min, Int64.min + 1, Int64.max - 1, Int64.max] { _ = zone.seconds(atLocal: local) }
+    }
+
     @Test(arguments: ["Europe/Berln", "../etc/passwd", "/etc/passwd", "Europe", "", "a b", "Europe/", "posixrules/x"])
     func unknownZonesAreErrorsOfUsage(name: String) {
         let error = #expect(throws: LifeboatError.self) { try TimeZoneDatabase.zone(name) }
