@@ -18,7 +18,6 @@ package struct Policy: Sendable, Equatable {
     package var checks: [StackCheck]
     package var secrets: [SecretPolicy]
     package var retention: RetentionPolicy?
-    package var schedule: SchedulePolicy
     package var objectives: ObjectivesPolicy
     package var drill: DrillPolicy
     /// The file it came from; nil for text.
@@ -32,8 +31,7 @@ package struct Policy: Sendable, Equatable {
         stack: String, repository: String, encryption: EncryptionPolicy = .none,
         services: ServicesPolicy = ServicesPolicy(), components: [ComponentPolicy] = [],
         health: [HealthProbePolicy] = [], checks: [StackCheck] = [], secrets: [SecretPolicy] = [],
-        retention: RetentionPolicy? = nil,
-        schedule: SchedulePolicy = SchedulePolicy(), objectives: ObjectivesPolicy = ObjectivesPolicy(),
+        retention: RetentionPolicy? = nil, objectives: ObjectivesPolicy = ObjectivesPolicy(),
         drill: DrillPolicy = DrillPolicy(), source: String? = nil, folder: String = "/", text: String = ""
     ) {
         self.stack = stack
@@ -45,7 +43,6 @@ package struct Policy: Sendable, Equatable {
         self.checks = checks
         self.secrets = secrets
         self.retention = retention
-        self.schedule = schedule
         self.objectives = objectives
         self.drill = drill
         self.source = source
@@ -223,18 +220,6 @@ package struct RetentionPolicy: Sendable, Equatable {
         self.yearly = yearly
         self.within = within
         self.timezone = timezone
-    }
-}
-
-/// Cron expressions, five fields.
-package struct SchedulePolicy: Sendable, Equatable {
-    package var backup: String?
-    package var drill: String?
-    package var check: String?
-    package init(backup: String? = nil, drill: String? = nil, check: String? = nil) {
-        self.backup = backup
-        self.drill = drill
-        self.check = check
     }
 }
 

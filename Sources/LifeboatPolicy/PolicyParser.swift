@@ -34,10 +34,11 @@ package enum PolicyParser {
 extension PolicyReader {
     private static let topLevelKeys = [
         "stack", "repository", "encryption", "services", "components", "health", "checks", "secrets", "retention",
-        "schedule", "objectives", "drill",
+        "objectives", "drill",
     ]
     private static let plannedKeys = [
-        "notify": "Remove it, and let what runs lifeboat look at the exit code."
+        "notify": "Remove it, and let what runs lifeboat look at the exit code.",
+        "schedule": "Remove it, and let cron or a systemd timer run lifeboat.",
     ]
 
     /// Nil only when something was reported.
@@ -66,14 +67,13 @@ extension PolicyReader {
         let checks = fields["checks"].map { self.checks($0, stores: Self.stores(fields)) } ?? []
         let secrets = fields["secrets"].map { self.secrets($0) } ?? []
         let retention = fields["retention"].flatMap { self.retention($0) }
-        let schedule = fields["schedule"].map { self.schedule($0) } ?? SchedulePolicy()
         let objectives = fields["objectives"].map { self.objectives($0) } ?? ObjectivesPolicy()
         let drill = fields["drill"].map { self.drill($0, stores: Self.stores(fields)) } ?? DrillPolicy()
         guard let stack, let repository, let encryption else { return nil }
         return Policy(
             stack: stack, repository: repository, encryption: encryption, services: services,
             components: components.map(\.policy), health: health, checks: checks, secrets: secrets,
-            retention: retention, schedule: schedule, objectives: objectives, drill: drill, source: source,
+            retention: retention, objectives: objectives, drill: drill, source: source,
             folder: folder, text: text)
     }
 
@@ -211,28 +211,6 @@ extension PolicyReader {
             return nil
         }
         return name
-    }
-
-    private mutating func schedule(_ node: LocatedNode) -> SchedulePolicy {
-        guard let fields = fields(node, "schedule", known: ["backup", "drill", "check"]) else {
-            return SchedulePolicy()
-        }
-        return SchedulePolicy(
-            backup: cron("backup", in: fields), drill: cron("drill", in: fields), check: cron("check", in: fields))
-    }
-
-    private mutating func cron(_ key: String, in fields: PolicyFields) -> String? {
-        guard let node = fields[key], let text = text(node, fields.path(key), "a schedule such as \"0 2 * * *\"")
-        else { return nil }
-        do throws(CronExpression.Problem) {
-            _ = try CronExpression(text)
-            return text
-        } catch {
-            report(
-                "'\(fields.path(key))' is no cron schedule: \(Self.shortened(error.message))", at: node.location,
-                hint: "The fields are minute, hour, day of month, month, day of week: \"0 2 * * *\" is 02:00 daily.")
-            return nil
-        }
     }
 
     private mutating func objectives(_ node: LocatedNode) -> ObjectivesPolicy {

@@ -35,7 +35,9 @@ package enum StarterPolicy {
         # A folder on another disk or machine than the data; made by: lifeboat repository init
         repository: \(quoted(repository))
 
-        # This version stores snapshots unencrypted: let nobody else read the repository.
+        # Unencrypted: whoever can read the repository can read every snapshot. For an encrypted one make a key with
+        # 'lifeboat key generate' or choose a passphrase, and write {recipients: [age1...]} or
+        # {passphrase: {file: PATH}} instead of none.
         encryption: none
 
         # What to protect. Each component has a name of your choice and one store.
@@ -69,9 +71,6 @@ package enum StarterPolicy {
         # What is kept; everything when left out. Applied after every complete backup ('lifeboat forget --dry-run' shows
         # what it comes to). Days are those of this host's clocks, or of 'timezone: Europe/Berlin'.
         retention: {last: 3, daily: 7, weekly: 4, monthly: 12, yearly: 2, within: 48h}
-
-        # When (cron: minute, hour, day of month, month, day of week).
-        schedule: {backup: "0 2 * * *", check: "0 5 1 * *"}
 
         # How fast the stack must come back, and how much work may be lost at most.
         objectives: {rto: 4h, rpo: 24h}

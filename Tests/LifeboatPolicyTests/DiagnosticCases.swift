@@ -20,7 +20,7 @@ let diagnosticCases = ##"""
     zebra: 1
     --- expected
     lifeboat.yaml:5:1: unknown key 'zebra'
-      hint: Known here: stack, repository, encryption, services, components, health, checks, secrets, retention, schedule, objectives, drill.
+      hint: Known here: stack, repository, encryption, services, components, health, checks, secrets, retention, objectives, drill.
     === unknown keys are all reported
     stack: demo
     repository: /r
@@ -42,9 +42,12 @@ let diagnosticCases = ##"""
     encryption: none
     components: {docs: {volume: {path: /d}}}
     notify: []
+    schedule: {backup: "0 2 * * *"}
     --- expected
     lifeboat.yaml:5:1: 'notify' is not supported in this version of lifeboat
       hint: Remove it, and let what runs lifeboat look at the exit code.
+    lifeboat.yaml:6:1: 'schedule' is not supported in this version of lifeboat
+      hint: Remove it, and let cron or a systemd timer run lifeboat.
     === misspelt key of a later version
     stack: demo
     repository: /r
@@ -82,9 +85,9 @@ let diagnosticCases = ##"""
     repository: /r
     encryption: none
     components: {docs: {volume: {path: /d}}}
-    schedule:
+    drill:
     --- expected
-    lifeboat.yaml:5:10: 'schedule' has no value
+    lifeboat.yaml:5:7: 'drill' has no value
       hint: Give it a mapping of keys to values, or remove the key.
     === duplicate key
     stack: a
@@ -128,11 +131,11 @@ let diagnosticCases = ##"""
     repository: /r
     encryption: none
     components: {docs: {volume: {path: /d}}}
-    schedule: {check: "0 1 * * *", check: "0 2 * * *", check: "0 3 * * *"}
+    objectives: {rto: 1h, rto: 2h, rto: 3h}
     --- expected
-    lifeboat.yaml:5:32: duplicate key 'check'
+    lifeboat.yaml:5:23: duplicate key 'rto'
       hint: It is already given in line 5: keep one of the two.
-    lifeboat.yaml:5:52: duplicate key 'check'
+    lifeboat.yaml:5:32: duplicate key 'rto'
       hint: It is already given in line 5: keep one of the two.
     === bad stack name
     stack: My Stack
@@ -804,32 +807,6 @@ let diagnosticCases = ##"""
     --- expected
     lifeboat.yaml:5:32: 'retention.timezone' is no name of a time zone: '../etc/passwd'
       hint: Write it like Europe/Berlin or UTC.
-    === schedule with wrong fields
-    stack: demo
-    repository: /r
-    encryption: none
-    components: {docs: {volume: {path: /d}}}
-    schedule: {backup: "0 25 * * *", drill: "@daily", check: "0 0 31 2 *"}
-    --- expected
-    lifeboat.yaml:5:20: 'schedule.backup' is no cron schedule: '25' is no hour (0 to 23)
-      hint: The fields are minute, hour, day of month, month, day of week: "0 2 * * *" is 02:00 daily.
-    lifeboat.yaml:5:41: 'schedule.drill' is no cron schedule: names like '@daily' are not supported
-      hint: The fields are minute, hour, day of month, month, day of week: "0 2 * * *" is 02:00 daily.
-    lifeboat.yaml:5:58: 'schedule.check' is no cron schedule: no month of this schedule has a day 31
-      hint: The fields are minute, hour, day of month, month, day of week: "0 2 * * *" is 02:00 daily.
-    === schedule of six fields
-    stack: demo
-    repository: /r
-    encryption: none
-    components: {docs: {volume: {path: /d}}}
-    schedule: {backup: "0 0 2 * * *", check: "5-1 * * * *", drill: "1/2 * * * *"}
-    --- expected
-    lifeboat.yaml:5:20: 'schedule.backup' is no cron schedule: a schedule has 5 fields, and this has 6
-      hint: The fields are minute, hour, day of month, month, day of week: "0 2 * * *" is 02:00 daily.
-    lifeboat.yaml:5:42: 'schedule.check' is no cron schedule: the range '5-1' of the minute runs backwards
-      hint: The fields are minute, hour, day of month, month, day of week: "0 2 * * *" is 02:00 daily.
-    lifeboat.yaml:5:64: 'schedule.drill' is no cron schedule: a step needs '*' or a range before it: '1/2' in the minute
-      hint: The fields are minute, hour, day of month, month, day of week: "0 2 * * *" is 02:00 daily.
     === objectives
     stack: demo
     repository: /r
@@ -849,9 +826,9 @@ let diagnosticCases = ##"""
     encryption: none
     components: {docs: {volume: {path: /d}}}
     health: &h []
-    schedule: *h
+    objectives: *h
     --- expected
-    lifeboat.yaml:6:11: aliases (*name) are not supported in a policy
+    lifeboat.yaml:6:13: aliases (*name) are not supported in a policy
       hint: Write the value out; quote text that begins with '*', as in "*.tmp".
     === unquoted glob
     stack: demo

@@ -33,7 +33,6 @@ import Testing
           - {postgres: database}
         retention: {last: 3, hourly: 0, daily: 7, weekly: 4, monthly: 12, yearly: 2, within: 48h,
           timezone: America/Argentina/Buenos_Aires}
-        schedule: {backup: "0 2 * * *", drill: "0 4 * * sun", check: "*/5 0-6/2 1,15 jan-mar *"}
         objectives: {rto: 4h, rpo: 7d}
         drill: {sandbox: compose, folder: ./drills, sample: 12.5%}
         """
@@ -76,8 +75,6 @@ import Testing
             retention: RetentionPolicy(
                 last: 3, hourly: 0, daily: 7, weekly: 4, monthly: 12, yearly: 2, within: 172_800,
                 timezone: "America/Argentina/Buenos_Aires"),
-            schedule: SchedulePolicy(
-                backup: "0 2 * * *", drill: "0 4 * * sun", check: "*/5 0-6/2 1,15 jan-mar *"),
             objectives: ObjectivesPolicy(rto: 14_400, rpo: 604_800),
             drill: DrillPolicy(sandbox: .compose, folder: "/etc/lifeboat/drills", sample: 12.5),
             source: "/etc/x.yaml", folder: "/etc/lifeboat",
