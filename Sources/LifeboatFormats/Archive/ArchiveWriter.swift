@@ -53,8 +53,6 @@ package final class ArchiveWriter {
         switch format {
         case .tar, .tarZstandard:
             try check(unsafe archive_write_set_format_pax(archive))
-            // Any byte a Linux name can hold, whatever the locale.
-            try check(unsafe archive_write_set_format_option(archive, "pax", "hdrcharset", "BINARY"))
             // The form both GNU tar and bsdtar read; the other doubles the size.
             try check(unsafe archive_write_set_format_option(archive, "pax", "xattrheader", "SCHILY"))
         case .zip: try check(unsafe archive_write_set_format_zip(archive))
@@ -118,9 +116,16 @@ package final class ArchiveWriter {
         let extents = try self.extents(of: item)
         try entry.set(item, sparse: format == .zip ? nil : item.extents)
         state = .failed
-        let (result, warning) = names.with(item.path, zip: format == .zip) { () -> (Int32, String?) in
+        let itemNames = [item.path, item.linkTarget ?? [], item.hardLink ?? []]
+        let areUTF8 = itemNames.allSatisfy { String(validating: $0, as: UTF8.self) != nil }
+        let (result, warning) = names.with(utf8: areUTF8) { () -> (Int32, String?) in
             let result = unsafe archive_write_header(archive, entry.pointer)
-            return (result, result == ARCHIVE_WARN ? error(result).text : nil)
+            guard result == ARCHIVE_WARN else { return (result, nil) }
+            // A name that is not UTF-8 is in the archive all the same, as bytes (pax: hdrcharset=BINARY); libarchive
+            // reports it as EILSEQ, its ARCHIVE_ERRNO_FILE_FORMAT on Linux.
+            let warning = error(result)
+            let isAboutBytes = !areUTF8 && format != .zip && warning.code == Int(EILSEQ)
+            return (result, isAboutBytes ? nil : warning.text)
         }
         if result != ARCHIVE_OK, result != ARCHIVE_WARN {
             let failure = error(result)
@@ -227,8 +232,9 @@ package final class ArchiveWriter {
     }
 }
 
-/// A zip header says whether its name is UTF-8, and libarchive decides that by the character set of the locale. The
-/// locale of the calling thread alone is changed for the time of one call: the process keeps the C locale.
+/// libarchive writes names as UTF-8 when the character set of the locale is UTF-8: a zip header then says so, and a pax
+/// header then needs no `hdrcharset`, which GNU tar does not know and warns about. The locale of the calling thread
+/// alone is changed for the time of one call: the process keeps the C locale.
 @safe
 private final class NameLocale {
     private let locale: locale_t
@@ -242,9 +248,9 @@ private final class NameLocale {
 
     deinit { unsafe freelocale(locale) }
 
-    /// Runs `body`, under C.UTF-8 when the name needs and deserves it.
-    func with<Result>(_ name: [UInt8], zip: Bool, _ body: () throws -> Result) rethrows -> Result {
-        guard zip, String(validating: name, as: UTF8.self) != nil else { return try body() }
+    /// Runs `body`, under C.UTF-8 when all names of the entry are UTF-8.
+    func with<Result>(utf8: Bool, _ body: () throws -> Result) rethrows -> Result {
+        guard utf8 else { return try body() }
         let previous = unsafe uselocale(locale)
         defer { unsafe uselocale(previous) }
         return try body()

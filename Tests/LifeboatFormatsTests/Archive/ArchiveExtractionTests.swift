@@ -121,6 +121,28 @@ import Testing
         }
     }
 
+    @Test func `GNU tar has nothing to remark about an archive of UTF-8 names`() throws {
+        var tree = ArchiveTree()
+        tree.add("docs", .directory, mode: 0o755)
+        for name in ["umlaut-\u{E4}", String(repeating: "long/", count: 40) + "name", "\u{65E5}\u{672C}"] {
+            tree.add("docs/\(name)", .file, mode: 0o644, data: Array("hello\n".utf8)) {
+                $0.extendedAttributes = [
+                    TreeEntry.ExtendedAttribute(name: Array("user.comment".utf8), value: Array("a note".utf8))
+                ]
+            }
+        }
+        tree.add("docs/link", .symbolicLink, mode: 0o777) { $0.linkTarget = Array("umlaut-\u{E4}".utf8) }
+        tree.add("docs/hard", .file, mode: 0o644) { $0.hardLink = Array("docs/umlaut-\u{E4}".utf8) }
+        try withFolders { archive, target in
+            #expect(try tree.write(.tar, to: archive) == [])
+            let listing = try OutsideTool.run("tar", ["--quoting-style=literal", "-tf", archive])
+            #expect(listing.standardError == "")
+            #expect(listing.lines.contains("docs/umlaut-\u{E4}"))
+            let extraction = try OutsideTool.run("tar", ["--no-same-owner", "--xattrs", "-xf", archive, "-C", target])
+            #expect(extraction.standardError == "")
+        }
+    }
+
     @Test func unzipExtractsFilesFoldersAndLinks() throws {
         var tree = ArchiveTree()
         var random = SplitMix64(seed: 41)
