@@ -134,11 +134,13 @@ package struct CheckResult: Codable, Sendable, Equatable {
         self.holds = holds
     }
 
-    /// `sql of 'database' is 120, points of 'docs' in 'vectors' is 119`.
+    /// `sql of 'database' is 120, points of 'docs' in 'vectors' is 119`; a number of the policy stands by itself: `3000`.
     package var explanation: String {
         values.map { value in
-            value.number.map { "\(value.of) is \(CheckRule.shown($0))" }
-                ?? "\(value.of) has no answer: \(value.problem ?? "unknown reason")"
+            guard let number = value.number.map(CheckRule.shown) else {
+                return "\(value.of) has no answer: \(value.problem ?? "unknown reason")"
+            }
+            return value.of == number ? number : "\(value.of) is \(number)"
         }.joined(separator: ", ")
     }
 

@@ -68,7 +68,7 @@ struct Repair: LifeboatCommand {
         for snapshot in plan.damagedSnapshots {
             var causes = snapshot.lost.map { "lost: '\($0)'" }
             let more = snapshot.lostCount - UInt64(snapshot.lost.count)
-            if more > 0 { causes.append("and \(counted(more, "more"))") }
+            if more > 0 { causes.append("and \(grouped(more)) more") }
             try session.problem(
                 LifeboatError(
                     "snapshot \(snapshot.id.shortHex) of stack '\(snapshot.stack)' is damaged", causes: causes,

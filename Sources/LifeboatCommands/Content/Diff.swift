@@ -201,7 +201,7 @@ private struct DiffSummary: OutputRendering {
     }
 
     var text: String {
-        "\(old) -> \(new): \(grouped(added)) added, \(grouped(removed)) removed, \(grouped(modified + replaced)) modified, "
-            + "\(grouped(attributes)) with other attributes only"
+        "\(old) -> \(new): \(grouped(added)) added, \(grouped(removed)) removed, \(grouped(modified)) modified, "
+            + "\(grouped(replaced)) of another kind, \(grouped(attributes)) with other attributes only"
     }
 }

@@ -105,7 +105,7 @@ struct RecoveryRun {
         if command.yes { return }
         guard session.canAsk else { throw Restore.cannotAsk(word) }
         guard try session.ask("\(what) Type the name of the stack to go on: ") == stack else {
-            throw LifeboatError("the name of the stack was not typed: nothing was touched", exitCode: .interrupted)
+            throw LifeboatError("the name of the stack was not typed: nothing was touched", exitCode: .usage)
         }
     }
 

@@ -122,7 +122,7 @@ struct Restore: LifeboatCommand {
         let place = plan.targets.map { " at \($0.map(\.text).joined(separator: ", "))" } ?? ""
         let question = "This replaces the live data of stack '\(plan.stack)'\(place). Type its name to go on: "
         guard try session.ask(question) == plan.stack else {
-            throw LifeboatError("the name of the stack was not typed: nothing was touched", exitCode: .interrupted)
+            throw LifeboatError("the name of the stack was not typed: nothing was touched", exitCode: .usage)
         }
     }
 

@@ -84,7 +84,7 @@ struct RestoreRun {
             let told = LifeboatError.converting(error)
             machine.failed(told)
             if case .perform(let steps) = action, machine.record.failure != nil {
-                progress.report(.note("\(steps.map(\.id).joined(separator: ", ")) failed: \(told.message)"))
+                progress.report(.note("\(steps.map(\.title).joined(separator: ", ")) failed: \(told.message)"))
             }
         }
     }

@@ -229,6 +229,25 @@ package struct RestoreStep: Codable, Sendable, Equatable {
             }
         }
 
+        /// What is done, for messages: `swap`, `start of the services`.
+        package var title: String {
+            switch self {
+            case .verifyChunks: "verification of the chunks"
+            case .verifyData: "verification of the data"
+            case .preflight: "preflight"
+            case .stage: "staging"
+            case .stopServices: "stop of the services"
+            case .swap: "swap"
+            case .writeInPlace: "write in place"
+            case .startServices: "start of the services"
+            case .awaitHealth: "wait for health"
+            case .verifyFacts: "comparison of the facts"
+            case .askChecks: "checks"
+            case .discardOld: "removal of the old data"
+            case .keepOld: "keeping of the old data"
+            }
+        }
+
         /// Whether components take this step side by side.
         package var isSideBySide: Bool { self == .stage }
     }
@@ -238,6 +257,8 @@ package struct RestoreStep: Codable, Sendable, Equatable {
     package var action: Action
     /// Nil for steps that concern the whole stack.
     package var component: String?
+    /// For messages: `swap of component 'queue'`.
+    package var title: String { component.map { "\(action.title) of component '\($0)'" } ?? action.title }
     /// What it touches, for people; nil: it only reads the repository.
     package var touches: String?
     /// Bytes it reads from the snapshot.
