@@ -6,24 +6,32 @@ import LifeboatIO
 import LifeboatRepository
 import LifeboatStorage
 import LifeboatTesting
+import Testing
 
 /// A repository in memory with snapshots of small trees, made and checked without the engine.
-final class PruneFixture {
+final class PruneFixture: @unchecked Sendable {
+    // Sendable: a test uses it from one thread at a time; what it lets happen inside a call of the store happens while
+    // the test waits for that call.
     let store = MemoryStore()
     let folder: TemporaryFolder
     private(set) var snapshots: [Digest: [[UInt8]]] = [:]
     private var sequence: UInt64 = 0
+    private var newest: Digest?
+    private let trust: HostTrust?
 
-    init() throws {
+    /// `signs`: the host signs what it writes, names the snapshot before in each, and remembers the newest.
+    init(signs: Bool = false) throws {
         folder = try TemporaryFolder(prefix: "lifeboat-prune-", in: "/dev/shm")
+        trust = signs ? HostTrust(state: "\(folder.path)/state") : nil
         _ = try Repository.create(
-            in: store, chunker: ChunkerParameters(minimum: 64, average: 256, maximum: 1024), clock: SystemClock())
+            in: store, chunker: ChunkerParameters(minimum: 64, average: 256, maximum: 1024), trust: trust,
+            host: "host", clock: SystemClock())
     }
 
     func remove() { try? folder.remove() }
 
     func open(_ store: (any ObjectStore)? = nil, cache: String = "cache") throws -> Repository {
-        try Repository.open(store ?? self.store, cacheRoot: "\(folder.path)/\(cache)")
+        try Repository.open(store ?? self.store, cacheRoot: "\(folder.path)/\(cache)", trust: trust)
     }
 
     /// Deterministic contents of a few thousand bytes.
@@ -58,7 +66,8 @@ final class PruneFixture {
         sequence += 1
         var manifest = Manifest(
             repositoryID: repository.config.repositoryID, stack: "small", host: "host", sequence: sequence,
-            previous: nil, started: Timestamp(seconds: 1_700_000_000 + Int64(sequence)), lifeboat: "test")
+            previous: trust == nil ? nil : newest, started: Timestamp(seconds: 1_700_000_000 + Int64(sequence)),
+            lifeboat: "test")
         var component = Manifest.Component(name: "files", store: "volume", source: "/small", method: "walk")
         component.parts = [Manifest.Part(name: "files", kind: .tree, content: tree)]
         manifest.components = [component]
@@ -67,6 +76,7 @@ final class PruneFixture {
         try lease.announce(manifest)
         let snapshot = try SnapshotCatalog.commit(manifest, to: repository)
         snapshots[snapshot.id] = contents
+        newest = snapshot.id
         return snapshot
     }
 
@@ -97,6 +107,17 @@ final class PruneFixture {
         snapshots[snapshot.id] = nil
     }
 
+    /// Removes all but the newest `count` snapshots as `forget` does, and says so in a signed list.
+    func forget(keepingLast count: Int, in repository: Repository) throws {
+        let retention = Retention(repository, stack: "small")
+        let zone = TimeZoneRules(name: "UTC", rule: try #require(PosixTimeZone("UTC0")))
+        let plan = try retention.plan(
+            RetentionRules(last: count), calendar: RetentionCalendar(zone: zone), now: SystemClock().now()
+        ).plan
+        _ = try retention.carryOut(plan, clock: SystemClock(), host: "host", cancellation: Cancellation())
+        for gone in plan.removed { snapshots[gone.id] = nil }
+    }
+
     func prune(
         _ repository: Repository, _ change: (inout PruneOptions) -> Void = { _ in }
     ) throws -> PruneOutcome {
@@ -113,7 +134,7 @@ final class PruneFixture {
     func problems() throws -> [String] {
         let cache = try TemporaryFolder(prefix: "lifeboat-prune-cache-", in: "/dev/shm")
         defer { try? cache.remove() }
-        let repository = try Repository.open(store, cacheRoot: cache.path)
+        let repository = try Repository.open(store, cacheRoot: cache.path, trust: trust)
         let report = try RepositoryChecker(
             repository, threads: 1, progress: SilentProgress(), cancellation: Cancellation()
         ).run(readData: true)

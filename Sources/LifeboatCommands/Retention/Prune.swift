@@ -11,14 +11,15 @@ struct Prune: LifeboatCommand {
         discussion: """
             In two phases, so that backups and restores may run meanwhile: unused data is condemned first, and deleted \
             by a later run, when the grace period is over and everything has ended that ran when it was condemned. \
-            With --grace 0 and nothing else running, one run does both.
+            With --grace 0 and nothing else running, one run does both. Chunks that are stored as deltas of data no \
+            snapshot needs any more are stored anew when that frees space.
             """)
 
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "Unused data that may stay in packs, in percent of what is used; the most wasteful packs are rewritten "
-                + "until then.", valueName: "percent"))
+            "Unused data that may stay in packs, in percent of what is used; the most wasteful packs and deltas are "
+                + "rewritten until then.", valueName: "percent"))
     var maxUnused: Double = 5
 
     @Flag(name: .long, help: "Rewrite no packs: only delete those nothing is needed of. Needs next to no space.")
@@ -37,7 +38,7 @@ struct Prune: LifeboatCommand {
             "Count a process as dead when this host saw no sign of life from it for so long.", valueName: "time"))
     var deadAfter = WaitingTime(seconds: 1800)
 
-    @Flag(name: .long, help: "Even if more than half of the snapshots or packs vanished, or no snapshot is left.")
+    @Flag(name: .long, help: "Even if snapshots vanished that were not forgotten, or no snapshot is left.")
     var force = false
 
     @Flag(name: [.customShort("n"), .long], help: "Only tell what would be done.")
@@ -106,6 +107,8 @@ private struct PruneReport: OutputRendering {
     let kept: PrunePlan.Packs
     let unused: PrunePlan.Packs
     let repacked: PrunePlan.Packs
+    let rewrittenChunks: Int
+    let rewrittenBytes: UInt64
     let movedBytes: UInt64
     let wastedBytes: UInt64
     let postponed: PrunePlan.Packs
@@ -125,6 +128,8 @@ private struct PruneReport: OutputRendering {
         kept = plan.kept
         unused = plan.unused
         repacked = plan.repacked
+        rewrittenChunks = plan.rewrittenChunks
+        rewrittenBytes = plan.rewrittenBytes
         movedBytes = plan.movedBytes
         wastedBytes = plan.wastedBytes
         postponed = plan.postponed
@@ -146,6 +151,11 @@ private struct PruneReport: OutputRendering {
         if unused.count > 0 { lines.append("unused: \(described(unused))") }
         if repacked.count > 0 {
             lines.append("partly used: \(described(repacked)), of which \(ByteCount(movedBytes)) moves to new packs")
+        }
+        if rewrittenChunks > 0 {
+            lines.append(
+                "deltas of data that no snapshot needs: \(counted(rewrittenChunks, "chunk")) "
+                    + "\(dryRun ? "to store" : "stored") anew, frees about \(ByteCount(rewrittenBytes))")
         }
         if postponed.count > 0 {
             let what = described(postponed)

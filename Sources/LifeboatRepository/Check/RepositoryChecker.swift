@@ -29,24 +29,67 @@ package struct RepositoryChecker {
     package func run(readData: Bool) throws -> CheckReport { try run(readData ? .all : .none) }
 
     package func run(_ coverage: DataCoverage) throws -> CheckReport {
+        var reading = Reading()
+        var before = try present()
+        for _ in 1..<Self.attempts {
+            let report = try examine(coverage, &reading)
+            guard !report.isHealthy else { return report }
+            // A prune, a forget or a repair that replaces things meanwhile can look like damage: what is said is what
+            // there is when nobody changes anything.
+            try cancellation.check()
+            let now = try present()
+            guard now != before else { return report }
+            before = now
+        }
+        return try examine(coverage, &reading)
+    }
+
+    /// Bounds what others can make this wait for.
+    private static let attempts = 10
+
+    /// Names of all that is replaced or removed while a repository is in use.
+    private func present() throws -> Set<ObjectKey> {
+        let prefixes = [
+            RepositoryLayout.indexPrefix, RepositoryLayout.snapshotPrefix, RepositoryLayout.condemnedPrefix,
+            RepositoryLayout.pinPrefix, RepositoryLayout.forgottenPrefix, RepositoryLayout.drillPrefix,
+        ]
+        return try Set(prefixes.flatMap { try repository.store.listAll(prefix: $0).map(\.key) })
+    }
+
+    /// What was read of the packs: it is not read again when the rest is looked at once more.
+    private struct Reading {
+        /// The packs of the sample, once it was chosen.
+        var sample: [Digest]?
+        var sound: Set<Digest> = []
+        var bytes: UInt64 = 0
+    }
+
+    /// In the order in which nothing that a backup stores meanwhile can be missed: it stores packs, then the index that
+    /// names them, then the manifest that needs them.
+    private func examine(_ coverage: DataCoverage, _ reading: inout Reading) throws -> CheckReport {
         var report = CheckReport(coverage)
         try checkReadme(&report)
+        let seen = try SnapshotCatalog.seen(repository)
+        let manifests = try SnapshotCatalog.keys(repository)
+        let condemned = try repository.condemnedPacks()
+        let indexes = try openIndexes(&report)
         let packs = try listPacks(&report)
-        var (indexes, suspects) = try checkIndexes(packs, &report)
+        var suspects = try checkPacks(indexes, packs, condemned.union(repository.condemnedPacks()), &report)
         try noteForeignObjects(&report)
         switch coverage {
         case .none: break
-        case .all: suspects.formUnion(try readPacks(packs.keys.sorted(), packs, indexes, &report))
+        case .all: suspects.formUnion(try readPacks(packs.keys.sorted(), packs, indexes, &reading, &report))
         case .sample(let percent):
             let rotation = SampleRotation(folder: repository.localFolder)
-            let names = rotation.selection(packs, percent: percent)
-            suspects.formUnion(try readPacks(names, packs, indexes, &report))
+            let names = (reading.sample ?? rotation.selection(packs, percent: percent)).filter { packs[$0] != nil }
+            reading.sample = names
+            suspects.formUnion(try readPacks(names, packs, indexes, &reading, &report))
             if let last = names.last { try rotation.remember(last) }
         }
         var snapshots = SnapshotCheck(
             repository, indexes: IndexSet(indexes), suspects: suspects, progress: progress,
             cancellation: cancellation)
-        try snapshots.run(&report)
+        try snapshots.run(manifests, seen: seen, &report)
         for problem in try RecordCheck(repository).problems() {
             report.addProblem(problem.key.text, problem.reason)
         }
@@ -86,44 +129,57 @@ package struct RepositoryChecker {
         return packs
     }
 
-    /// Reads every index as the store has it, and asks for the packs it names. Gives the sound indexes, and the packs
-    /// that are not as they say.
-    private func checkIndexes(
-        _ packs: [Digest: UInt64], _ report: inout CheckReport
-    ) throws -> ([MappedIndex], suspects: Set<Digest>) {
+    /// Reads every index as the store has it; gives the sound ones. Listed until nothing new shows, since a prune may
+    /// put one in the place of others meanwhile.
+    private func openIndexes(_ report: inout CheckReport) throws -> [MappedIndex] {
         var sound: [MappedIndex] = []
-        var indexed: Set<Digest> = []
-        var suspects: Set<Digest> = []
-        let condemned = try repository.condemnedPacks()
-        for object in try repository.objects(RepositoryLayout.indexPrefix) {
-            try cancellation.check()
-            guard let name = RepositoryLayout.indexName(object.key) else {
-                report.notes.append("'\(object.key)' is not the name of an index")
-                continue
-            }
-            report.indexes += 1
-            do {
-                let index = try repository.openStoredIndex(name)
-                if let problem = try index.structuralProblem() {
-                    report.addProblem(object.key.text, problem)
+        var listed: Set<ObjectKey> = []
+        for _ in 0..<Self.attempts {
+            let new = try repository.objects(RepositoryLayout.indexPrefix).filter { listed.insert($0.key).inserted }
+            if new.isEmpty { break }
+            for object in new {
+                try cancellation.check()
+                guard let name = RepositoryLayout.indexName(object.key) else {
+                    report.notes.append("'\(object.key)' is not the name of an index")
                     continue
                 }
-                sound.append(index)
-                report.chunks += UInt64(index.chunkCount)
-                for pack in (0..<index.packCount).map(index.pack) {
-                    indexed.insert(pack.name)
-                    let key = RepositoryLayout.pack(pack.name).text
-                    let size = packs[pack.name]
-                    guard size != pack.storedSize else { continue }
-                    suspects.insert(pack.name)
-                    // A prune is about to drop the index too. What a snapshot needs of it is told with the snapshot.
-                    if size == nil, condemned.contains(pack.name) { continue }
-                    report.addProblem(
-                        key,
-                        size.map { "it has \($0) bytes, not the \(pack.storedSize) an index says" } ?? "it is missing")
+                do {
+                    let index = try repository.openStoredIndex(name)
+                    report.indexes += 1
+                    if let problem = try index.structuralProblem() {
+                        report.addProblem(object.key.text, problem)
+                        continue
+                    }
+                    sound.append(index)
+                    report.chunks += UInt64(index.chunkCount)
+                } catch {
+                    // Replaced since it was listed: that is no damage.
+                    guard try repository.exists(object.key) else { continue }
+                    report.indexes += 1
+                    report.addProblem(object.key.text, LifeboatError.converting(error).summary)
                 }
-            } catch {
-                report.addProblem(object.key.text, LifeboatError.converting(error).summary)
+            }
+        }
+        return sound
+    }
+
+    /// Asks for the packs that indexes name; gives those that are not as they say.
+    private func checkPacks(
+        _ indexes: [MappedIndex], _ packs: [Digest: UInt64], _ condemned: Set<Digest>, _ report: inout CheckReport
+    ) throws -> Set<Digest> {
+        var indexed: Set<Digest> = []
+        var suspects: Set<Digest> = []
+        for index in indexes {
+            for pack in (0..<index.packCount).map(index.pack) {
+                indexed.insert(pack.name)
+                let key = RepositoryLayout.pack(pack.name).text
+                let size = packs[pack.name]
+                guard size != pack.storedSize else { continue }
+                suspects.insert(pack.name)
+                // A prune is about to drop the index too. What a snapshot needs of it is told with the snapshot.
+                if size == nil, condemned.contains(pack.name) { continue }
+                report.addProblem(
+                    key, size.map { "it has \($0) bytes, not the \(pack.storedSize) an index says" } ?? "it is missing")
             }
         }
         let orphans = packs.keys.count { !indexed.contains($0) }
@@ -134,7 +190,7 @@ package struct RepositoryChecker {
                     : "\(orphans) packs are in no index: a backup that did not finish left them, or their index is "
                         + "damaged")
         }
-        return (sound, suspects)
+        return suspects
     }
 
     private func noteForeignObjects(_ report: inout CheckReport) throws {
@@ -171,20 +227,22 @@ package struct RepositoryChecker {
     /// Reads packs on several threads and holds the indexes against them; gives those that are damaged or wrongly
     /// indexed.
     private func readPacks(
-        _ names: [Digest], _ packs: [Digest: UInt64], _ indexes: [MappedIndex], _ report: inout CheckReport
+        _ names: [Digest], _ packs: [Digest: UInt64], _ indexes: [MappedIndex], _ reading: inout Reading,
+        _ report: inout CheckReport
     ) throws -> Set<Digest> {
         struct Found: Sendable {
             var damaged: [Digest: String] = [:]
             var wrongIndexes: [Digest: Digest] = [:]
             var suspects: Set<Digest> = []
         }
+        let names = names.filter { !reading.sound.contains($0) }
         let audit = IndexAudit(indexes)
         // Every thread has a whole pack in memory besides.
         let reader = ChunkReader(repository, IndexSet(indexes), cacheLimit: 16 << 20)
         let found = Monitor(Found())
-        let reading = PackReading(
+        let packReading = PackReading(
             repository: repository, threads: threads, progress: progress, cancellation: cancellation)
-        report.bytesRead = try reading.run(names, packs) { name, verdict in
+        reading.bytes += try packReading.run(names, packs) { name, verdict in
             switch verdict {
             case .damaged(let reason):
                 found.withLock { found in
@@ -206,9 +264,17 @@ package struct RepositoryChecker {
                 }
             }
         }
-        report.packsRead = UInt64(names.count)
         let done = found.withLock { $0 }
+        reading.sound.formUnion(names.filter { !done.suspects.contains($0) })
+        report.bytesRead = reading.bytes
+        report.packsRead = UInt64(reading.sound.count + done.suspects.count)
         for (name, reason) in done.damaged.sorted(by: { $0.key < $1.key }) {
+            // A prune deleted it since it was listed.
+            if try !repository.exists(RepositoryLayout.pack(name)),
+                try repository.condemnedPacks().contains(name)
+            {
+                continue
+            }
             report.addProblem(RepositoryLayout.pack(name).text, reason)
         }
         for (index, pack) in done.wrongIndexes.sorted(by: { $0.key < $1.key }) {

@@ -29,19 +29,24 @@ struct SnapshotCheck {
         availability = ChunkAvailability(ChunkReader(repository, indexes), suspects: suspects)
     }
 
-    mutating func run(_ report: inout CheckReport) throws {
+    /// `manifests` were listed before the indexes were opened; `seen` is what this host remembered before that.
+    mutating func run(
+        _ manifests: [ObjectKey], seen: [String: HostTrust.Pin.Seen], _ report: inout CheckReport
+    ) throws {
         var snapshots: [Snapshot] = []
-        for object in try repository.objects(RepositoryLayout.snapshotPrefix) {
+        for key in manifests {
             try cancellation.check()
-            report.snapshots += 1
             do {
-                switch try SnapshotCatalog.examine(object.key, repository) {
+                switch try SnapshotCatalog.examine(key, repository) {
                 case .snapshot(let snapshot): snapshots.append(snapshot)
-                case .misnamed(_, let error), .tooNew(let error): lose(object.key, error, &report)
+                case .misnamed(_, let error), .tooNew(let error): lose(key, error, &report)
                 }
             } catch let error as LifeboatError where error.exitCode == .damagedRepository {
-                lose(object.key, error, &report)
+                // Forgotten since it was listed: that is no damage.
+                guard try repository.exists(key) else { continue }
+                lose(key, error, &report)
             }
+            report.snapshots += 1
         }
         let unusable = Set(report.problems.flatMap(\.snapshots))
         if snapshots.isEmpty, report.problems.isEmpty, report.packs > 0 {
@@ -51,7 +56,7 @@ struct SnapshotCheck {
         for snapshot in snapshots {
             try check(snapshot, &report)
         }
-        for problem in try SnapshotCatalog.chainProblems(snapshots, forgotten: forgotten, repository) {
+        for problem in try SnapshotCatalog.chainProblems(snapshots, forgotten: forgotten, repository, seen: seen) {
             // One that is damaged was told as such.
             if unusable.contains(problem.snapshot.shortHex) { continue }
             if problem.isNote {

@@ -134,28 +134,46 @@ package struct IndexSet: Sendable {
         return false
     }
 
-    /// The chunks that must stay for the chunk to be readable at each place it is stored at: what counts as referenced
-    /// with it. Empty for one that is stored whole, or unknown. Only the next step: ask again for each base.
-    package func bases(of id: Digest) throws -> Set<Digest> {
-        var bases: Set<Digest> = []
+    /// The places of the chunk that can be counted on: what each of them rests on, empty where the chunk is whole.
+    private func usableBases(of id: Digest) throws -> [[Digest]] {
+        var places: [[Digest]] = []
         if let merged {
-            for place in try merged.places(of: id) { bases.formUnion(try merged.bases(of: place)) }
+            for place in try merged.places(of: id) {
+                if let usableMergedPacks, try !usableMergedPacks[merged.packNumber(of: place)] { continue }
+                places.append(try merged.bases(of: place))
+            }
         }
         for number in singles {
             for position in indexes[number].records(of: id) {
-                bases.formUnion(try indexes[number].bases(at: position))
+                if let usable = usablePacks?[number] {
+                    guard let pack = indexes[number].packNumber(at: position), usable[pack] else { continue }
+                }
+                places.append(try indexes[number].bases(at: position))
             }
         }
-        return bases
+        return places
     }
 
-    /// The longest chain of deltas to undo before the chunk is there, over all its places: 0 when it is stored whole
-    /// everywhere. More than `limit` is told as `limit + 1`.
+    /// What the chunk is a delta of; empty for one that is stored whole somewhere, or unknown. Of several deltas one
+    /// counts, always the same. Only the next step: ask again for each base.
+    package func bases(of id: Digest) throws -> [Digest] {
+        let places = try usableBases(of: id)
+        guard places.allSatisfy({ !$0.isEmpty }) else { return [] }
+        return places.min { $0.lexicographicallyPrecedes($1) } ?? []
+    }
+
+    /// The fewest deltas to undo before the chunk is there: 0 when it is stored whole somewhere. More than `limit` is
+    /// told as `limit + 1`.
     package func deltaDepth(of id: Digest, limit: Int) throws -> Int {
-        let bases = try bases(of: id)
-        guard !bases.isEmpty else { return 0 }
-        guard limit > 0 else { return 1 }
-        return try 1 + (bases.map { try deltaDepth(of: $0, limit: limit - 1) }.max() ?? 0)
+        let places = try usableBases(of: id)
+        guard places.allSatisfy({ !$0.isEmpty }) else { return 0 }
+        guard limit > 0 else { return places.isEmpty ? 0 : 1 }
+        var least: Int?
+        for bases in places {
+            let depth = try 1 + (bases.map { try deltaDepth(of: $0, limit: limit - 1) }.max() ?? 0)
+            least = min(least ?? depth, depth)
+        }
+        return least ?? 0
     }
 
     /// Every place the chunk is stored at; empty when it is unknown.

@@ -9,14 +9,10 @@ final class ChunkWorker {
     private let known: KnownChunks
     private let packs: PackAssembler
     private let local: LocalCopies
-    private let tar: TarMemberWriter
-    private let compressor, groupCompressor: ZstdCompressor
-    private let decompressor: ZstdDecompressor
+    private let encoder: FrameEncoder
     private let maximumChunk: Int
     /// Made when the first chunk with a counterpart comes.
     private var deltaEncoder: DeltaEncoder?
-    /// The decoded frame as it will be (tar members), the encoded frame, and the frame decoded again.
-    private let plain, encoded, decoded: UnsafeMutableRawBufferPointer
 
     /// Longest frame a worker makes from chunks up to `maximumChunk` bytes.
     static func maximumFrame(maximumChunk: Int) -> Int {
@@ -37,28 +33,15 @@ final class ChunkWorker {
         self.packs = packs
         self.local = local
         self.maximumChunk = maximumChunk
-        tar = try TarMemberWriter()
-        compressor = try ZstdCompressor(level: settings.compressionLevel)
-        groupCompressor = try ZstdCompressor(level: settings.groupCompressionLevel)
-        decompressor = try ZstdDecompressor()
-        let plainSize = Self.maximumPlain(maximumChunk: maximumChunk)
-        plain = .allocate(byteCount: plainSize, alignment: 64)
-        encoded = .allocate(byteCount: Self.maximumFrame(maximumChunk: maximumChunk), alignment: 64)
-        decoded = .allocate(byteCount: plainSize, alignment: 64)
-    }
-
-    deinit {
-        plain.deallocate()
-        encoded.deallocate()
-        decoded.deallocate()
+        encoder = try FrameEncoder(
+            maximumChunk: maximumChunk, level: settings.compressionLevel, groupLevel: settings.groupCompressionLevel)
     }
 
     /// Handles one batch: afterwards each of its chunks has an id and is stored or on its way into a pack.
     func process(_ batch: ChunkBatch) throws -> [Digest] {
         var ids: [Digest] = []
         ids.reserveCapacity(batch.segments.count)
-        var members: [FrameMember] = []
-        var plainLength = 0
+        encoder.begin()
         for segment in batch.segments {
             let data = UnsafeRawBufferPointer(
                 rebasing: batch.slab.memory[segment.offset..<segment.offset + segment.length])
@@ -69,26 +52,14 @@ final class ChunkWorker {
                 segment.content.counterparts?.noteKnown(id, at: segment.start, length: segment.length)
                 continue
             }
-            let start = plainLength
-            var member = FrameMember(
-                id: id, offset: start + TarMemberWriter.blockSize, length: segment.length, plainLength: segment.length)
             if let delta = try delta(of: data, id, segment) {
-                member.length = delta.patch.count
-                member.bases = delta.bases
-                plainLength += try tar.append(
-                    name: DeltaName.text(id, bases: delta.bases), data: delta.patch, to: plain, at: start)
+                try encoder.append(patch: delta.patch, of: id, bases: delta.bases, plainLength: segment.length)
             } else {
-                plainLength += try tar.append(name: id, data: data, to: plain, at: start)
+                try encoder.append(data, id)
             }
-            members.append(member)
         }
-        guard !members.isEmpty else { return ids }
-        let source = UnsafeRawBufferPointer(rebasing: plain[..<plainLength])
-        // Patches are compressed already, what is left to shrink are the headers.
-        let isSingle = members.count == 1 && members[0].bases.isEmpty
-        let frame = try encode(source, with: isSingle ? compressor : groupCompressor)
-        try verify(frame, members: members, plainLength: plainLength)
-        try packs.append(frame, plainLength: plainLength, members: members)
+        guard !encoder.members.isEmpty else { return ids }
+        try packs.append(encoder.finish(), plainLength: encoder.plainLength, members: encoder.members)
         return ids
     }
 
@@ -99,40 +70,10 @@ final class ChunkWorker {
         guard data.count >= DeltaChunks.minimumChunk, let counterparts = segment.content.counterparts else {
             return nil
         }
-        let encoder = try deltaEncoder ?? DeltaEncoder(maximumChunk: maximumChunk)
-        deltaEncoder = encoder
+        let deltas = try deltaEncoder ?? DeltaEncoder(maximumChunk: maximumChunk)
+        deltaEncoder = deltas
         // The buffers of the frame are free until the members of the batch are together.
-        return try encoder.delta(of: data, id, at: segment.start, counterparts, patch: encoded, decoded: decoded)
-    }
-
-    /// The zstd frame of `source`, in `encoded`: compressed when that saves something, else raw blocks.
-    private func encode(
-        _ source: UnsafeRawBufferPointer, with compressor: ZstdCompressor
-    ) throws -> UnsafeRawBufferPointer {
-        let rawSize = RawZstdFrame.size(of: source.count)
-        if !Compressibility.savesTooLittle(source) {
-            let size = try compressor.compress(source, into: encoded)
-            if size < rawSize - rawSize / 64 { return UnsafeRawBufferPointer(rebasing: encoded[..<size]) }
-        }
-        return UnsafeRawBufferPointer(rebasing: encoded[..<RawZstdFrame.write(source, into: encoded)])
-    }
-
-    /// Decodes the frame again and hashes every chunk in it: an encoder or memory fault stops the backup here, before
-    /// anything is committed.
-    private func verify(
-        _ frame: UnsafeRawBufferPointer, members: [FrameMember], plainLength: Int
-    ) throws {
-        let target = UnsafeMutableRawBufferPointer(rebasing: decoded[..<plainLength])
-        try decompressor.decompress(frame, into: target)
-        for member in members {
-            let range = member.offset..<member.offset + member.length
-            let data = UnsafeRawBufferPointer(rebasing: target[range])
-            // A patch was undone and hashed when it was made: here it must be the same still.
-            let isSame =
-                member.bases.isEmpty
-                ? BLAKE3.hash(data) == member.id
-                : data.elementsEqual(plain[range])
-            guard isSame else { throw LifeboatError.notComingBack(member.id) }
-        }
+        return try deltas.delta(
+            of: data, id, at: segment.start, counterparts, patch: encoder.encoded, decoded: encoder.decoded)
     }
 }

@@ -35,19 +35,18 @@ final class ChunkMarks {
         var record: Int32
     }
 
-    let indexes: IndexSet
-    private(set) var marked: [Bitmap]
+    private(set) var indexes: IndexSet
+    private var marked: [Bitmap]
 
     init(_ indexes: IndexSet) {
         self.indexes = indexes
         marked = indexes.all.map { Bitmap(count: $0.chunkCount) }
     }
 
-    /// Marks every record of the chunk, and the chunks it is a delta of. Nil when no index has it; else its position.
+    /// Marks every record of the chunk. Nil when no index has it; else its position.
     @discardableResult
     func mark(_ id: Digest) throws -> Position? {
         var first: Position?
-        var bases: [Digest] = []
         let all = indexes.all
         for number in try indexes.holders(of: id) {
             let index = all[number]
@@ -60,17 +59,26 @@ final class ChunkMarks {
             var record = start
             while record < index.chunkCount, index.chunkID(record) == id {
                 marked[number][record] = true
-                bases += try index.bases(at: record)
                 record += 1
             }
         }
-        for base in bases {
-            guard try mark(base) != nil else {
-                throw RepositoryError.missing(
-                    "chunk \(base.shortHex)", "chunk '\(id.shortHex)' cannot be decoded without it")
+        return first
+    }
+
+    func isMarked(_ index: Int, _ record: Int) -> Bool { marked[index][record] }
+
+    /// Adds an index that was not there before: its chunks that are marked already are marked in it too.
+    func add(_ index: MappedIndex) throws {
+        let all = indexes.all
+        var marks = Bitmap(count: index.chunkCount)
+        for record in 0..<index.chunkCount {
+            let id = index.chunkID(record)
+            marks[record] = try indexes.holders(of: id).contains { number in
+                all[number].position(of: id).map { marked[number][$0] } ?? false
             }
         }
-        return first
+        indexes.add(index)
+        marked.append(marks)
     }
 }
 

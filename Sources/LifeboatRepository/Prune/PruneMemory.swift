@@ -19,6 +19,8 @@ struct PruneMemory: Codable, Sendable {
     /// Snapshots and packs there were when the last prune ended.
     var snapshots = 0
     var packs = 0
+    /// Ids of those snapshots; missing in what earlier versions wrote.
+    var snapshotIDs: [Digest]?
     /// Packs there were at the last prune, and the leases there were after they had been listed.
     var listedPacks: [Digest] = []
     var leasesThen: [LeaseID] = []

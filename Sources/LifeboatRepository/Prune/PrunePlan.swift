@@ -55,6 +55,10 @@ package struct PrunePlan: Sendable, Equatable {
     package var kept = Packs()
     /// Wasted bytes in those that are kept.
     package var wastedBytes: UInt64 = 0
+    /// Chunks that are stored anew, since what they are deltas of takes space nobody else needs, and the bytes that
+    /// are freed so, by estimate.
+    package var rewrittenChunks = 0
+    package var rewrittenBytes: UInt64 = 0
 }
 
 /// Makes plans. Pure.
@@ -94,10 +98,7 @@ enum PrunePlanner {
                 } else {
                     plan.waiting.add(pack)
                     // Still needed: what is needed moves, so that the pack can go one day.
-                    if pack.isNeeded, options.repacks {
-                        plan.repack.append(pack.name)
-                        plan.movedBytes += pack.neededBytes
-                    }
+                    if pack.isNeeded, options.repacks { plan.movedBytes += pack.neededBytes }
                 }
             } else if PruneRules.mayCondemn(
                 isNeeded: pack.isNeeded, backupsRun: backupsRun, isOlderThanTheirLeases: known.contains(pack.name))
@@ -131,6 +132,20 @@ enum PrunePlanner {
             plan.kept.bytes -= pack.size ?? 0
             plan.wastedBytes -= pack.wastedBytes
         }
+    }
+
+    /// The families that waste the largest share of what they take, until what all waste is within the limit.
+    static func familiesToRewrite(_ survey: PruneSurvey, _ options: PruneOptions) -> [DeltaFamily] {
+        let families = survey.selection.families
+        let needed = survey.packs.reduce(0.0) { $0 + Double($1.neededBytes) }
+        var excess = families.reduce(0.0) { $0 + Double($1.excess) }
+        var chosen: [DeltaFamily] = []
+        for family in families.sorted(by: { ($0.share, $0.bytes) > ($1.share, $1.bytes) }) {
+            guard excess > needed * options.maximumUnused, family.excess > 0 else { break }
+            chosen.append(family)
+            excess -= Double(family.excess)
+        }
+        return chosen
     }
 
     private static func indexesToRewrite(_ survey: PruneSurvey, _ plan: PrunePlan) -> [Digest] {

@@ -13,37 +13,29 @@ package enum PruneRules {
         package var name: Digest
         package var isPresent: Bool
         package var isCondemned: Bool
-        /// The chunk itself is in it, not a delta of it.
-        package var isWhole: Bool
         /// Bytes in the pack that some manifest needs: keep what is needed anyway.
         package var neededBytes: UInt64
 
-        package init(name: Digest, isPresent: Bool, isCondemned: Bool, isWhole: Bool = true, neededBytes: UInt64) {
+        package init(name: Digest, isPresent: Bool, isCondemned: Bool, neededBytes: UInt64) {
             self.name = name
-            self.isWhole = isWhole
             self.isPresent = isPresent
             self.isCondemned = isCondemned
             self.neededBytes = neededBytes
         }
     }
 
-    /// Which of the packs that hold a needed chunk are kept for its sake; empty when none is there. One that is not
-    /// condemned suffices. When all are condemned, all stay: two prunes that each chose one could choose differently,
-    /// and delete both.
-    ///
-    /// A whole copy is never given up for a delta, and of a chunk that is stored as deltas only all stay: else two
-    /// chunks could end as deltas of each other.
+    /// Which of the packs that hold a needed chunk whole are kept for its sake; empty when none is there. One that is
+    /// not condemned suffices. When all are condemned, all stay: two prunes that each chose one could choose
+    /// differently, and delete both. Where deltas come in, `DeltaGraph` says the same of chains.
     package static func keepers(among candidates: [Candidate]) -> [Int] {
         let present = candidates.indices.filter { candidates[$0].isPresent }
-        let whole = present.filter { candidates[$0].isWhole }
-        guard !whole.isEmpty else { return present }
-        let reliable = whole.filter { !candidates[$0].isCondemned }
+        let reliable = present.filter { !candidates[$0].isCondemned }
         let best = reliable.min { left, right in
             let (left, right) = (candidates[left], candidates[right])
             if left.neededBytes != right.neededBytes { return left.neededBytes > right.neededBytes }
             return left.name < right.name
         }
-        return best.map { [$0] } ?? whole
+        return best.map { [$0] } ?? present
     }
 
     /// Whether a pack that nothing needs may be condemned now. While a backup runs it may be one the backup has just

@@ -12,9 +12,10 @@ struct PackUse: Sendable, Equatable {
     var isCondemned = false
     /// Some index names it.
     var isIndexed = false
-    /// Stored bytes of frames with a chunk that is kept for a manifest's sake here and in no other pack.
+    /// Stored bytes of the copies that are kept in it; of a frame that is kept in part, its share.
     var neededBytes: UInt64 = 0
-    var neededChunks = 0
+    /// It has a copy that is kept.
+    var isNeeded = false
     /// Records of all its chunks.
     var chunks = 0
 
@@ -23,7 +24,6 @@ struct PackUse: Sendable, Equatable {
         self.size = size
     }
 
-    var isNeeded: Bool { neededChunks > 0 }
     /// Stored bytes of all frames: the pack without its end and what it may be wrapped in.
     var frameBytes: UInt64 = 0
     var wastedBytes: UInt64 { frameBytes - min(frameBytes, neededBytes) }
@@ -32,23 +32,113 @@ struct PackUse: Sendable, Equatable {
 /// The state of a repository as a prune has to know it, read in the order that the argument for safety rests on:
 /// condemned packs, indexes, packs, leases, (dead ones broken), manifests, reading leases.
 struct PruneSurvey {
-    var indexes: IndexSet
+    /// The indexes, and which of their chunks manifests need.
+    let live: ChunkMarks
     var packs: [PackUse] = []
     /// Number of a pack by its name.
     var numbers: [Digest: Int] = [:]
     /// Per index: its pack numbers as numbers in `packs`.
     var packNumbers: [[Int]] = []
-    /// Per index, per frame: it holds a chunk that is kept for a manifest's sake.
-    var usedFrames: [Bitmap] = []
+    /// Per pack: the number of the index that knows most of it, which alone counts; -1 when none names it.
+    var owners: [Int] = []
+    /// The copies that are kept.
+    var selection = CopySelection()
     /// Leases nobody may overlook, by whom they may be held.
     var liveLeases: [ObservedLease] = []
     /// Live leases of kind `read` after the manifests were read.
     var readers: [ObservedLease] = []
     var strays: [ObjectKey] = []
-    var snapshots = 0
+    /// Ids of the snapshots, and of those that a repair put others in the place of.
+    var snapshots: Set<Digest> = []
+    var snapshotCount = 0
+    /// Snapshots that signed lists name as forgotten.
+    var forgotten: Set<Digest> = []
     /// Snapshots that are not there, though retention did not remove them, and why that is known.
     var gone: [String] = []
     var marks: Set<Digest> = []
+
+    init(_ indexes: IndexSet) { live = ChunkMarks(indexes) }
+
+    var indexes: IndexSet { live.indexes }
+
+    /// Adds what an index says. Packs that were not listed count as absent.
+    mutating func register(_ index: MappedIndex, _ number: Int) throws {
+        var chunks = [Int](repeating: 0, count: index.packCount)
+        var bytes = [UInt64](repeating: 0, count: index.packCount)
+        for frame in 0..<index.frameCount {
+            let frame = index.frame(frame)
+            guard frame.pack < index.packCount else {
+                throw Self.damaged(index, "a frame names a pack that is not there")
+            }
+            bytes[frame.pack] += UInt64(frame.length)
+        }
+        for record in 0..<index.chunkCount {
+            guard let pack = index.packNumber(at: record) else {
+                throw Self.damaged(index, "chunk \(record) points outside its tables")
+            }
+            chunks[pack] += 1
+        }
+        var own: [Int] = []
+        for position in 0..<index.packCount {
+            let named = index.pack(position)
+            let pack = self.number(of: named.name)
+            own.append(pack)
+            packs[pack].isIndexed = true
+            // Cut short or grown: its chunks cannot be had.
+            if packs[pack].size != named.storedSize { packs[pack].size = nil }
+            packs[pack].isCondemned = marks.contains(named.name)
+            guard owners[pack] < 0 || chunks[position] > packs[pack].chunks else { continue }
+            owners[pack] = number
+            packs[pack].chunks = chunks[position]
+            packs[pack].frameBytes = bytes[position]
+        }
+        packNumbers.append(own)
+        index.forgetPages()
+    }
+
+    private mutating func number(of pack: Digest) -> Int {
+        if let known = numbers[pack] { return known }
+        add(pack, size: nil)
+        return packs.count - 1
+    }
+
+    mutating func add(_ pack: Digest, size: UInt64?) {
+        numbers[pack] = packs.count
+        var use = PackUse(name: pack, size: size)
+        use.isCondemned = marks.contains(pack)
+        packs.append(use)
+        owners.append(-1)
+    }
+
+    private static func damaged(_ index: MappedIndex, _ reason: String) -> LifeboatError {
+        RepositoryError.damaged(RepositoryLayout.index(index.name).text, reason)
+    }
+
+    /// Decides for every needed chunk which copies are kept, and what that makes of the packs.
+    mutating func select() throws {
+        var selector = CopySelector(self)
+        selection = try selector.select()
+        for pack in packs.indices {
+            packs[pack].neededBytes = 0
+            packs[pack].isNeeded = false
+        }
+        for (number, index) in indexes.all.enumerated() {
+            for (frame, plain) in selection.neededPlain[number].enumerated() where plain > 0 {
+                let pack = packNumbers[number][index.frame(frame).pack]
+                packs[pack].isNeeded = true
+                packs[pack].neededBytes += index.storedShare(ofFrame: frame, plain: UInt64(plain))
+            }
+            index.forgetPages()
+        }
+    }
+
+    /// Adds packs that this prune has just written, under an index.
+    mutating func add(_ written: [PackContents], _ index: MappedIndex) throws {
+        for pack in written { add(pack.name, size: pack.storedSize) }
+        try live.add(index)
+        try register(index, indexes.all.count - 1)
+        try select()
+    }
 }
 
 /// Takes surveys. Blocking; used on one thread.
@@ -63,19 +153,23 @@ struct PruneSurveyor {
     /// What looks like damage may be a snapshot that was forgotten, and its packs deleted by another prune, while this
     /// looked. It looks again before it says so, and as long as others go on changing what there is.
     func survey(_ memory: inout PruneMemory, _ moment: () -> MeasuredMoment) throws -> PruneSurvey {
-        var seen: Set<ObjectKey>?
+        var seen = try present()
         for _ in 1..<Self.attempts {
+            let failure: (any Error)?
             do {
-                return try surveyOnce(&memory, moment)
+                let survey = try surveyOnce(&memory, moment)
+                guard !survey.gone.isEmpty else { return survey }
+                failure = nil
             } catch let error as LifeboatError where error.exitCode == .damagedRepository {
-                try cancellation.check()
-                let now = try Set(
-                    [RepositoryLayout.indexPrefix, RepositoryLayout.snapshotPrefix].flatMap {
-                        try repository.objects($0).map(\.key)
-                    })
-                guard now != seen else { throw error }
-                seen = now
+                failure = error
             }
+            try cancellation.check()
+            let now = try present()
+            if now == seen {
+                if let failure { throw failure }
+                break
+            }
+            seen = now
         }
         return try surveyOnce(&memory, moment)
     }
@@ -83,11 +177,24 @@ struct PruneSurveyor {
     /// Bounds what others can make this wait for.
     private static let attempts = 20
 
+    private func present() throws -> Set<ObjectKey> {
+        try Set(
+            [RepositoryLayout.indexPrefix, RepositoryLayout.snapshotPrefix].flatMap {
+                try repository.objects($0).map(\.key)
+            })
+    }
+
     private func surveyOnce(_ memory: inout PruneMemory, _ moment: () -> MeasuredMoment) throws -> PruneSurvey {
+        // What this host has seen before the manifests: one it commits from now on is not missed.
+        let seen = try SnapshotCatalog.seen(repository)
         let condemned = try repository.condemnedPacks()
-        var survey = PruneSurvey(indexes: try repository.openEachIndex())
+        var survey = PruneSurvey(try repository.openEachIndex())
         survey.marks = condemned
-        try listPacks(&survey, condemned)
+        for object in try repository.objects(RepositoryLayout.packPrefix) {
+            guard let name = RepositoryLayout.packName(object.key) else { continue }
+            survey.add(name, size: object.size)
+        }
+        for (number, index) in survey.indexes.all.enumerated() { try survey.register(index, number) }
         var sightings = memory.leaseSightings
         let leases = try watch.observe(&sightings, now: moment())
         survey.strays = leases.strays
@@ -99,170 +206,19 @@ struct PruneSurveyor {
                 if try writes && !watch.breakLease(lease.id) { survey.liveLeases.append(lease) }
             }
         }
-        let marks = ChunkMarks(survey.indexes)
-        let catalog = try markReferences(marks, announced: leases.announced)
-        survey.snapshots = catalog.snapshots.count
+        var references = PruneReferences(repository, progress: progress, cancellation: cancellation)
+        let snapshots = try references.mark(&survey, announced: leases.announced)
+        survey.snapshotCount = snapshots.count
+        survey.snapshots = Set(snapshots.flatMap { [$0.id] + ($0.manifest.repairedFrom ?? []) })
         // The lists of what was forgotten after the manifests: each is written before a manifest goes.
+        survey.forgotten = try RecordCheck(repository).forgotten()
         survey.gone = try SnapshotCatalog.chainProblems(
-            catalog.snapshots, forgotten: RecordCheck(repository).forgotten(), repository
+            snapshots, forgotten: survey.forgotten, repository, seen: seen
         ).filter { $0.gone != nil }.map { "snapshot \($0.snapshot.shortHex): \($0.reason)" }
         let after = try watch.observe(&sightings, now: moment())
         survey.readers = after.leases.filter { $0.kind == .read && $0.condition == .live }
         memory.leaseSightings = sightings
-        try chooseKeepers(&survey, marks)
+        try survey.select()
         return survey
-    }
-
-    private func listPacks(_ survey: inout PruneSurvey, _ condemned: Set<Digest>) throws {
-        for object in try repository.objects(RepositoryLayout.packPrefix) {
-            guard let name = RepositoryLayout.packName(object.key) else { continue }
-            survey.numbers[name] = survey.packs.count
-            survey.packs.append(PackUse(name: name, size: object.size))
-        }
-        for index in survey.indexes.all {
-            survey.packNumbers.append(
-                (0..<index.packCount).map { position in
-                    let pack = index.pack(position)
-                    let number: Int
-                    if let known = survey.numbers[pack.name] {
-                        number = known
-                        // Cut short or grown: its chunks cannot be had.
-                        if survey.packs[known].size != pack.storedSize { survey.packs[known].size = nil }
-                    } else {
-                        number = survey.packs.count
-                        survey.numbers[pack.name] = number
-                        survey.packs.append(PackUse(name: pack.name, size: nil))
-                    }
-                    survey.packs[number].isIndexed = true
-                    return number
-                })
-            survey.usedFrames.append(Bitmap(count: index.frameCount))
-            try countFrames(index, survey.packNumbers[survey.packNumbers.count - 1], &survey)
-            index.forgetPages()
-        }
-        for number in survey.packs.indices where condemned.contains(survey.packs[number].name) {
-            survey.packs[number].isCondemned = true
-        }
-    }
-
-    /// A pack that several indexes name counts as the one that knows most of it says.
-    private func countFrames(_ index: MappedIndex, _ numbers: [Int], _ survey: inout PruneSurvey) throws {
-        var bytes = [UInt64](repeating: 0, count: index.packCount)
-        for number in 0..<index.frameCount {
-            let frame = index.frame(number)
-            guard frame.pack < index.packCount else {
-                throw RepositoryError.damaged(
-                    RepositoryLayout.index(index.name).text, "frame \(number) names a pack that is not there")
-            }
-            bytes[frame.pack] += UInt64(frame.length)
-        }
-        for (pack, count) in zip(numbers, bytes) {
-            survey.packs[pack].frameBytes = max(survey.packs[pack].frameBytes, count)
-        }
-    }
-
-    /// Marks what manifests, committed and announced, refer to; gives the committed ones.
-    private func markReferences(_ marks: ChunkMarks, announced: [ObjectKey]) throws -> SnapshotCatalog {
-        let marker = ReferenceMarker(marks, repository, cancellation: cancellation)
-        // Announced ones first: one that is committed meanwhile is found either here or there.
-        for key in announced {
-            do {
-                try marker.mark(
-                    CanonicalJSON.decode(
-                        Manifest.self, from: repository.load(key, limit: Repository.documentLimit)))
-            } catch let error as StorageError where error.kind == .notFound {
-                continue
-            }
-        }
-        let catalog = try SnapshotCatalog(repository)
-        guard catalog.damaged.isEmpty else {
-            throw LifeboatError(
-                "\(catalog.damaged.count) snapshots cannot be read, so it is not known what they need",
-                causes: catalog.damaged.map { ([$0.message] + $0.causes).joined(separator: ": ") },
-                hint: "Run 'lifeboat check'; prune deletes nothing until the repository is sound.",
-                exitCode: .damagedRepository)
-        }
-        for (number, snapshot) in catalog.snapshots.enumerated() {
-            var counters = ProgressCounters()
-            counters.filesDone = UInt64(number)
-            counters.filesTotal = UInt64(catalog.snapshots.count)
-            counters.current = "snapshot \(snapshot.id.shortHex)"
-            progress.report(.counters(counters))
-            do {
-                try marker.mark(snapshot.manifest)
-            } catch {
-                let told = LifeboatError.converting(error)
-                guard told.exitCode == .damagedRepository || told.exitCode == .failed else { throw told }
-                throw told.wrapped(
-                    "snapshot '\(snapshot.id.shortHex)' cannot be read whole, so it is not known what it needs",
-                    hint: "Run 'lifeboat check'; prune deletes nothing until the repository is sound.")
-            }
-        }
-        return catalog
-    }
-
-    /// Decides for every needed chunk in which pack it is kept.
-    private func chooseKeepers(_ survey: inout PruneSurvey, _ marks: ChunkMarks) throws {
-        let indexes = survey.indexes.all
-        // First what each pack would be needed for if it were alone, then the choice by that.
-        var potential = [UInt64](repeating: 0, count: survey.packs.count)
-        for (number, index) in indexes.enumerated() {
-            for record in 0..<index.chunkCount {
-                let pack = survey.packNumbers[number][try Self.pack(of: record, in: index)]
-                survey.packs[pack].chunks += 1
-                if marks.marked[number][record] { potential[pack] += UInt64(try index.location(at: record).length) }
-            }
-            index.forgetPages()
-        }
-        var merged = MergedRecords(indexes)
-        var records: [MergedRecords.Record] = []
-        defer { for index in indexes { index.forgetPages() } }
-        var walked = 0
-        while let id = merged.next(&records) {
-            walked += 1
-            if walked.isMultiple(of: Self.recordsInMemory) { for index in indexes { index.forgetPages() } }
-            guard marks.marked[records[0].index][records[0].position] else { continue }
-            let places = try records.map { record in
-                survey.packNumbers[record.index][try Self.pack(of: record.position, in: indexes[record.index])]
-            }
-            let choices = PruneRules.keepers(
-                among: try zip(records, places).map { record, place in
-                    let pack = survey.packs[place]
-                    return PruneRules.Candidate(
-                        name: pack.name, isPresent: pack.size != nil, isCondemned: pack.isCondemned,
-                        isWhole: try indexes[record.index].bases(at: record.position).isEmpty,
-                        neededBytes: potential[place])
-                })
-            guard !choices.isEmpty else {
-                throw LifeboatError(
-                    "chunk '\(id.shortHex)' is needed by a snapshot, and the pack that holds it is missing or cut short",
-                    causes: Set(places).map { RepositoryLayout.pack(survey.packs[$0].name).text }.sorted(),
-                    hint: "Run 'lifeboat check'; prune deletes nothing until the repository is sound.",
-                    exitCode: .damagedRepository)
-            }
-            for choice in choices { keep(records[choice], in: places[choice], indexes, &survey) }
-        }
-    }
-
-    /// Chunks in the order of their ids, so of all indexes by turns, after which their pages are given back.
-    private static let recordsInMemory = 524_288
-
-    private func keep(
-        _ record: MergedRecords.Record, in pack: Int, _ indexes: [MappedIndex], _ survey: inout PruneSurvey
-    ) {
-        survey.packs[pack].neededChunks += 1
-        // Checked by `pack(of:)`.
-        guard let frame = indexes[record.index].frameNumber(at: record.position) else { return }
-        if survey.usedFrames[record.index].insert(frame) {
-            survey.packs[pack].neededBytes += UInt64(indexes[record.index].frame(frame).length)
-        }
-    }
-
-    private static func pack(of record: Int, in index: MappedIndex) throws -> Int {
-        guard let pack = index.packNumber(at: record) else {
-            throw RepositoryError.damaged(
-                RepositoryLayout.index(index.name).text, "chunk \(record) points outside its tables")
-        }
-        return pack
     }
 }

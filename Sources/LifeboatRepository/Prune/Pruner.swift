@@ -59,20 +59,26 @@ package struct Pruner {
         var memory = PruneMemory.load(repository)
 
         progress.report(.phaseStarted(name: "survey", detail: nil))
-        let survey = try surveyor.survey(&memory, moment)
+        var survey = try surveyor.survey(&memory, moment)
         try refuseUnexpectedLoss(survey, memory)
         if !options.dryRun { try refuseSecondPrune(survey) }
         noteBatches(survey.marks, survey.liveLeases, &memory, now: moment())
-        let plan = PrunePlanner.plan(survey, memory, options, now: moment())
+        var plan = PrunePlanner.plan(survey, memory, options, now: moment())
         var outcome = PruneOutcome(plan: plan)
-        outcome.snapshots = survey.snapshots
+        outcome.snapshots = survey.snapshotCount
         outcome.waiting = plan.waiting
         if options.dryRun {
+            if options.repacks {
+                let families = PrunePlanner.familiesToRewrite(survey, options)
+                outcome.plan.rewrittenChunks = survey.selection.rewrites(families).count
+                outcome.plan.rewrittenBytes = families.reduce(0) { $0 + $1.excess }
+            }
             outcome.seconds = clock.monotonicSeconds() - begin
             return outcome
         }
 
         try delete(plan, survey, &outcome)
+        if options.repacks, try rewrite(&survey, &plan, memory, now: moment(), &outcome) { outcome.plan = plan }
         let condemned = try condemn(plan, survey, &outcome)
         try noteNewMarks(condemned, watch, &memory, moment)
         try memory.save(repository)
@@ -81,7 +87,7 @@ package struct Pruner {
             last = try finishWaiting(surveyor, &memory, moment, &outcome) ?? last
         }
         for key in last.strays { _ = try repository.store.delete(key) }
-        try remember(watch, &memory, snapshots: last.snapshots, moment)
+        try remember(watch, &memory, last, moment)
         outcome.seconds = clock.monotonicSeconds() - begin
         return outcome
     }
@@ -107,7 +113,7 @@ package struct Pruner {
         guard !options.force else { return }
         let present = survey.packs.count { $0.size != nil }
         let hint = "Look with 'lifeboat snapshots' and 'lifeboat check'; if all is as it should be, add --force."
-        if survey.snapshots == 0, present > 0 {
+        if survey.snapshotCount == 0, present > 0 {
             throw LifeboatError(
                 "the repository holds \(present) packs and no snapshot: prune would delete everything", hint: hint)
         }
@@ -118,16 +124,22 @@ package struct Pruner {
                 hint: "Bring them back from a copy of the repository. If there is none, 'lifeboat repair --snapshots' "
                     + "notes that they are lost; or add --force.", exitCode: .damagedRepository)
         }
-        if survey.snapshots * 2 < memory.snapshots {
+        let lost = unexplainedLoss(survey, memory)
+        if lost * 2 > memory.snapshots {
             throw LifeboatError(
-                "more than half of the snapshots are gone since the last prune on this host",
-                causes: ["there were \(memory.snapshots), there are \(survey.snapshots)"], hint: hint)
+                "more than half of the snapshots are gone since the last prune on this host, and no list says that "
+                    + "they were forgotten",
+                causes: ["there were \(memory.snapshots), and \(lost) of them are gone so"], hint: hint)
         }
-        if present * 2 < memory.packs {
-            throw LifeboatError(
-                "more than half of the packs are gone since the last prune on this host",
-                causes: ["there were \(memory.packs), there are \(present)"], hint: hint)
+    }
+
+    /// Snapshots that there were when the last prune on this host ended, that are not there any more, and that no
+    /// signed list names. Of packs nobody has to ask: every one that a snapshot needs was found.
+    private func unexplainedLoss(_ survey: PruneSurvey, _ memory: PruneMemory) -> Int {
+        guard let known = memory.snapshotIDs else {
+            return max(0, memory.snapshots - survey.snapshotCount - survey.forgotten.count)
         }
+        return known.count { !survey.snapshots.contains($0) && !survey.forgotten.contains($0) }
     }
 
     // MARK: - Deleting
@@ -177,6 +189,56 @@ package struct Pruner {
         }
     }
 
+    // MARK: - Storing anew
+
+    /// Stores chunks anew that are deltas of chunks nobody needs, or of which condemned packs alone have what they rest
+    /// on; surveys and plans again what that makes unused. False when there are none.
+    private func rewrite(
+        _ survey: inout PruneSurvey, _ plan: inout PrunePlan, _ memory: PruneMemory, now: MeasuredMoment,
+        _ outcome: inout PruneOutcome
+    ) throws -> Bool {
+        let families = PrunePlanner.familiesToRewrite(survey, options)
+        let chunks = survey.selection.rewrites(families)
+        guard !chunks.isEmpty else { return false }
+        progress.report(.phaseStarted(name: "repack", detail: nil))
+        do {
+            let result = try ChunkRewriter(
+                repository, survey, cancellation: cancellation, progress: progress
+            ).run(chunks)
+            outcome.problems += result.problems
+            guard !result.packs.isEmpty else { return false }
+            outcome.packsWritten += result.packs.count
+            outcome.bytesWritten += result.packs.reduce(0) { $0 + $1.storedSize }
+            try survey.add(result.packs, repository.storeIndex(result.packs))
+        } catch let error as StorageError where error.kind == .full {
+            noteFull(error, &outcome)
+            return false
+        }
+        // What was deleted is gone.
+        for name in plan.delete {
+            if let number = survey.numbers[name] { survey.packs[number].size = nil }
+        }
+        var next = PrunePlanner.plan(survey, memory, options, now: now)
+        // To be deleted after it was looked at once more.
+        for name in next.delete {
+            if let pack = survey.numbers[name].map({ survey.packs[$0] }) { next.waiting.add(pack) }
+        }
+        next.delete = plan.delete
+        next.deleted = plan.deleted
+        next.rewrittenChunks = chunks.count
+        next.rewrittenBytes = families.reduce(0) { $0 + $1.excess }
+        plan = next
+        outcome.waiting = plan.waiting
+        return true
+    }
+
+    private func noteFull(_ error: StorageError, _ outcome: inout PruneOutcome) {
+        outcome.warnings.append(
+            error.lifeboatError.wrapped(
+                "partly used packs stay as they are: the store is full",
+                hint: "Run prune again once the unused packs are deleted."))
+    }
+
     // MARK: - Condemning
 
     /// Moves what is needed out of wasteful packs, then marks them and the unused ones. Gives the marked packs.
@@ -184,20 +246,17 @@ package struct Pruner {
         _ plan: PrunePlan, _ survey: PruneSurvey, _ outcome: inout PruneOutcome
     ) throws -> [Digest] {
         var packs = plan.condemn
-        if !plan.repack.isEmpty {
+        if options.repacks, !plan.repack.isEmpty || !survey.selection.moves.isEmpty {
             progress.report(.phaseStarted(name: "repack", detail: nil))
             do {
                 let result = try Repacker(repository: repository, cancellation: cancellation, progress: progress)
                     .run(plan.repack, survey)
-                outcome.packsWritten = result.packsWritten
-                outcome.bytesWritten = result.bytesWritten
+                outcome.packsWritten += result.written.count
+                outcome.bytesWritten += result.written.reduce(0) { $0 + $1.storedSize }
                 outcome.problems += result.problems
-                packs += result.moved.filter { !survey.marks.contains($0) }
+                packs += result.moved
             } catch let error as StorageError where error.kind == .full {
-                outcome.warnings.append(
-                    error.lifeboatError.wrapped(
-                        "partly used packs stay as they are: the store is full",
-                        hint: "Run prune again once the unused packs are deleted."))
+                noteFull(error, &outcome)
             }
         }
         progress.report(.phaseStarted(name: "condemn", detail: nil))
@@ -281,7 +340,7 @@ package struct Pruner {
 
     /// What the next prune compares with.
     private func remember(
-        _ watch: LeaseWatch, _ memory: inout PruneMemory, snapshots: Int, _ moment: () -> MeasuredMoment
+        _ watch: LeaseWatch, _ memory: inout PruneMemory, _ last: PruneSurvey, _ moment: () -> MeasuredMoment
     ) throws {
         let packs = try repository.objects(RepositoryLayout.packPrefix).compactMap {
             RepositoryLayout.packName($0.key)
@@ -289,7 +348,8 @@ package struct Pruner {
         var sightings = memory.leaseSightings
         let leases = try watch.observe(&sightings, now: moment()).leases
         memory.leaseSightings = sightings
-        memory.snapshots = snapshots
+        memory.snapshots = last.snapshotCount
+        memory.snapshotIDs = last.snapshots.sorted()
         memory.packs = packs.count
         memory.listedPacks = packs
         memory.leasesThen = leases.filter { $0.condition == .live && $0.kind == .backup }.map(\.id)

@@ -53,6 +53,17 @@ package struct SnapshotCatalog: Sendable {
     /// How often manifests are listed while backups go on adding some.
     private static let listings = 10
 
+    /// Every manifest there is by name, sorted. Listed until nothing new shows.
+    static func keys(_ repository: Repository) throws -> [ObjectKey] {
+        var keys: Set<ObjectKey> = []
+        for _ in 0..<listings {
+            let before = keys.count
+            keys.formUnion(try repository.objects(RepositoryLayout.snapshotPrefix).map(\.key))
+            if keys.count == before { break }
+        }
+        return keys.sorted { $0.text < $1.text }
+    }
+
     /// What a manifest turned out to be.
     enum Examined {
         case snapshot(Snapshot)

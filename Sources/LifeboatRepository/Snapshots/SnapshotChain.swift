@@ -91,11 +91,18 @@ extension SnapshotChain {
 }
 
 extension SnapshotCatalog {
-    /// What `SnapshotChain` finds in the whole repository.
+    /// What `SnapshotChain` finds in the whole repository. `seen`: what this host remembered before the manifests were
+    /// listed.
     package static func chainProblems(
-        _ snapshots: [Snapshot], forgotten: Set<Digest>, _ repository: Repository
+        _ snapshots: [Snapshot], forgotten: Set<Digest>, _ repository: Repository,
+        seen: [String: HostTrust.Pin.Seen]
     ) throws -> [SnapshotChain.Problem] {
-        let seen = try repository.trust?.pin(repository.config.repositoryID)?.newest ?? [:]
-        return SnapshotChain.problems(snapshots, forgotten: forgotten, seen: seen)
+        SnapshotChain.problems(snapshots, forgotten: forgotten, seen: seen)
+    }
+
+    /// `<stack>/<host>` → the newest snapshot this host remembers. Read before manifests are listed: a snapshot that
+    /// this host commits in between is in the listing or not remembered yet, never missed.
+    package static func seen(_ repository: Repository) throws -> [String: HostTrust.Pin.Seen] {
+        try repository.trust?.pin(repository.config.repositoryID)?.newest ?? [:]
     }
 }

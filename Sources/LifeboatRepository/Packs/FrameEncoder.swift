@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LifeboatCore
+import LifeboatFormats
+
+/// Makes frames: tar members of chunks or patches, together in one zstd frame, which is decoded again and compared
+/// before anybody gets it. `begin` → `append` … → `finish`. Lives on one thread.
+final class FrameEncoder {
+    private let tar: TarMemberWriter
+    private let compressor, groupCompressor: ZstdCompressor
+    private let decompressor: ZstdDecompressor
+    /// The decoded frame as it will be: tar members.
+    private let plain: UnsafeMutableRawBufferPointer
+    /// The encoded frame, and the frame decoded again: scratch space for others until `finish`.
+    let encoded, decoded: UnsafeMutableRawBufferPointer
+
+    /// What was appended since `begin`, and how long the frame is decoded.
+    private(set) var members: [FrameMember] = []
+    private(set) var plainLength = 0
+    /// Bytes of chunks and patches since `begin`, without headers and padding.
+    private(set) var dataLength = 0
+
+    /// `level` is that of frames with one chunk, `groupLevel` that of the others.
+    init(maximumChunk: Int, level: Int, groupLevel: Int) throws {
+        tar = try TarMemberWriter()
+        compressor = try ZstdCompressor(level: level)
+        groupCompressor = try ZstdCompressor(level: groupLevel)
+        decompressor = try ZstdDecompressor()
+        let plainSize = ChunkWorker.maximumPlain(maximumChunk: maximumChunk)
+        plain = .allocate(byteCount: plainSize, alignment: 64)
+        encoded = .allocate(byteCount: ChunkWorker.maximumFrame(maximumChunk: maximumChunk), alignment: 64)
+        decoded = .allocate(byteCount: plainSize, alignment: 64)
+    }
+
+    deinit {
+        plain.deallocate()
+        encoded.deallocate()
+        decoded.deallocate()
+    }
+
+    /// Starts a frame.
+    func begin() {
+        members.removeAll(keepingCapacity: true)
+        plainLength = 0
+        dataLength = 0
+    }
+
+    /// Whether a frame that has something already takes `count` more bytes and stays within what a group may have.
+    func fits(_ count: Int) -> Bool {
+        members.isEmpty
+            || dataLength + count <= ChunkBatch.groupSize
+                && plainLength + TarMemberWriter.memberSize(dataSize: count) <= ContentWriter.maximumGroupPlain
+    }
+
+    /// Adds a chunk as it is.
+    func append(_ data: UnsafeRawBufferPointer, _ id: Digest) throws {
+        let start = plainLength
+        plainLength += try tar.append(name: id, data: data, to: plain, at: start)
+        dataLength += data.count
+        members.append(
+            FrameMember(
+                id: id, offset: start + TarMemberWriter.blockSize, length: data.count, plainLength: data.count))
+    }
+
+    /// Adds a chunk of `plainLength` bytes as a patch of its bases; the caller undid it and hashed what it gives.
+    func append(patch: UnsafeRawBufferPointer, of id: Digest, bases: [Digest], plainLength length: Int) throws {
+        let start = plainLength
+        plainLength += try tar.append(name: DeltaName.text(id, bases: bases), data: patch, to: plain, at: start)
+        dataLength += patch.count
+        members.append(
+            FrameMember(
+                id: id, offset: start + TarMemberWriter.blockSize, length: patch.count, bases: bases,
+                plainLength: length))
+    }
+
+    /// The frame of what was appended, verified; valid until the next `begin`, as are `members` and `plainLength`.
+    func finish() throws -> UnsafeRawBufferPointer {
+        let source = UnsafeRawBufferPointer(rebasing: plain[..<plainLength])
+        // Patches are compressed already, what is left to shrink are the headers.
+        let isSingle = members.count == 1 && members[0].bases.isEmpty
+        let frame = try encode(source, with: isSingle ? compressor : groupCompressor)
+        try verify(frame)
+        return frame
+    }
+
+    /// The zstd frame of `source`, in `encoded`: compressed when that saves something, else raw blocks.
+    private func encode(
+        _ source: UnsafeRawBufferPointer, with compressor: ZstdCompressor
+    ) throws -> UnsafeRawBufferPointer {
+        let rawSize = RawZstdFrame.size(of: source.count)
+        if !Compressibility.savesTooLittle(source) {
+            let size = try compressor.compress(source, into: encoded)
+            if size < rawSize - rawSize / 64 { return UnsafeRawBufferPointer(rebasing: encoded[..<size]) }
+        }
+        return UnsafeRawBufferPointer(rebasing: encoded[..<RawZstdFrame.write(source, into: encoded)])
+    }
+
+    /// Decodes the frame again and hashes every chunk in it: an encoder or memory fault stops the run here, before
+    /// anything refers to it.
+    private func verify(_ frame: UnsafeRawBufferPointer) throws {
+        let target = UnsafeMutableRawBufferPointer(rebasing: decoded[..<plainLength])
+        try decompressor.decompress(frame, into: target)
+        for member in members {
+            let range = member.offset..<member.offset + member.length
+            let data = UnsafeRawBufferPointer(rebasing: target[range])
+            // A patch was undone and hashed when it was made: here it must be the same still.
+            let isSame =
+                member.bases.isEmpty
+                ? BLAKE3.hash(data) == member.id
+                : data.elementsEqual(plain[range])
+            guard isSame else { throw LifeboatError.notComingBack(member.id) }
+        }
+    }
+}
