@@ -164,6 +164,13 @@ package enum FileFlags {
         guard lifeboat_set_flags(descriptor, wanted) == 0 else { throw Errno(errno) }
     }
 
+    /// Clears the flags that forbid changes, where they are set and this process may. A failure shows when the file is
+    /// changed.
+    package static func allowChanges(_ descriptor: Int32) {
+        guard let flags = try? get(descriptor), flags & (immutable | appendOnly) != 0 else { return }
+        try? set(descriptor, flags & ~(immutable | appendOnly))
+    }
+
     private static func isUnsupported(_ number: Int32) -> Bool {
         number == ENOTTY || number == EOPNOTSUPP || number == ENOSYS || number == EINVAL
     }

@@ -68,7 +68,7 @@ struct BackupFixture {
         let restore = LooseRestore(
             ChunkReader(repository, try repository.openIndexes()), clock: SystemClock(), progress: SilentProgress(),
             cancellation: Cancellation()
-        ) { try FolderTarget($0) }
+        ) { try FolderTarget($0, $1) }
         let outcome = try restore.run(snapshot, to: target.path, options: LooseRestore.Options(threads: 2))
         guard outcome.exitCode == .done else { return false }
         let compare = try SystemProcessRunner().run(

@@ -72,7 +72,7 @@ struct RoundTripTests {
             let restore = LooseRestore(
                 ChunkReader(repository, try repository.openIndexes()), clock: SystemClock(),
                 progress: SilentProgress(), cancellation: Cancellation()
-            ) { try FolderTarget($0) }
+            ) { try FolderTarget($0, $1) }
             return try restore.run(snapshot, to: target, options: LooseRestore.Options(threads: 2))
         }
 

@@ -21,15 +21,28 @@ struct LooseRun {
         if !paths.isEmpty { (options.components, options.selection) = try chosen(found, reader) }
         let restore = LooseRestore(
             reader, clock: session.context.clock, progress: session.progress, cancellation: session.cancellation
-        ) { path in
+        ) { path, unfinished in
             // The folder the root lies in; the root itself is made by the target.
             let parent = path[..<(path.lastIndex(of: "/") ?? path.startIndex)]
             if !parent.isEmpty { try FileTree.createFolders(String(parent), mode: 0o755) }
-            return try FolderTarget(path, allowsExisting: true)
+            return try FolderTarget(path, unfinished)
         }
         let folder = session.context.absolutePath(to)
-        let outcome = try restore.run(found, to: folder, options: options)
+        let outcome: LooseRestore.Outcome
+        do {
+            outcome = try restore.run(found, to: folder, options: options)
+        } catch {
+            session.progress.finish()
+            if UnfinishedRestore.exists(in: folder) {
+                session.note(
+                    "the restore to '\(EscapedName.line(folder))' is unfinished: the same command continues it")
+            }
+            throw error
+        }
         session.progress.finish()
+        if let kept = outcome.keptBytes {
+            session.note("an interrupted restore was continued: \(ByteCount(kept)) were there already")
+        }
         for problem in outcome.report.problems { try session.problem(problem.error) }
         let untold = outcome.report.problemCount - UInt64(outcome.report.problems.count)
         if untold > 0 { try session.problem(LifeboatError("and \(counted(untold, "more problem"))")) }

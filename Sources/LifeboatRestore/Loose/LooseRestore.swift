@@ -8,7 +8,8 @@ package import LifeboatRepository
 package import LifeboatStores
 
 /// Extracts a snapshot, or components of it, into a folder: no stack, no services, nothing replaced. What cannot be
-/// restored is told and the rest goes on.
+/// restored is reported and the rest goes on. A run that was killed is continued by the next one: files get their names
+/// when they are whole, and whole ones are kept when their content is right.
 package struct LooseRestore: Sendable {
     package struct Options: Sendable {
         /// Names of components; empty: all.
@@ -38,6 +39,8 @@ package struct LooseRestore: Sendable {
         /// What this user or the file system could not set (owners without root …).
         package var warnings: [LifeboatError]
         package var seconds: Double
+        /// Bytes that an earlier, unfinished run had restored; nil when there was none.
+        package var keptBytes: UInt64?
 
         /// 13 for damage, 3 for what is missing, 0 when all is there.
         package var exitCode: ExitCode {
@@ -49,12 +52,14 @@ package struct LooseRestore: Sendable {
     private let clock: any Clock
     private let progress: any ProgressSink
     private let cancellation: Cancellation
-    /// Opens a place for a tree or a file: nothing or an empty folder is there, its parent exists.
-    private let target: @Sendable (_ path: String) throws -> any FileTreeTarget
+    /// Opens the path of a tree or a file, whose parent exists: nothing is there, an empty folder, or what an earlier
+    /// run left.
+    package typealias Target = @Sendable (_ path: String, UnfinishedFiles) throws -> any FileTreeTarget
+    private let target: Target
 
     package init(
         _ reader: ChunkReader, clock: any Clock, progress: any ProgressSink, cancellation: Cancellation,
-        target: @escaping @Sendable (_ path: String) throws -> any FileTreeTarget
+        target: @escaping Target
     ) {
         self.reader = reader
         self.clock = clock
@@ -67,8 +72,16 @@ package struct LooseRestore: Sendable {
     package func run(_ snapshot: Snapshot, to folder: String, options: Options) throws -> Outcome {
         let start = clock.monotonicSeconds()
         let components = try chosen(snapshot, options.components)
-        let layout = try LooseLayout(components, below: Self.trimmed(folder))
-        for item in layout.items { try Self.refuseExisting(item) }
+        let root = Self.trimmed(folder)
+        let layout = try LooseLayout(components, below: root)
+        let record = UnfinishedRestore.Record(
+            repository: snapshot.manifest.repositoryID.hex, snapshot: snapshot.id.hex,
+            components: components.map(\.name),
+            paths: options.selection.paths.sorted { $0.lexicographicallyPrecedes($1) },
+            token: String(UInt64.random(in: (1 << 60)...UInt64.max), radix: 16))
+        let unfinished = try UnfinishedRestore.begin(in: root, record) {
+            for item in layout.items { try Self.refuseExisting(item) }
+        }
         let counters = RestoreCounters(
             progress, filesTotal: components.reduce(0) { $0 + $1.files },
             bytesTotal: components.reduce(0) { $0 + $1.bytes })
@@ -79,7 +92,8 @@ package struct LooseRestore: Sendable {
             var report = ExtractionReport()
             let items = layout.items.filter { $0.component == component.name }
             for item in items {
-                let (extracted, shortfalls) = try extract(item, of: component, snapshot, options, counters)
+                let (extracted, shortfalls) = try extract(
+                    item, of: component, snapshot, options, counters, unfinished.files)
                 report.add(extracted)
                 outcome.warnings += shortfalls
             }
@@ -91,6 +105,8 @@ package struct LooseRestore: Sendable {
             outcome.incomplete += component.problems.map { "component '\(component.name)': \($0)" }
             progress.report(.phaseEnded(name: "restore", seconds: clock.monotonicSeconds() - begin))
         }
+        try unfinished.end()
+        if unfinished.files.isResumed { outcome.keptBytes = unfinished.files.keptBytes }
         outcome.seconds = clock.monotonicSeconds() - start
         return outcome
     }
@@ -135,13 +151,13 @@ package struct LooseRestore: Sendable {
                 return true
             }
             let name = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
-            if name != [0x2E], name != [0x2E, 0x2E] { return false }
+            if name != [0x2E], name != [0x2E, 0x2E], name != Array(UnfinishedRestore.name.utf8) { return false }
         }
     }
 
     private func extract(
         _ item: LooseLayout.Item, of component: Manifest.Component, _ snapshot: Snapshot, _ options: Options,
-        _ counters: RestoreCounters
+        _ counters: RestoreCounters, _ unfinished: UnfinishedFiles
     ) throws -> (ExtractionReport, [LifeboatError]) {
         var extraction = TreeExtraction.Options(threads: options.threads)
         let path = item.path
@@ -150,7 +166,7 @@ package struct LooseRestore: Sendable {
         let report: ExtractionReport
         if item.file == nil {
             try Self.createParents(of: path, mode: 0o755)
-            target = try self.target(path)
+            target = try self.target(path, unfinished)
             extraction.selection = options.selection
             report = try TreeExtraction(reader, options: extraction, counters: counters, cancellation: cancellation)
                 .extract(item.part.content, into: target, place: place)
@@ -158,7 +174,7 @@ package struct LooseRestore: Sendable {
             // A dump holds all that the database held: its folder and file are for their owner alone.
             try Self.createParents(of: item.folder, mode: 0o755)
             try Self.createParents(of: path, mode: 0o700)
-            target = try self.target(path)
+            target = try self.target(path, unfinished)
             // A tree of one file, so that several threads fill it.
             var entries = [Self.file(item.part.content, snapshot)]
             report = try TreeExtraction(reader, options: extraction, counters: counters, cancellation: cancellation)

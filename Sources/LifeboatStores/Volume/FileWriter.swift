@@ -19,6 +19,10 @@ final class FileWriter: FileContentTarget {
     private let written = Atomic<UInt64>(0)
     private let isFinished = Atomic<Bool>(false)
     private let origin: Origin
+    /// The name that the whole file gets in place of `name`, ended by a NUL; nil: it has its name already.
+    private let finalName: [UInt8]?
+    /// The file that replaces `.standing`, once something of that is not as it should be.
+    private let replacement = Mutex<Int32?>(nil)
     /// Pieces in a row that were not what they should be.
     private let misses = Atomic<Int>(0)
 
@@ -31,6 +35,8 @@ final class FileWriter: FileContentTarget {
         case cloned
         /// At the same places of another file, whose descriptor is closed with the writer.
         case other(Int32)
+        /// In this file, which has its final name: it stays when all of it is right, and else is replaced.
+        case standing
     }
 
     /// What was inserted or taken out moves all that follows: after so many misses nothing is looked for any more.
@@ -43,9 +49,10 @@ final class FileWriter: FileContentTarget {
     /// Takes over the descriptor of the file `name` (ended by a NUL), just created in `folder`.
     init(
         owning descriptor: Int32, _ entry: TreeEntry, folder: FolderDescriptor, name: [UInt8], target: FolderTarget,
-        origin: Origin = .nowhere
+        origin: Origin = .nowhere, finalName: [UInt8]? = nil
     ) {
         self.origin = origin
+        self.finalName = finalName
         self.descriptor = descriptor
         self.entry = entry
         self.folder = folder
@@ -67,7 +74,11 @@ final class FileWriter: FileContentTarget {
         if isFinished.load(ordering: .acquiring) { return }
         _ = close(descriptor)
         if isOld { return }
-        try? name.withCName { name throws(Errno) in _ = unlinkat(folder.raw, name, 0) }
+        if isStanding {
+            guard let file = replacement.withLock({ $0 }) else { return }
+            _ = close(file)
+        }
+        removeTemporary()
     }
 
     func write(_ bytes: UnsafeRawBufferPointer, atContentOffset offset: UInt64) throws {
@@ -83,7 +94,7 @@ final class FileWriter: FileContentTarget {
             try write(bytes, atFileOffset: offset)
         }
         let (before, after) = written.add(UInt64(bytes.count), ordering: .acquiringAndReleasing)
-        if before / Self.writingStep != after / Self.writingStep { DescriptorIO.startWriting(descriptor) }
+        if before / Self.writingStep != after / Self.writingStep { DescriptorIO.startWriting(try output()) }
     }
 
     /// Spreads the bytes over the extents they belong to.
@@ -114,16 +125,51 @@ final class FileWriter: FileContentTarget {
         guard !overflow, end <= UInt64(Int64.max) else {
             throw SystemCallError("write to", target.shown(entry.path), errorNumber: EFBIG)
         }
-        try DescriptorIO.write(descriptor, at: offset, bytes, target.shown(entry.path))
+        try DescriptorIO.write(try output(), at: offset, bytes, target.shown(entry.path))
+    }
+
+    /// The file that is written to: of a standing one a copy, which then replaces it.
+    private func output() throws -> Int32 {
+        guard isStanding else { return descriptor }
+        return try replacement.withLock { replacement in
+            if let replacement { return replacement }
+            let file = OwnedDescriptor(
+                owning: try target.describing("create", entry.path) { () throws(Errno) in
+                    try FolderTarget.createTemporary(folder, name, entry)
+                })
+            do {
+                try copyStanding(to: file.raw)
+            } catch {
+                removeTemporary()
+                throw error
+            }
+            let raw = file.release()
+            replacement = raw
+            return raw
+        }
+    }
+
+    private func copyStanding(to file: Int32) throws {
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+        defer { buffer.deallocate() }
+        var offset: UInt64 = 0
+        while offset < entry.size {
+            let count = try DescriptorIO.read(descriptor, at: offset, into: buffer, target.shown(entry.path))
+            if count == 0 { return }
+            try DescriptorIO.write(
+                file, at: offset, UnsafeRawBufferPointer(rebasing: buffer[..<count]), target.shown(entry.path))
+            offset += UInt64(count)
+        }
     }
 
     private var isOld: Bool { if case .own = origin { true } else { false } }
+    private var isStanding: Bool { if case .standing = origin { true } else { false } }
 
     func reuses(_ digest: Digest, atContentOffset offset: UInt64, length: UInt32) throws -> Bool {
         let source: Int32
         switch origin {
         case .nowhere: return false
-        case .own, .cloned: source = descriptor
+        case .own, .cloned, .standing: source = descriptor
         case .other(let file): source = file
         }
         guard entry.extents == nil, isOld || misses.load(ordering: .relaxed) < Self.mostMisses,
@@ -151,7 +197,7 @@ final class FileWriter: FileContentTarget {
     private var mayBeLonger: Bool {
         switch origin {
         case .own, .cloned: true
-        case .nowhere, .other: false
+        case .nowhere, .other, .standing: false
         }
     }
 
@@ -163,17 +209,42 @@ final class FileWriter: FileContentTarget {
                 causes: ["\(size) of \(content.size) bytes were written"],
                 exitCode: .incomplete)
         }
+        let made = replacement.withLock { $0 }
+        let isKept = isStanding && made == nil
+        let file = made ?? descriptor
         try target.describing("finish", entry.path) { () throws(Errno) in
             if entry.extents != nil || size != entry.size || mayBeLonger {
                 guard let length = off_t(exactly: entry.size) else { throw Errno(EFBIG) }
-                guard ftruncate(descriptor, length) == 0 else { throw Errno(errno) }
+                guard ftruncate(file, length) == 0 else { throw Errno(errno) }
             }
-            if isOld { try ExtendedAttributes.removeAll(descriptor, but: entry.extendedAttributes.map(\.name)) }
-            let created = !isOld && target.owner.hasMode(entry.mode) ? entry.mode : nil
-            try target.setMetadata(of: entry, .file(descriptor), createdMode: created)
+            let isNew = !isOld && !isKept
+            if !isNew { try ExtendedAttributes.removeAll(file, but: entry.extendedAttributes.map(\.name)) }
+            let created = isNew && target.owner.hasMode(entry.mode) ? entry.mode : nil
+            try target.setMetadata(of: entry, .file(file), createdMode: created)
         }
+        if made != nil { _ = close(descriptor) }
         isFinished.store(true, ordering: .releasing)
-        // The last chance of a network file system to report a failed write.
-        guard close(descriptor) == 0 else { throw SystemCallError("close", target.shown(entry.path)) }
+        do {
+            // The last chance of a network file system to report a failed write.
+            guard close(file) == 0 else { throw SystemCallError("close", target.shown(entry.path)) }
+            if let finalName, !isKept {
+                try target.describing("rename", entry.path) { () throws(Errno) in try rename(to: finalName) }
+            }
+        } catch {
+            if finalName != nil, !isKept { removeTemporary() }
+            throw error
+        }
+    }
+
+    private func rename(to final: [UInt8]) throws(Errno) {
+        try name.withCName { name throws(Errno) in
+            try final.withCName { final throws(Errno) in
+                guard renameat(folder.raw, name, folder.raw, final) == 0 else { throw Errno(errno) }
+            }
+        }
+    }
+
+    private func removeTemporary() {
+        try? name.withCName { name throws(Errno) in _ = unlinkat(folder.raw, name, 0) }
     }
 }

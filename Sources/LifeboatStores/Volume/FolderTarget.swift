@@ -26,6 +26,8 @@ package final class FolderTarget: FileTreeTarget {
     private let frozen = Mutex<[(path: [UInt8], kind: TreeEntry.Kind, flags: UInt32)]>([])
     /// Files that are put in place when all else is done.
     private let last: LastFiles?
+    /// How files come into being: under temporary names, until they are whole; nil: under their own.
+    private let unfinished: UnfinishedFiles?
     private let model: LiveModel?
     private let reused = Atomic<UInt64>(0)
     let missing = ShortfallLog()
@@ -47,13 +49,22 @@ package final class FolderTarget: FileTreeTarget {
         try self.init(path, existing: allowsExisting ? .replace : .refuse)
     }
 
+    /// Like `allowsExisting`, but every file gets its name when it is whole.
+    package convenience init(_ path: String, _ unfinished: UnfinishedFiles) throws {
+        try self.init(path, existing: .replace, unfinished: unfinished)
+    }
+
     /// `model`: a tree whose files may hold the same content at the same paths; it may change at any time. `last`: files
     /// that come into being under their names only at the end.
-    init(_ path: String, existing: Existing, model: LiveModel? = nil, last: LastFiles? = nil) throws {
+    init(
+        _ path: String, existing: Existing, model: LiveModel? = nil, last: LastFiles? = nil,
+        unfinished: UnfinishedFiles? = nil
+    ) throws {
         self.path = path
         self.existing = existing
         self.model = model
         self.last = last
+        self.unfinished = unfinished
         let place = RootPlace(path)
         rootName = place.name
         do throws(Errno) {
@@ -87,6 +98,7 @@ package final class FolderTarget: FileTreeTarget {
     private func createFile(
         _ entry: TreeEntry, _ folder: FolderDescriptor, _ name: [UInt8]
     ) throws(Errno) -> FileWriter {
+        if let unfinished { return try createUnfinished(entry, folder, name, unfinished) }
         if existing == .update, let descriptor = try openFile(folder, name) {
             return FileWriter(owning: descriptor, entry, folder: folder, name: name, target: self, origin: .own)
         }
@@ -116,9 +128,12 @@ package final class FolderTarget: FileTreeTarget {
         return file.release()
     }
 
-    package var canReuse: Bool { existing == .update || model != nil }
+    package var canReuse: Bool { existing == .update || model != nil || unfinished?.isResumed == true }
 
-    func countReused(_ bytes: UInt64) { reused.add(bytes, ordering: .relaxed) }
+    func countReused(_ bytes: UInt64) {
+        reused.add(bytes, ordering: .relaxed)
+        unfinished?.countKept(bytes)
+    }
 
     /// Bytes of content that were there already.
     var reusedBytes: UInt64 { reused.load(ordering: .relaxed) }
@@ -162,6 +177,12 @@ package final class FolderTarget: FileTreeTarget {
             return FolderDescriptor(
                 owning: try openBeneath(folder.raw, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, mode: 0))
         }
+        if existed, let unfinished, unfinished.isResumed {
+            // An earlier run may have finished it already.
+            FileFlags.allowChanges(opened.raw)
+            _ = fchmod(opened.raw, 0o700)
+            try unfinished.removeLeftovers(in: opened)
+        }
         if isRoot {
             let isEmpty = existed ? try self.isEmpty(opened) : true
             guard isEmpty || allowsExisting else { throw Errno(ENOTEMPTY) }
@@ -185,7 +206,8 @@ package final class FolderTarget: FileTreeTarget {
             FolderNames(folder, scratch: scratch)
         }
         if let failure = names.failure { throw failure }
-        return names.count == 0
+        guard let marker = unfinished?.marker else { return names.count == 0 }
+        return names.starts.allSatisfy { names.name(at: $0).elementsEqual(marker) }
     }
 
     /// A root that is empty: nothing below it inherits a group or an access list from where the target happens to be.
@@ -251,11 +273,27 @@ package final class FolderTarget: FileTreeTarget {
     private func link(_ first: [UInt8], _ folder: FolderDescriptor, _ name: [UInt8]) throws(Errno) {
         guard let split = SplitPath(first) else { throw Errno(EXDEV) }
         let source = try openExisting(split.parent)
+        if unfinished?.isResumed == true, try isLinked(source, split.name, folder, name) { return }
         _ = try replacing(folder, name) { name throws(Errno) in
             try split.name.withCName { first throws(Errno) in
                 guard linkat(source.raw, first, folder.raw, name, 0) == 0 else { throw Errno(errno) }
             }
         }
+    }
+
+    /// Whether both names are of one object.
+    private func isLinked(
+        _ folder: FolderDescriptor, _ name: [UInt8], _ other: FolderDescriptor, _ otherName: [UInt8]
+    ) throws(Errno) -> Bool {
+        let first = try name.withCName { name throws(Errno) in try FileStatus.at(folder.raw, name) }
+        let second: FileStatus
+        do throws(Errno) {
+            second = try otherName.withCName { name throws(Errno) in try FileStatus.at(other.raw, name) }
+        } catch {
+            guard error.number == ENOENT else { throw error }
+            return false
+        }
+        return first.identity == second.identity
     }
 
     /// A folder of this target, finished or not, reached without passing a link.

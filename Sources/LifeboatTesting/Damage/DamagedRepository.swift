@@ -347,9 +347,9 @@ package struct DamagedRepository: Sendable {
             let outcome = try LooseRestore(
                 ChunkReader(repository, repository.openIndexes()), clock: SystemClock(), progress: SilentProgress(),
                 cancellation: Cancellation()
-            ) { place in
+            ) { place, unfinished in
                 try FileTree.createFolders(String(place[..<(place.lastIndex(of: "/") ?? place.startIndex)]))
-                return try FolderTarget(place, allowsExisting: true)
+                return try FolderTarget(place, unfinished)
             }.run(snapshot, to: target, options: LooseRestore.Options(threads: 1))
             let problems = outcome.report.problems.map { "\($0)" } + outcome.incomplete
             return (outcome.exitCode.rawValue, problems.joined(separator: "\n"))
