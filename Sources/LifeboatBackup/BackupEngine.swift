@@ -52,11 +52,15 @@ package struct BackupEngine: Sendable {
         let lease = try Lease.take(.backup, repository, host: request.host, settings: leases)
         // Does nothing after the one below.
         defer { lease.release() }
+        // Before the listing: what this host remembers was there then.
+        let remembered = try repository.newestRemembered(stack: request.stack, host: request.host)
         let catalog = try run.phase("open repository") {
             try SnapshotCatalog(repository, stack: request.stack, skippingSealed: true)
         }
         let previous = catalog.newest(stack: request.stack, host: request.host)
-        let remembered = try repository.newestRemembered(stack: request.stack, host: request.host)
+        let missing = try catalog.missingNewest(repository, stack: request.stack)
+        let position = try repository.nextPosition(
+            stack: request.stack, host: request.host, after: previous, remembered: remembered)
         var warnings = catalog.damaged.map { $0.wrapped("a snapshot of this stack cannot be used as parent") }
         let secrets = try SecretFingerprints.make(request.secrets, previous: previous?.manifest.secrets)
         warnings += secrets.warnings
@@ -84,8 +88,7 @@ package struct BackupEngine: Sendable {
             let done = captures.all
             var manifest = Manifest(
                 repositoryID: repository.config.repositoryID, stack: request.stack, host: request.host,
-                sequence: max(previous?.manifest.sequence ?? 0, remembered?.sequence ?? 0) + 1,
-                previous: previous?.id ?? remembered?.snapshot, started: started,
+                sequence: position.sequence, previous: position.previous, started: started,
                 lifeboat: request.lifeboatVersion)
             manifest.frozen = moment.frozen
             manifest.ended = clock.now()
@@ -110,6 +113,7 @@ package struct BackupEngine: Sendable {
                 snapshot: snapshot, previous: previous, statistics: totals,
                 files: done.reduce(into: FileStatistics()) { $0.add($1.files) }, warnings: warnings,
                 problems: done.flatMap(\.problems) + Self.problems(manifest),
+                repositoryProblems: missing.map(\.error),
                 heldProblem: moment.releaseProblem == nil ? nil : hold?.release(), seconds: run.seconds,
                 phases: run.phases)
         } catch {

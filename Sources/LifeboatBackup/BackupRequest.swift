@@ -67,6 +67,8 @@ package struct BackupOutcome: Sendable {
     package var warnings: [LifeboatError]
     /// What is missing from the snapshot, or does not agree in it: not empty means exit code 3.
     package var problems: [LifeboatError]
+    /// What is wrong with the repository, and leaves this snapshot whole: not empty means exit code 3.
+    package var repositoryProblems: [LifeboatError]
     /// Why writers of the stack may stand still now: the snapshot is not worse for it, the stack is.
     package var heldProblem: LifeboatError?
     package var seconds: Double

@@ -9,6 +9,8 @@ protocol LifeboatCommand: ParsableCommand {
     var output: OutputOptions { get }
     /// Standard output carries data, not messages.
     var writesData: Bool { get }
+    /// It lists, and there is no point in going on when nobody reads the list any more.
+    var isListing: Bool { get }
     /// Does the work on the calling thread. Problems that do not end it are printed through the session and show in
     /// the exit code.
     func run(_ session: CommandSession) throws -> ExitCode
@@ -16,6 +18,7 @@ protocol LifeboatCommand: ParsableCommand {
 
 extension LifeboatCommand {
     var writesData: Bool { false }
+    var isListing: Bool { false }
 }
 
 /// The program as a function: arguments and a context in, an exit code out.
@@ -41,34 +44,40 @@ package enum LifeboatProgram {
                 return parsingEnded(error, arguments, context)
             }
         }
-        let session = CommandSession(context, command.output.style, dataOnOutput: command.writesData)
+        let session = CommandSession(
+            context, command.output.style, dataOnOutput: command.writesData, stopsWhenClosed: command.isListing)
         return finish(session) {
             defer { session.end() }
             return try command.run(session)
         }
     }
 
+    /// Runs `body` and prints what is left to print. The exit code is that of the work, whoever reads the output.
     private static func finish(_ session: CommandSession, _ body: () throws -> ExitCode) -> ExitCode {
+        var verdict: ExitCode?
         do {
             do {
-                let code = try body()
+                let code = session.verdict(try body())
+                verdict = code
                 try session.flush()
                 return code
-            } catch let error where !(error is OutputClosed) {
+            } catch let error where !(error is OutputClosed) && verdict == nil {
                 let converted = LifeboatError.converting(error)
+                verdict = converted.exitCode
                 try session.problem(converted)
                 try session.flush()
                 return converted.exitCode
             }
         } catch is OutputClosed {
             session.progress.finish()
-            return .done
+            return verdict ?? session.verdictSoFar
         } catch {
             // Standard output failed in another way (a full disk behind `> file`): that is told on standard error.
             let converted = LifeboatError.converting(error)
             session.progress.finish()
             try? session.context.output.error.write(ErrorText.render(converted) + "\n")
-            return converted.exitCode
+            guard let verdict, verdict != .done else { return converted.exitCode }
+            return verdict
         }
     }
 

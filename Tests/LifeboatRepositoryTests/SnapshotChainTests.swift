@@ -67,3 +67,50 @@ import Testing
         #expect(problems.map(\.isNote) == [true])
     }
 }
+
+@Suite struct ChainPositionTests {
+    private static func id(_ number: UInt64) -> Digest { Digest(bigEndianWords: number, 0, 0, 0) }
+
+    private static func snapshot(
+        _ number: UInt64, host: String = "h", at second: Int64, isComplete: Bool = true
+    ) -> Snapshot {
+        var manifest = Manifest(
+            repositoryID: id(99), stack: "s", host: host, sequence: number, previous: nil,
+            started: Timestamp(seconds: second), lifeboat: "test")
+        manifest.frozen = manifest.started
+        manifest.complete = isComplete
+        return Snapshot(id: id(UInt64(second)), manifest: manifest)
+    }
+
+    @Test func `the next snapshot follows the highest number that is known`() throws {
+        let newest = Self.snapshot(4, at: 400)
+        let lost = HostTrust.Pin.Seen(sequence: 6, snapshot: Self.id(6))
+        #expect(try ChainPosition.next(after: nil, remembered: nil) == ChainPosition(sequence: 1, previous: nil))
+        #expect(
+            try ChainPosition.next(after: newest, remembered: nil) == ChainPosition(sequence: 5, previous: newest.id))
+        #expect(
+            try ChainPosition.next(after: newest, remembered: lost)
+                == ChainPosition(sequence: 7, previous: lost.snapshot))
+        // A repair put another in its place: that one is there.
+        let same = HostTrust.Pin.Seen(sequence: 4, snapshot: Self.id(1))
+        #expect(try ChainPosition.next(after: newest, remembered: same).previous == newest.id)
+        let last = HostTrust.Pin.Seen(sequence: .max, snapshot: Self.id(1))
+        #expect(throws: LifeboatError.self) { try ChainPosition.next(after: newest, remembered: last) }
+    }
+
+    @Test func `of one host the number counts and between hosts the time`() {
+        func newest(_ snapshots: [Snapshot], _ limit: Int64?) -> Digest? {
+            SnapshotCatalog.newestComplete(snapshots, notAfter: limit.map { Timestamp(seconds: $0) })?.id
+        }
+        // Number 2 was made under a clock that was ahead.
+        let own = [Self.snapshot(1, at: 100), Self.snapshot(2, at: 900), Self.snapshot(3, at: 300)]
+        #expect(newest(own, 500) == Self.id(300))
+        #expect(newest(own, 1000) == Self.id(300))
+        #expect(newest(own, 200) == Self.id(100))
+        #expect(newest(own, 50) == nil)
+        let other = [
+            Self.snapshot(1, host: "other", at: 400), Self.snapshot(2, host: "other", at: 950, isComplete: false),
+        ]
+        #expect(newest(own + other, 1000) == Self.id(400))
+    }
+}

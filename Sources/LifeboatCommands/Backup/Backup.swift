@@ -31,7 +31,7 @@ struct Backup: LifeboatCommand {
 
     func run(_ session: CommandSession) throws -> ExitCode {
         let source = try adHocVolumes(session) ?? byPolicy(session)
-        let repository = try location.open(at: source.location, session)
+        let repository = try location.open(at: source.location, session, policy: source.assembly?.policy)
         try location.requireEncryption(of: repository, session)
         if let assembly = source.assembly { try PendingWork.recover(assembly, session) }
         let components = try source.components()
@@ -53,6 +53,7 @@ struct Backup: LifeboatCommand {
         session.progress.finish()
         for warning in outcome.warnings { session.warn(warning) }
         for problem in outcome.problems { try session.problem(problem) }
+        for problem in outcome.repositoryProblems { try session.caution(problem) }
         if let problem = outcome.heldProblem { try session.problem(problem) }
         let manifest = outcome.snapshot.manifest
         let retention = RetentionAfterBackup.run(

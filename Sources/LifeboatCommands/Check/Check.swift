@@ -33,7 +33,7 @@ struct Check: LifeboatCommand {
     }
 
     func run(_ session: CommandSession) throws -> ExitCode {
-        let repository = try location.openForReading(session)
+        let repository = try location.openForReading(session, for: .examining)
         let start = session.context.clock.monotonicSeconds()
         let checker = RepositoryChecker(
             repository, threads: session.context.host.processors, progress: session.progress,
@@ -59,9 +59,9 @@ extension CheckProblem {
         let more = pathCount - UInt64(paths.count)
         if more > 0 { causes.append("and \(counted(more, "other path"))") }
         return LifeboatError(
-            "'\(object)' is damaged", causes: causes,
-            hint:
-                "Run 'lifeboat repair' to see what can be saved; a backup after it stores anew what is still on the host.",
+            hint == nil ? "'\(object)' is damaged" : "'\(object)' is not as it should be", causes: causes,
+            hint: hint
+                ?? "Run 'lifeboat repair' to see what can be saved; a backup after it stores anew what is still on the host.",
             exitCode: .damagedRepository)
     }
 }

@@ -138,6 +138,7 @@ private struct RepairSummary: OutputRendering {
     private var steps: [String] {
         var lines: [String] = []
         if plan.rewritesReadme { lines.append("README.txt: written again") }
+        if let reason = plan.resignsConfig { lines.append("config.json: signed anew, \(EscapedName.line(reason))") }
         for record in plan.damagedRecords {
             lines.append("\(EscapedName.line(record.object)): replaced, \(EscapedName.line(record.reason))")
         }

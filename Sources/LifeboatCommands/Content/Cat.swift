@@ -26,7 +26,7 @@ struct Cat: LifeboatCommand {
     var writesData: Bool { true }
 
     func run(_ session: CommandSession) throws -> ExitCode {
-        let repository = try location.openForReading(session)
+        let repository = try location.openForReading(session, for: .reading)
         let found = try selection.find(snapshot, repository, location, session)
         let reader = ChunkReader(repository, try repository.openIndexes())
         let places = SnapshotPlaces(snapshot: found)

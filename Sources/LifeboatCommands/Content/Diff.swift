@@ -26,11 +26,13 @@ struct Diff: LifeboatCommand {
     @OptionGroup var selection: SnapshotOptions
     @OptionGroup var output: OutputOptions
 
+    var isListing: Bool { true }
+
     func run(_ session: CommandSession) throws -> ExitCode {
-        let repository = try location.openForReading(session)
+        let repository = try location.openForReading(session, for: .reading)
         let catalog = try SnapshotCatalog(repository)
-        let before = try selection.find(old, catalog, location, session)
-        let after = try selection.find(new, catalog, location, session)
+        let before = try selection.find(old, catalog, repository, location, session)
+        let after = try selection.find(new, catalog, repository, location, session)
         let reader = ChunkReader(repository, try repository.openIndexes())
         var comparison = Comparison(session: session, reader: reader, showsAttributes: attributes)
         let names = before.manifest.components.map(\.name)

@@ -43,7 +43,7 @@ struct Export: LifeboatCommand {
                 "the format of '\(file)' is not known", hint: "Add --format tar, tar.zst or zip.", exitCode: .usage)
         }
         let target = try ExportTarget(file, session.context)
-        let repository = try location.openForReading(session)
+        let repository = try location.openForReading(session, for: .reading)
         let found = try selection.find(snapshot, repository, location, session)
         let components = try chosen(found)
         let start = session.context.clock.monotonicSeconds()

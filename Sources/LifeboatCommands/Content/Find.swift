@@ -30,13 +30,15 @@ struct Find: LifeboatCommand {
     @OptionGroup var selection: SnapshotOptions
     @OptionGroup var output: OutputOptions
 
+    var isListing: Bool { true }
+
     func run(_ session: CommandSession) throws -> ExitCode {
-        let repository = try location.openForReading(session)
+        let repository = try location.openForReading(session, for: .reading)
         let catalog = try SnapshotCatalog(repository)
         let chosen =
             try snapshot.isEmpty
             ? catalog.snapshots.filter { selection.stack == nil || $0.manifest.stack == selection.stack }
-            : snapshot.map { try selection.find($0, catalog, location, session) }
+            : snapshot.map { try selection.find($0, catalog, repository, location, session) }
         let reader = ChunkReader(repository, try repository.openIndexes())
         let wanted = NamePattern(pattern, ignoresCase: ignoreCase)
         var summary = EntriesSummary(entries: 0, bytes: 0)

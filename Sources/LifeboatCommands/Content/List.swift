@@ -32,8 +32,10 @@ struct List: LifeboatCommand {
     @OptionGroup var selection: SnapshotOptions
     @OptionGroup var output: OutputOptions
 
+    var isListing: Bool { true }
+
     func run(_ session: CommandSession) throws -> ExitCode {
-        let repository = try location.openForReading(session)
+        let repository = try location.openForReading(session, for: .reading)
         let found = try selection.find(snapshot, repository, location, session)
         let reader = ChunkReader(repository, try repository.openIndexes())
         var listing = Listing(session: session, reader: reader, isLong: long)

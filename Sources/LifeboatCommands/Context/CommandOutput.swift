@@ -68,16 +68,24 @@ package struct DescriptorStream: OutputStream {
     }
 }
 
-/// Nobody reads the results any more (`lifeboat ls … | head`): there is no point in going on, and nothing went wrong.
+/// Nobody reads the results any more (`lifeboat ls … | head`): a listing stops here.
 struct OutputClosed: Error {}
 
 /// Buffered standard output for results. Used on the command's thread.
+///
+/// When the reader goes away, what is still written is dropped, so that the command ends with the exit code it would
+/// have had; with `stopsWhenClosed` writing throws `OutputClosed` instead.
 final class ResultWriter {
     private let stream: any OutputStream
+    private let stopsWhenClosed: Bool
     private var buffer: [UInt8] = []
+    private var isClosed = false
     private static let capacity = 64 << 10
 
-    init(_ stream: any OutputStream) { self.stream = stream }
+    init(_ stream: any OutputStream, stopsWhenClosed: Bool = false) {
+        self.stream = stream
+        self.stopsWhenClosed = stopsWhenClosed
+    }
 
     func write(_ text: String) throws { try write(Array(text.utf8)) }
 
@@ -86,15 +94,17 @@ final class ResultWriter {
         if buffer.count >= Self.capacity { try flush() }
     }
 
-    /// Throws `OutputClosed` when the reader went away.
+    /// Throws `OutputClosed` when the reader went away and writing is to stop then.
     func flush() throws {
         guard !buffer.isEmpty else { return }
         defer { buffer.removeAll(keepingCapacity: true) }
+        guard !isClosed else { return }
         do {
             try stream.write(buffer)
         } catch {
-            if error.errorNumber == EPIPE { throw OutputClosed() }
-            throw error
+            guard error.errorNumber == EPIPE else { throw error }
+            isClosed = true
+            if stopsWhenClosed { throw OutputClosed() }
         }
     }
 }

@@ -13,13 +13,20 @@ final class CommandSession {
     private let dataOnOutput: Bool
     private let results: ResultWriter
     private var endings: [() -> Void] = []
+    /// Exit code of the first problem that was printed.
+    private var firstProblem: ExitCode?
+    /// What a command ends with that would have ended with 0.
+    private var floor = ExitCode.done
 
-    init(_ context: CommandContext, _ options: OutputStyle, dataOnOutput: Bool = false) {
+    /// `stopsWhenClosed`: a listing, which ends when nobody reads it any more.
+    init(
+        _ context: CommandContext, _ options: OutputStyle, dataOnOutput: Bool = false, stopsWhenClosed: Bool = false
+    ) {
         self.context = context
         self.options = options
         self.dataOnOutput = dataOnOutput
         let messages = dataOnOutput ? context.output.error : context.output.standard
-        results = ResultWriter(messages)
+        results = ResultWriter(messages, stopsWhenClosed: stopsWhenClosed)
         let style: ProgressRenderer.Style =
             options.quiet
             ? .quiet
@@ -78,19 +85,35 @@ final class CommandSession {
         if options.json {
             try results.write(JSONLine.encode(warning: warning) + [0x0A])
         } else {
+            // After what was found before, also when nobody reads that any more.
+            defer { printError(ErrorText.render(warning, severity: "warning") + "\n") }
             try results.flush()
-            printError(ErrorText.render(warning, severity: "warning") + "\n")
         }
     }
 
+    /// A problem that leaves the work of the command alone, is printed with `--quiet` too, and has the command end with
+    /// 3 (`incomplete`) where it would have ended with 0.
+    func caution(_ warning: LifeboatError) throws {
+        floor = .incomplete
+        try warnAlways(warning)
+    }
+
+    /// The exit code of a command that came to an end with `code`.
+    func verdict(_ code: ExitCode) -> ExitCode { code == .done ? floor : code }
+
+    /// The exit code of a listing that nobody reads any more: of what was found until then.
+    var verdictSoFar: ExitCode { verdict(firstProblem ?? .done) }
+
     /// A problem that ends the command with a code other than 0, sooner or later.
     func problem(_ problem: LifeboatError) throws {
+        if firstProblem == nil { firstProblem = problem.exitCode }
         progress.finish()
         if options.json {
             try results.write(JSONLine.encode(error: problem) + [0x0A])
         } else {
+            // After what was found before, also when nobody reads that any more.
+            defer { printError(ErrorText.render(problem) + "\n") }
             try results.flush()
-            printError(ErrorText.render(problem) + "\n")
         }
     }
 

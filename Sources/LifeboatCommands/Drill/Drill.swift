@@ -28,7 +28,7 @@ struct DrillSelection: ParsableArguments {
 
     /// The drills there are; those that cannot be read are told.
     func history(_ session: CommandSession) throws -> (repository: Repository, history: DrillHistory) {
-        let repository = try location.open(session)
+        let repository = try location.open(session, for: .reading)
         let history = try DrillHistory(repository, stack: try name(repository, session))
         for damage in history.damaged { session.warn(damage) }
         return (repository, history)

@@ -122,11 +122,11 @@ struct DrillRunCommand: LifeboatCommand {
         let timeline = DrillTimeline(session.context.clock, session.progress)
         let (repository, catalog, chosen) = try timeline.measure(DrillPhase.resolve) {
             () -> (Repository, SnapshotCatalog, Snapshot) in
-            let repository = try location.openForReading(session)
+            let repository = try location.openForReading(session, policy: policy)
             let catalog = try SnapshotCatalog(repository, stack: policy.stack)
-            for damage in catalog.damaged { session.warn(damage) }
-            let found = try catalog.find(snapshot, stack: policy.stack, at: at?.timestamp(session.context))
-            return (repository, catalog, found)
+            let chosen = try SnapshotOptions.choose(
+                snapshot, at: at?.timestamp(session.context), catalog, stack: policy.stack, repository, session)
+            return (repository, catalog, chosen)
         }
         let found = try timeline.measure(DrillPhase.authenticate) {
             // Read from the repository once more: digest, signature, and that it stands under its own name.

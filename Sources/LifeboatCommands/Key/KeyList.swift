@@ -16,7 +16,7 @@ struct KeyList: LifeboatCommand {
     @OptionGroup var output: OutputOptions
 
     func run(_ session: CommandSession) throws -> ExitCode {
-        let repository = try location.open(session)
+        let repository = try location.open(session, for: .reading)
         let own = try repository.trust?.signingKeyCreating().publicKey.text ?? ""
         let wrapped = try WrappedIdentity.list(repository.store).count
         let config = repository.config

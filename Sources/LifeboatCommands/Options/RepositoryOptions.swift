@@ -70,13 +70,19 @@ struct RepositoryOptions: ParsableArguments {
         return try StackAssembly.secrets(policy, session).resolve(reference, for: "passphrase of the repository")
     }
 
-    /// Opens the repository.
-    func open(_ session: CommandSession) throws -> Repository { try open(at: location(session.context), session) }
+    /// Opens the repository. `policy`: the one the command acts on; else the one that names the repository counts.
+    func open(
+        _ session: CommandSession, for use: RepositoryUse = .acting, policy: Policy? = nil
+    ) throws -> Repository {
+        try open(at: location(session.context), session, for: use, policy: policy)
+    }
 
     /// Opens the repository for a command that reads chunks: a lease keeps prunes from deleting under it until the
     /// command ends. A place that takes no writes is read without.
-    func openForReading(_ session: CommandSession) throws -> Repository {
-        let repository = try open(session)
+    func openForReading(
+        _ session: CommandSession, for use: RepositoryUse = .acting, policy: Policy? = nil
+    ) throws -> Repository {
+        let repository = try open(session, for: use, policy: policy)
         try repository.requireKey()
         let lease = try Lease.takeForReading(repository, host: session.context.host.name)
         if let lease { session.atEnd { lease.release() } }
@@ -99,17 +105,54 @@ struct RepositoryOptions: ParsableArguments {
         }
     }
 
-    /// Opens the repository at a known place, and tells what an earlier lifeboat left undone on this host and whether
-    /// the repository is the one it trusts.
-    func open(at location: String, _ session: CommandSession) throws -> Repository {
+    /// Opens the repository at a known place, and tells what an earlier lifeboat left undone on this host. What follows
+    /// when the repository is not the one this host trusts depends on the `use`.
+    func open(
+        at location: String, _ session: CommandSession, for use: RepositoryUse = .acting, policy: Policy? = nil
+    ) throws -> Repository {
         let store = try Self.openStore(location, session)
+        let cacheRoot = try Locations.cacheRoot(cache, session.context)
+        let trust = HostTrust(state: try PendingWork.stateFolder(session.context))
+        let identities: [AgeIdentity]
+        do {
+            identities = try keys.identities(for: store, passphrase: passphrase(session), session)
+        } catch let error as LifeboatError where error.exitCode == .wrongKey {
+            // Of a repository that was put in the place of another no key of ours opens anything.
+            throw try Repository.open(store, cacheRoot: cacheRoot, trust: trust).distrust ?? error
+        }
         let repository = try Repository.open(
-            store, cacheRoot: Locations.cacheRoot(cache, session.context),
-            keys: keys.identities(for: store, passphrase: passphrase(session), session).map(AgeKey.identity),
-            trust: HostTrust(state: PendingWork.stateFolder(session.context)))
-        if let distrust = repository.distrust { session.warn(distrust) }
-        try repository.requireFittingKey()
+            store, cacheRoot: cacheRoot, keys: identities.map(AgeKey.identity), trust: trust)
+        if let distrust = repository.distrust {
+            switch use {
+            case .acting: throw distrust
+            case .reading: try session.caution(distrust)
+            case .examining: break
+            }
+        }
+        if let policy = try policy ?? policyEncryption(session)?.policy {
+            try Self.requireKindOfEncryption(of: repository, policy)
+        }
+        do {
+            try repository.requireFittingKey()
+        } catch {
+            throw use == .examining ? repository.distrust ?? error : error
+        }
         return repository
+    }
+
+    /// Throws when the policy says that the repository is encrypted and it is not, or the other way round.
+    private static func requireKindOfEncryption(of repository: Repository, _ policy: Policy) throws {
+        guard (policy.encryption == .none) == repository.sealing.isEncrypted else { return }
+        throw LifeboatError(
+            "the repository is not encrypted as the policy of stack '\(policy.stack)' says",
+            causes: [
+                repository.sealing.isEncrypted
+                    ? "the policy says 'encryption: none'; it is encrypted"
+                    : "the policy wants it encrypted; it is not"
+            ],
+            hint:
+                "Find out whether this is the repository that is meant. If it is, correct 'encryption' in the policy.",
+            exitCode: .usage)
     }
 
     /// The repository has to be encrypted the way the policy says, before anything is written to it.
@@ -134,6 +177,16 @@ struct RepositoryOptions: ParsableArguments {
             hint: "Correct the policy, or change the repository's readers with 'lifeboat key add' and 'key remove'.",
             exitCode: .usage)
     }
+}
+
+/// What a command does with a repository: decides what follows when the repository is not the one this host trusts.
+enum RepositoryUse: Sendable {
+    /// It acts on a policy, or changes the repository: refused with 13.
+    case acting
+    /// It reads, and leaves everything else alone: it goes on, says so, and ends with 3 where it would have ended with 0.
+    case reading
+    /// It is about the state of the repository, trust included: it reports by itself.
+    case examining
 }
 
 /// Where lifeboat keeps things on this host.

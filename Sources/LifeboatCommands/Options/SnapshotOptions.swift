@@ -16,21 +16,48 @@ struct SnapshotOptions: ParsableArguments {
         _ session: CommandSession
     ) throws -> Snapshot {
         let catalog = try SnapshotCatalog(repository)
-        return try find(text, at: time, catalog, location, session)
+        return try find(text, at: time, catalog, repository, location, session)
     }
 
     func find(
-        _ text: String, at time: Timestamp? = nil, _ catalog: SnapshotCatalog, _ location: RepositoryOptions,
+        _ text: String, at time: Timestamp? = nil, _ catalog: SnapshotCatalog, _ repository: Repository,
+        _ location: RepositoryOptions, _ session: CommandSession
+    ) throws -> Snapshot {
+        let isByTime = text == "latest" || time != nil
+        let stack = try self.stack ?? (isByTime ? location.defaultStack(session.context) : nil)
+        return try Self.choose(text, at: time, catalog, stack: stack, repository, session)
+    }
+
+    /// The snapshot that `text` or `at` names. When it is chosen by its time, what that choice leaves out is reported,
+    /// with `--quiet` too: snapshots dated after now, newer ones that are missing, and damaged ones.
+    static func choose(
+        _ text: String, at time: Timestamp?, _ catalog: SnapshotCatalog, stack: String?, _ repository: Repository,
         _ session: CommandSession
     ) throws -> Snapshot {
-        if text == "latest" || time != nil {
-            let stack = try self.stack ?? location.defaultStack(session.context)
-            let found = try catalog.find(text, stack: stack, at: time)
-            // One that cannot be read might be newer.
-            for damage in catalog.damaged { session.warn(damage) }
-            return found
+        guard text == "latest" || time != nil else { return try catalog.find(text, stack: stack) }
+        let now = session.context.clock.now()
+        let ahead = catalog.dated(after: now, stack: stack)
+        if !ahead.isEmpty { try session.warnAlways(Self.datedAhead(ahead, now)) }
+        for missing in try catalog.missingNewest(repository, stack: stack) { try session.caution(missing.error) }
+        let found = try catalog.find(text, stack: stack, at: time, now: now)
+        // One that cannot be read might be newer.
+        for damage in catalog.damaged { try session.caution(damage) }
+        return found
+    }
+
+    private static func datedAhead(_ snapshots: [Snapshot], _ now: Timestamp) -> LifeboatError {
+        let named = snapshots.suffix(10).map { snapshot in
+            "snapshot \(snapshot.id.shortHex) of host '\(snapshot.manifest.host)' is dated "
+                + snapshot.manifest.frozen.rfc3339
         }
-        return try catalog.find(text, stack: stack)
+        let more = snapshots.count - named.count
+        return LifeboatError(
+            "\(counted(snapshots.count, "snapshot")) dated after now (\(now.rfc3339)) \(snapshots.count == 1 ? "is" : "are")"
+                + " not chosen by time",
+            causes: named + (more > 0 ? ["and \(counted(more, "other"))"] : []),
+            hint:
+                "The clock of that host was ahead, or this host's clock is behind. Name a snapshot by its id to use it."
+        )
     }
 }
 

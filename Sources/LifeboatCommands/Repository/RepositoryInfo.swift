@@ -14,7 +14,7 @@ struct RepositoryInfo: LifeboatCommand {
     @OptionGroup var output: OutputOptions
 
     func run(_ session: CommandSession) throws -> ExitCode {
-        let repository = try location.open(session)
+        let repository = try location.open(session, for: .reading)
         let catalog = try SnapshotCatalog(repository)
         let packs = try repository.objects(RepositoryLayout.packPrefix)
         let indexes = try repository.objects(RepositoryLayout.indexPrefix)
@@ -30,7 +30,7 @@ struct RepositoryInfo: LifeboatCommand {
                 stacks: stacks.mapValues(\.count), packs: packs.count,
                 packBytes: packs.reduce(0) { $0 + $1.size }, indexes: indexes.count,
                 indexBytes: indexes.reduce(0) { $0 + $1.size }, chunks: try repository.openIndexes().recordCount,
-                newest: catalog.snapshots.last?.manifest.frozen))
+                newest: catalog.newestTime(now: session.context.clock.now())))
         for damage in catalog.damaged { try session.problem(damage) }
         return catalog.damaged.isEmpty ? .done : .damagedRepository
     }

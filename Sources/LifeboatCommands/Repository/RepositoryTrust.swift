@@ -9,9 +9,9 @@ struct RepositoryTrust: LifeboatCommand {
     static let configuration = CommandConfiguration(
         commandName: "trust", abstract: "Accept a repository as it is now.",
         discussion: """
-            This host remembers who can read a repository and who may sign in it, and refuses to back up after a \
-            change that no key it trusts has signed. This prints what is there now; with --yes it is trusted from now \
-            on.
+            This host remembers which repository is at a location, who can read it, and who may sign in it. After a \
+            change that no key it trusts has signed, every command that acts on a policy or changes the repository \
+            ends with 13. This prints what is there now; with --yes it is trusted from now on.
             """)
 
     @OptionGroup var location: RepositoryOptions
@@ -22,7 +22,8 @@ struct RepositoryTrust: LifeboatCommand {
     @OptionGroup var output: OutputOptions
 
     func run(_ session: CommandSession) throws -> ExitCode {
-        let repository = try location.open(session)
+        let repository = try location.open(session, for: .examining)
+        if let distrust = repository.distrust { session.warn(distrust) }
         let accepted = yes && repository.distrust != nil
         if accepted { try repository.acceptConfig() }
         try session.emit(

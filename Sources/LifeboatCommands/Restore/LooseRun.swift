@@ -12,7 +12,7 @@ struct LooseRun {
     let paths: [String]
 
     func run(_ command: Restore, _ session: CommandSession) throws -> ExitCode {
-        let repository = try command.location.openForReading(session)
+        let repository = try command.location.openForReading(session, for: .reading)
         let found = try command.chosen.snapshot(
             command.snapshot, repository, command.selection, command.location, session)
         let reader = ChunkReader(repository, try repository.openIndexes())

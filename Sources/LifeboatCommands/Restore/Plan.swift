@@ -23,7 +23,7 @@ struct Plan: LifeboatCommand {
     func run(_ session: CommandSession) throws -> ExitCode {
         let policy = try PolicyFile.require(location.policy, session.context)
         let aim = try RestoreAim(StackAssembly(policy, session), chosen)
-        let repository = try location.openForReading(session)
+        let repository = try location.openForReading(session, policy: policy)
         let found = try chosen.snapshot(snapshot, repository, selection, location, session)
         let planned = try PlannedRestore(
             aim, found, repository, chosen, isDryRun: true, allowsForeign: true, session)

@@ -33,7 +33,7 @@ struct RecoveryRun {
         let repository: Repository
         let snapshot: Snapshot
         do {
-            repository = try command.location.openForReading(session)
+            repository = try command.location.openForReading(session, policy: assembly.policy)
             snapshot = try SnapshotCatalog(repository).find(record.plan.snapshot.hex, stack: nil)
         } catch {
             let isInPlace = record.plan.isInPlace

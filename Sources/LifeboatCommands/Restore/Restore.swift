@@ -79,7 +79,7 @@ struct Restore: LifeboatCommand {
         }
         let aim = try RestoreAim(assembly, chosen)
         if !dryRun { try PendingWork.recover(assembly, isRestoring: true, session) }
-        let repository = try location.openForReading(session)
+        let repository = try location.openForReading(session, policy: policy)
         let found = try chosen.snapshot(snapshot, repository, selection, location, session)
         guard dryRun || yes || session.canAsk else { throw Self.cannotAsk("restore") }
         let canType = !yes && session.canAsk

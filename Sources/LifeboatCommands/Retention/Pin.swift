@@ -26,8 +26,8 @@ struct PinCommand: LifeboatCommand {
     }
 
     func run(_ session: CommandSession) throws -> ExitCode {
+        guard let snapshot else { return try list(location.open(session, for: .reading), session) }
         let repository = try location.open(session)
-        guard let snapshot else { return try list(repository, session) }
         let found = try selection.find(snapshot, repository, location, session)
         let pin = Pin(
             repositoryID: repository.config.repositoryID, stack: found.manifest.stack, snapshot: found.id,

@@ -18,7 +18,7 @@ struct Show: LifeboatCommand {
     @OptionGroup var output: OutputOptions
 
     func run(_ session: CommandSession) throws -> ExitCode {
-        let repository = try location.open(session)
+        let repository = try location.open(session, for: .reading)
         let found = try selection.find(snapshot, repository, location, session)
         try session.emit(SnapshotReport(id: found.id.hex, manifest: found.manifest))
         return .done

@@ -18,15 +18,19 @@ struct Snapshots: LifeboatCommand {
     @OptionGroup var output: OutputOptions
 
     func run(_ session: CommandSession) throws -> ExitCode {
-        let repository = try location.open(session)
+        let repository = try location.open(session, for: .reading)
         let catalog = try SnapshotCatalog(repository, stack: stack)
+        let missing = try catalog.missing(repository, stack: stack)
         try session.emitTable(catalog.snapshots.map(SnapshotRow.init), whenEmpty: "there are no snapshots")
         if session.printsJSON {
             try session.emit(
-                SnapshotsSummary(snapshots: catalog.snapshots.count, damagedSnapshots: catalog.damaged.count))
+                SnapshotsSummary(
+                    snapshots: catalog.snapshots.count, damagedSnapshots: catalog.damaged.count,
+                    missingSnapshots: missing.count))
         }
         for damage in catalog.damaged { try session.problem(damage) }
-        return catalog.damaged.isEmpty ? .done : .damagedRepository
+        for missing in missing { try session.problem(missing.error) }
+        return catalog.damaged.isEmpty && missing.isEmpty ? .done : .damagedRepository
     }
 }
 
@@ -84,5 +88,6 @@ private struct SnapshotsSummary: OutputRendering {
     static let messageType = "summary"
     let snapshots: Int
     let damagedSnapshots: Int
+    let missingSnapshots: Int
     var text: String { "" }
 }

@@ -12,12 +12,13 @@ package enum RecoveryPoint {
     /// `window` before it.
     ///
     /// Retention makes gaps, too; those are told from real ones by the numbers: every snapshot between the two must be
-    /// there and not be complete.
+    /// there and not be complete. A snapshot dated after `now` counts for neither: when it was made is not known.
     package static func figures(
         _ snapshots: [Snapshot], now: Timestamp
     ) -> (age: Double?, worst: (seconds: Double, end: Timestamp)?) {
-        let complete = snapshots.filter(\.manifest.complete)
-        let age = complete.map(\.manifest.frozen).max().map { max(0, now.seconds(since: $0)) }
+        let limit = Timestamp(seconds: now.seconds &+ SnapshotCatalog.clockTolerance, nanoseconds: now.nanoseconds)
+        let newest = SnapshotCatalog.newestComplete(snapshots, notAfter: limit)
+        let age = newest.map { max(0, now.seconds(since: $0.manifest.frozen)) }
         var worst: (seconds: Double, end: Timestamp)?
         for (_, row) in Dictionary(grouping: snapshots, by: \.manifest.host) {
             var last: Snapshot?
@@ -26,6 +27,10 @@ package enum RecoveryPoint {
                 let manifest = snapshot.manifest
                 if manifest.sequence != number &+ 1 { last = nil }
                 number = manifest.sequence
+                if manifest.frozen > limit {
+                    last = nil
+                    continue
+                }
                 guard manifest.complete else { continue }
                 if let last, now.seconds(since: manifest.frozen) <= window {
                     let gap = manifest.frozen.seconds(since: last.manifest.frozen)

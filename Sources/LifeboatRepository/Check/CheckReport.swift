@@ -11,10 +11,13 @@ package struct CheckProblem: Sendable, Equatable, Codable {
     package var paths: [String]
     /// All paths, also those not listed.
     package var pathCount: UInt64
+    /// What to do about it, where a repair is not the answer.
+    package var hint: String?
 
-    package init(object: String, reason: String) {
+    package init(object: String, reason: String, hint: String? = nil) {
         self.object = object
         self.reason = reason
+        self.hint = hint
         snapshots = []
         paths = []
         pathCount = 0
@@ -50,9 +53,9 @@ package struct CheckReport: Sendable, Equatable, Codable {
     package static let pathLimit = 20
 
     /// Adds a problem; an object that has one already keeps its first reason.
-    mutating func addProblem(_ object: String, _ reason: String) {
+    mutating func addProblem(_ object: String, _ reason: String, hint: String? = nil) {
         guard !problems.contains(where: { $0.object == object }) else { return }
-        problems.append(CheckProblem(object: object, reason: reason))
+        problems.append(CheckProblem(object: object, reason: reason, hint: hint))
     }
 
     /// Notes that the problem with `object` takes `path` of `snapshot` with it.

@@ -39,11 +39,15 @@ struct RecordCheck {
     }
 
     /// What retention removed, by the lists that can be read.
-    func forgotten() throws -> Set<Digest> {
-        var forgotten: Set<Digest> = []
-        for object in try repository.objects(RepositoryLayout.forgottenPrefix) {
+    func forgotten() throws -> Set<Digest> { Set(try forgottenEntries().map(\.snapshot)) }
+
+    /// What stands in the lists of forgotten snapshots that can be read; `stack`: in those of that one only.
+    func forgottenEntries(stack: String? = nil) throws -> [Tombstone.Entry] {
+        var entries: [Tombstone.Entry] = []
+        let prefix = RepositoryLayout.forgottenPrefix + (stack.map { "\($0)/" } ?? "")
+        for object in try repository.objects(prefix) {
             do {
-                forgotten.formUnion(try ForgottenSnapshots.read(object.key, repository).snapshots.map(\.snapshot))
+                entries += try ForgottenSnapshots.read(object.key, repository).snapshots
             } catch let error as LifeboatError
                 where error.exitCode == .damagedRepository || error.exitCode == .wrongKey
             {
@@ -51,7 +55,7 @@ struct RecordCheck {
                 continue
             }
         }
-        return forgotten
+        return entries
     }
 
     private func readPin(_ key: ObjectKey) throws {

@@ -68,6 +68,7 @@ package struct RepositoryChecker {
     /// names them, then the manifest that needs them.
     private func examine(_ coverage: DataCoverage, _ reading: inout Reading) throws -> CheckReport {
         var report = CheckReport(coverage)
+        try checkConfig(&report)
         try checkReadme(&report)
         let seen = try SnapshotCatalog.seen(repository)
         let manifests = try SnapshotCatalog.keys(repository)
@@ -97,6 +98,21 @@ package struct RepositoryChecker {
             report.addProblem(problem.key.text, problem.reason)
         }
         return report
+    }
+
+    /// Whether this host trusts the configuration, and whether it carries the signature of one of its own signers.
+    private func checkConfig(_ report: inout CheckReport) throws {
+        let object = RepositoryLayout.config.text
+        if let distrust = repository.distrust {
+            report.addProblem(object, "\(distrust.message): \(distrust.summary)", hint: distrust.hint)
+        }
+        if let reason = try repository.configSignatureProblem() {
+            let hint =
+                repository.distrust == nil
+                ? "Run 'lifeboat repair --yes' on a host that trusts the repository: it signs the configuration anew."
+                : nil
+            report.addProblem(try repository.configSignatureKey().text, reason, hint: hint)
+        }
     }
 
     private func checkReadme(_ report: inout CheckReport) throws {

@@ -29,10 +29,13 @@ package enum ConfigTrust {
         let keys = try pin.map { try $0.signers.map(key) } ?? config.signerKeys()
         let signature: [UInt8]
         do throws(StorageError) {
-            signature = try store.get(RepositoryLayout.configSignature(digest), limit: 1 << 16)
+            signature = try store.get(RepositoryLayout.configSignature(digest), limit: Signing.signatureLimit)
         } catch {
-            guard error.kind == .notFound else { throw error.lifeboatError }
-            return untrusted(location, "its config.json is not signed")
+            switch error.kind {
+            case .notFound: return untrusted(location, "its config.json is not signed")
+            case .full: return untrusted(location, "the signature of its config.json is larger than any signature")
+            default: throw error.lifeboatError
+            }
         }
         guard isSigned(bytes, signature, by: keys) else {
             return untrusted(
@@ -82,5 +85,42 @@ package enum ConfigTrust {
             "the repository at '\(location)' is not the one this host trusts", causes: [reason],
             hint: "Find out who changed it. If you did, accept it with 'lifeboat repository trust'.",
             exitCode: .damagedRepository)
+    }
+}
+
+extension Repository {
+    /// The object that holds the signature of the configuration as it is stored.
+    package func configSignatureKey() throws -> ObjectKey {
+        RepositoryLayout.configSignature(BLAKE3.hash(try config.encoded()))
+    }
+
+    /// What is wrong with the signature of the configuration; nil when one of its signers made it, and in a repository
+    /// without signers.
+    package func configSignatureProblem() throws -> String? {
+        guard !config.signers.isEmpty else { return nil }
+        let key = try configSignatureKey()
+        let signature: [UInt8]
+        do throws(StorageError) {
+            signature = try store.get(key, limit: Signing.signatureLimit)
+        } catch {
+            switch error.kind {
+            case .notFound: return "the signature of config.json is missing"
+            case .full: return "it is larger than any signature"
+            default: throw error.lifeboatError
+            }
+        }
+        guard ConfigTrust.isSigned(try config.encoded(), signature, by: try config.signerKeys()) else {
+            return "it is not a signature of config.json by a host that may sign"
+        }
+        return nil
+    }
+
+    /// Signs the configuration as it is with the key of this host, for a host that trusts it.
+    func signConfig() throws {
+        try requireTrusted()
+        guard let trust, let key = try Signing.key(trust, config) else { return }
+        let signature = try Signing.signature(
+            of: config.encoded(), key, comment: "lifeboat repository \(config.repositoryID.shortHex) config")
+        try signature.withUnsafeBytes { try store.put(configSignatureKey(), [$0]) }
     }
 }

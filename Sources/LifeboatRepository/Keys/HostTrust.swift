@@ -93,12 +93,23 @@ package struct HostTrust: Sendable {
     private var placesPath: String { "\(folder)/trusted/places.json" }
 
     /// The repository that was at `location` when this host last used it.
-    package func repository(at location: String) throws -> Digest? { try places()[location] }
+    package func repository(at location: String) throws -> Digest? {
+        let known = try places()
+        return known[location] ?? Self.resolved(location).flatMap { known[$0] }
+    }
+
+    /// The path that a location leads to when links are followed; nil for what is not a path, or nowhere.
+    private static func resolved(_ location: String) -> String? {
+        guard let path = realpath(location, nil) else { return nil }
+        defer { free(path) }
+        return String(cString: path)
+    }
 
     package func remember(_ repository: Digest, at location: String) throws {
         var known = try places()
-        guard known[location] != repository else { return }
-        known[location] = repository
+        let paths = Set([location, Self.resolved(location) ?? location])
+        guard paths.contains(where: { known[$0] != repository }) else { return }
+        for path in paths { known[path] = repository }
         try FileTree.createFolders("\(folder)/trusted")
         let bytes = try CanonicalJSON.encode(known, pretty: true)
         try bytes.withUnsafeBytes { bytes -> Void in try AtomicFile.write([bytes], to: placesPath) }

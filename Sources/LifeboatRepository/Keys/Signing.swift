@@ -6,6 +6,9 @@ import LifeboatStorage
 
 /// Signatures over stored objects, in minisign's format: `minisign -Vm OBJECT` verifies them.
 enum Signing {
+    /// Largest signature that is read, in bytes.
+    static let signatureLimit: UInt64 = 1 << 16
+
     static func signature(of bytes: [UInt8], _ key: MinisignSecretKey, comment: String) throws -> [UInt8] {
         try bytes.withUnsafeBytes { bytes in
             do throws(MinisignError) {
@@ -49,10 +52,13 @@ enum Signing {
         let name = RepositoryLayout.signature(of: stored)
         let signature: [UInt8]
         do throws(StorageError) {
-            signature = try repository.store.get(name, limit: 1 << 16)
+            signature = try repository.store.get(name, limit: signatureLimit)
         } catch {
-            guard error.kind == .notFound else { throw error.lifeboatError }
-            throw RepositoryError.damaged(stored.text, "it is not signed: '\(name)' is missing")
+            switch error.kind {
+            case .notFound: throw RepositoryError.damaged(stored.text, "it is not signed: '\(name)' is missing")
+            case .full: throw RepositoryError.damaged(stored.text, "'\(name)' is larger than any signature")
+            default: throw error.lifeboatError
+            }
         }
         guard ConfigTrust.isSigned(bytes, signature, by: try repository.config.signerKeys()) else {
             throw RepositoryError.damaged(stored.text, "it is not signed by a host this repository trusts")

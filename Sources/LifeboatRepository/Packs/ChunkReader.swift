@@ -369,6 +369,8 @@ extension StorageError {
         switch kind {
         case .notFound: RepositoryError.missing(key.text, "the store has no object of that name")
         case .rangeNotSatisfiable: RepositoryError.damaged(key.text, "it is shorter than the index says")
+        // Of a read only one thing is too much: the limit on the size of the object.
+        case .full: RepositoryError.damaged(key.text, "it is larger than any object of its kind")
         default: lifeboatError
         }
     }

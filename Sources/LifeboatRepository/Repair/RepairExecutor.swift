@@ -39,6 +39,11 @@ package struct RepairExecutor {
         }
         var outcome = RepairOutcome()
         if plan.rewritesReadme { try rewriteReadme(&outcome) }
+        if plan.resignsConfig != nil {
+            let key = try repository.configSignatureKey()
+            if try keep(stored: key) { outcome.setAside.append(key.text) }
+            try repository.signConfig()
+        }
         try repairRecords(plan, &outcome)
         try repairObjects(plan, &outcome)
         try signSnapshots(plan, &outcome)

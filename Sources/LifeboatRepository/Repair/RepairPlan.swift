@@ -56,6 +56,8 @@ package struct RepairPlan: Codable, Sendable, Equatable {
     package var bytesRead: UInt64 = 0
     /// README.txt is not as it should be.
     package var rewritesReadme = false
+    /// The signature of config.json is missing or damaged, and this host trusts config.json: why. It is signed anew.
+    package var resignsConfig: String?
     /// Sound packs that no sound index describes in full.
     package var packsToIndex: [Digest] = []
     /// Sound packs in no index that no snapshot needs: an interrupted backup left them, or one that runs wrote them.
@@ -96,7 +98,8 @@ package struct RepairPlan: Codable, Sendable, Equatable {
 
     /// There is something to write.
     package var hasSteps: Bool {
-        rewritesReadme || !packsToIndex.isEmpty || !staleIndexes.isEmpty || damagedPacks.contains(where: \.isPresent)
+        rewritesReadme || resignsConfig != nil || !packsToIndex.isEmpty || !staleIndexes.isEmpty
+            || damagedPacks.contains(where: \.isPresent)
             || !damagedRecords.isEmpty || !misnamedSnapshots.isEmpty || !unsignedSnapshots.isEmpty
             || (rewritesSnapshots && hasLosses)
     }

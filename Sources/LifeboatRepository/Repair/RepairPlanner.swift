@@ -52,6 +52,7 @@ package struct RepairPlanner {
         var plan = RepairPlan(
             repositoryID: repository.config.repositoryID, rewritesSnapshots: rewritesSnapshots)
         plan.rewritesReadme = try readmeIsWrong()
+        plan.resignsConfig = try repository.distrust == nil ? repository.configSignatureProblem() : nil
         var found = Found()
         found.condemned = try repository.condemnedPacks()
         for object in try repository.objects(RepositoryLayout.packPrefix) {

@@ -13,10 +13,16 @@ package struct SnapshotCatalog: Sendable {
     package let damaged: [LifeboatError]
     /// Manifests this host cannot read; only with `skippingSealed`.
     package let sealed: Int
+    /// Short ids of all manifests that were listed, those that cannot be read among them.
+    let listed: Set<String>
+    /// `<stack>/<host>` → the newest snapshot this host remembers, as it was before the manifests were listed: what it
+    /// names was there then.
+    let remembered: [String: HostTrust.Pin.Seen]
 
     /// Reads every manifest; with `stack` those of that stack only. On a host without a key, `skippingSealed` leaves
     /// out what it did not write itself; else that throws.
     package init(_ repository: Repository, stack: String? = nil, skippingSealed: Bool = false) throws {
+        remembered = try repository.trust?.pin(repository.config.repositoryID)?.newest ?? [:]
         var sealed = 0
         var snapshots: [Snapshot] = []
         var damaged: [LifeboatError] = []
@@ -48,6 +54,7 @@ package struct SnapshotCatalog: Sendable {
         self.snapshots = snapshots
         self.damaged = damaged
         self.sealed = sealed
+        listed = Set(seen.compactMap { RepositoryLayout.manifestName($0)?.shortID })
     }
 
     /// How often manifests are listed while backups go on adding some.
@@ -163,9 +170,51 @@ package struct SnapshotCatalog: Sendable {
         return found
     }
 
+    /// Seconds that clocks of hosts may differ by: what is dated later than now by more is dated in the future.
+    package static let clockTolerance: Int64 = 300
+
+    /// Snapshots that are dated after `now`: the clock of their host was ahead. Ascending by time.
+    package func dated(after now: Timestamp, stack: String? = nil) -> [Snapshot] {
+        let limit = Self.latest(at: now)
+        return snapshots.filter { $0.manifest.frozen > limit && (stack == nil || $0.manifest.stack == stack) }
+    }
+
+    /// When the newest snapshot was made that is not dated after `now`; nil when there is none.
+    package func newestTime(now: Timestamp) -> Timestamp? {
+        let limit = Self.latest(at: now)
+        return snapshots.last { $0.manifest.frozen <= limit }?.manifest.frozen
+    }
+
+    private static func latest(at now: Timestamp) -> Timestamp {
+        let (seconds, overflows) = now.seconds.addingReportingOverflow(clockTolerance)
+        return Timestamp(seconds: overflows ? now.seconds : seconds, nanoseconds: now.nanoseconds)
+    }
+
+    /// The newest of `candidates` that is complete and not dated after `limit`. Of one host the number counts, whatever
+    /// its clock said; between hosts the time.
+    package static func newestComplete(_ candidates: [Snapshot], notAfter limit: Timestamp?) -> Snapshot? {
+        var newest: [String: Snapshot] = [:]
+        for candidate in candidates where candidate.manifest.complete {
+            if let limit, candidate.manifest.frozen > limit { continue }
+            let chain = "\(candidate.manifest.stack)/\(candidate.manifest.host)"
+            if let other = newest[chain], order(candidate) < order(other) { continue }
+            newest[chain] = candidate
+        }
+        return newest.values.max {
+            ($0.manifest.frozen, $0.manifest.sequence, $0.id) < ($1.manifest.frozen, $1.manifest.sequence, $1.id)
+        }
+    }
+
+    private static func order(_ snapshot: Snapshot) -> (UInt64, Timestamp, Digest) {
+        (snapshot.manifest.sequence, snapshot.manifest.frozen, snapshot.id)
+    }
+
     /// What people type: `latest` (the newest complete one), or an id of at least 4 digits. `at` gives the newest
-    /// complete one not after that time. With several stacks, `stack` must tell which.
-    package func find(_ text: String, stack: String? = nil, at time: Timestamp? = nil) throws -> Snapshot {
+    /// complete one not after that time. With several stacks, `stack` must tell which. A snapshot dated after `now` is
+    /// found by its id only; without `now` every date counts.
+    package func find(
+        _ text: String, stack: String? = nil, at time: Timestamp? = nil, now: Timestamp? = nil
+    ) throws -> Snapshot {
         let candidates = snapshots.filter { stack == nil || $0.manifest.stack == stack }
         if text == "latest" || time != nil {
             let stacks = Set(candidates.map(\.manifest.stack))
@@ -175,12 +224,8 @@ package struct SnapshotCatalog: Sendable {
                     causes: [stacks.sorted().joined(separator: ", ")],
                     hint: "Say which one with --stack NAME, or give the id of a snapshot.", exitCode: .usage)
             }
-            let complete = candidates.filter { candidate in
-                guard candidate.manifest.complete else { return false }
-                guard let time else { return true }
-                return candidate.manifest.frozen <= time
-            }
-            guard let newest = complete.last else {
+            let limits = [time, now.map(Self.latest)].compactMap(\.self)
+            guard let newest = Self.newestComplete(candidates, notAfter: limits.min()) else {
                 let limit = time.map { " at or before \($0.rfc3339)" } ?? ""
                 throw LifeboatError(
                     "there is no complete snapshot\(stack.map { " of stack '\($0)'" } ?? "")\(limit)",
