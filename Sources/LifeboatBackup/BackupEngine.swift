@@ -61,7 +61,10 @@ package struct BackupEngine: Sendable {
         let missing = try catalog.missingNewest(repository, stack: request.stack)
         let position = try repository.nextPosition(
             stack: request.stack, host: request.host, after: previous, remembered: remembered)
-        var warnings = catalog.damaged.map { $0.wrapped("a snapshot of this stack cannot be used as parent") }
+        var warnings: [LifeboatError] = []
+        let unreadable = catalog.damaged.map {
+            $0.wrapped("a snapshot of this stack cannot be read, and was not compared with")
+        }
         let secrets = try SecretFingerprints.make(request.secrets, previous: previous?.manifest.secrets)
         warnings += secrets.warnings
         let writer = try RepositoryWriter(repository, settings)
@@ -98,6 +101,8 @@ package struct BackupEngine: Sendable {
             manifest.checks = request.checks.isEmpty ? nil : evaluation.results
             manifest.secrets = secrets.kept
             manifest.policy = request.policyText
+            let pins = try PinLedger(repository, stack: request.stack, catalog, passingOverDamage: true).references
+            manifest.pinned = pins.isEmpty ? nil : pins
             manifest.bytesRead = totals.bytesRead
             manifest.bytesNew = totals.bytesNew
             manifest.bytesStored = totals.bytesStored
@@ -113,7 +118,8 @@ package struct BackupEngine: Sendable {
                 snapshot: snapshot, previous: previous, statistics: totals,
                 files: done.reduce(into: FileStatistics()) { $0.add($1.files) }, warnings: warnings,
                 problems: done.flatMap(\.problems) + Self.problems(manifest),
-                repositoryProblems: missing.map(\.error),
+                repositoryProblems: unreadable + missing.map(\.error)
+                    + writer.parentIndexes.damagedIndexes.map(Self.leftOut),
                 heldProblem: moment.releaseProblem == nil ? nil : hold?.release(), seconds: run.seconds,
                 phases: run.phases)
         } catch {
@@ -127,6 +133,12 @@ package struct BackupEngine: Sendable {
         let live = captures.all.filter { $0.input.store.isReadLive }
         try evaluation.askComponents(
             Dictionary(uniqueKeysWithValues: live.map { ($0.name, $0.input.store as? any NumberSource) }), cancellation)
+    }
+
+    private static func leftOut(_ index: LifeboatError) -> LifeboatError {
+        index.wrapped(
+            "an index of the repository cannot be used; what only it names was stored again",
+            hint: "Run 'lifeboat repair --yes': it writes the index anew from the packs.")
     }
 
     /// What is wrong with the snapshot as a whole.

@@ -221,8 +221,13 @@ package struct Repository: Sendable {
     }
 
     /// Like `load`; throws unless it carries the signature of one of the repository's signers.
-    func loadSigned(_ key: ObjectKey) throws -> [UInt8] {
-        let stored = try store.get(sealing.storedKey(key), limit: Self.documentLimit)
+    func loadSigned(_ key: ObjectKey, limit: UInt64 = documentLimit) throws -> [UInt8] {
+        let stored: [UInt8]
+        do throws(StorageError) {
+            stored = try store.get(sealing.storedKey(key), limit: limit)
+        } catch {
+            throw error.readingRepositoryObject(key)
+        }
         try Signing.verify(stored, sealing.storedKey(key), self)
         return try sealing.open(stored, key)
     }
@@ -268,14 +273,17 @@ package struct Repository: Sendable {
     // MARK: indexes
 
     /// Opens every index the store lists, for finding chunks. Without a key they cannot be read: with `skippingSealed` the
-    /// copies of those this host wrote are opened instead, else that throws.
-    package func openIndexes(skippingSealed: Bool = false) throws -> IndexSet {
-        try openListed(skippingSealed) { try cache.open($0, from: store) }
+    /// copies of those this host wrote are opened instead, else that throws. With `passingOverDamage` damaged ones are
+    /// left out and named in the set; else the first of them throws.
+    package func openIndexes(skippingSealed: Bool = false, passingOverDamage: Bool = false) throws -> IndexSet {
+        try openListed(skippingSealed, passingOverDamage) { try cache.open($0, from: store) }
     }
 
     /// Opens every index the store lists one by one, for reading all that is in them. No local copy is trusted unhashed:
     /// for whoever deletes by what they say.
-    package func openEachIndex() throws -> IndexSet { try openListed(false) { try cache.openEach($0, from: store) } }
+    package func openEachIndex() throws -> IndexSet {
+        try openListed(false, false) { try cache.openEach($0, from: store) }
+    }
 
     /// The indexes anew, restricted to the same packs, when some local copy was damaged; nil when none was, and on a
     /// host whose copies are all there is.
@@ -283,30 +291,58 @@ package struct Repository: Sendable {
     /// A chunk that cannot be found or read may be the fault of a copy that was damaged after it was checked.
     func recheckedIndexes(_ indexes: IndexSet) throws -> IndexSet? {
         guard sealing.canRead, try cache.removeDamaged(indexNames()) else { return nil }
-        var fresh = try openIndexes()
+        var fresh = try openIndexes(passingOverDamage: true)
         try fresh.restrict(like: indexes)
         return fresh
     }
 
     /// A prune may put a merged index in the place of others meanwhile, and a listing is no snapshot: it is repeated
     /// until it shows nothing new, so that no chunk falls between the old indexes and the new one.
-    private func openListed(_ skippingSealed: Bool, _ open: ([Digest]) throws -> IndexSet) throws -> IndexSet {
-        var names = try indexNames(skippingSealed)
+    private func openListed(
+        _ skippingSealed: Bool, _ passingOverDamage: Bool, _ open: ([Digest]) throws -> IndexSet
+    ) throws -> IndexSet {
+        var damaged: [Digest: LifeboatError] = [:]
+        func list() throws -> [Digest] { try indexNames(skippingSealed).filter { damaged[$0] == nil } }
+        var names = try list()
         var attempt = 1
         while true {
             do {
-                let opened = try open(names)
-                let again = try indexNames(skippingSealed)
-                if attempt >= Self.indexListings || Set(again).isSubset(of: names) { return opened }
+                var opened = try open(names)
+                let again = try list()
+                if attempt >= Self.indexListings || Set(again).isSubset(of: names) {
+                    opened.damagedIndexes = damaged.sorted { $0.key < $1.key }.map(\.value)
+                    return opened
+                }
                 names = again
             } catch let error as LifeboatError where error.exitCode == .damagedRepository {
                 // Gone since it was listed, or really lost: a new listing tells.
-                let again = try indexNames(skippingSealed)
-                guard attempt < Self.indexListings, again != names else { throw error }
-                names = again
+                let again = try list()
+                if attempt >= Self.indexListings || again == names {
+                    guard passingOverDamage else { throw error }
+                    let found = try damage(in: again)
+                    guard !found.isEmpty else { throw error }
+                    damaged.merge(found) { first, _ in first }
+                    names = again.filter { damaged[$0] == nil }
+                    attempt = 0
+                } else {
+                    names = again
+                }
             }
             attempt += 1
         }
+    }
+
+    /// Those of the indexes that cannot be opened because they are damaged or gone, and why.
+    private func damage(in names: [Digest]) throws -> [Digest: LifeboatError] {
+        var damaged: [Digest: LifeboatError] = [:]
+        for name in names {
+            do {
+                _ = try cache.open(name, from: store)
+            } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+                damaged[name] = error
+            }
+        }
+        return damaged
     }
 
     /// How often indexes are listed while prunes go on replacing them.
@@ -337,7 +373,8 @@ package struct Repository: Sendable {
     func openStoredIndex(_ name: Digest) throws -> MappedIndex { try cache.reopen(name, from: store) }
 
     /// Opens every index for a backup: chunks in packs that are missing, have another size or are condemned count as
-    /// unknown. The caller holds a lease since before this call (docs/decisions/0007-two-phase-deletion.md).
+    /// unknown, and so do those that only a damaged index names. The caller holds a lease since before this call
+    /// (docs/decisions/0007-two-phase-deletion.md).
     package func openIndexesForWriting() throws -> IndexSet {
         // Condemned packs first: what is condemned later is deleted only after the caller's lease has ended.
         let condemned = try condemnedPacks()
@@ -346,7 +383,8 @@ package struct Repository: Sendable {
         }
     }
 
-    /// Opens every index: chunks in packs that are missing or have another size count as unknown.
+    /// Opens every index: chunks in packs that are missing or have another size count as unknown, and so do those that
+    /// only a damaged index names.
     package func openIndexesOfPresentPacks() throws -> IndexSet {
         try openIndexes(skippingSealed: false) { isPresent, _ in isPresent }
     }
@@ -354,7 +392,7 @@ package struct Repository: Sendable {
     private func openIndexes(
         skippingSealed: Bool, _ isUsable: (_ isPresent: Bool, _ name: Digest) -> Bool
     ) throws -> IndexSet {
-        var indexes = try openIndexes(skippingSealed: skippingSealed)
+        var indexes = try openIndexes(skippingSealed: skippingSealed, passingOverDamage: true)
         var present = PackSizes()
         try store.listPages(prefix: RepositoryLayout.packPrefix) { page in
             for object in page {
@@ -396,23 +434,4 @@ extension ObjectStore {
         }
         try put(key, [bytes])
     }
-}
-
-extension Repository {
-    /// Remembers a snapshot this host wrote or verified, so that its later absence is noticed.
-    func remember(_ snapshot: Snapshot) throws {
-        guard let trust, var pin = try trust.pin(config.repositoryID) else { return }
-        let chain = "\(snapshot.manifest.stack)/\(snapshot.manifest.host)"
-        guard snapshot.manifest.sequence > pin.newest[chain]?.sequence ?? 0 else { return }
-        pin.newest[chain] = HostTrust.Pin.Seen(sequence: snapshot.manifest.sequence, snapshot: snapshot.id)
-        try trust.remember(pin, of: config.repositoryID)
-    }
-
-    /// The newest snapshot of that stack and host this host remembers.
-    package func newestRemembered(stack: String, host: String) throws -> HostTrust.Pin.Seen? {
-        try trust?.pin(config.repositoryID)?.newest["\(stack)/\(host)"]
-    }
-
-    /// Removes local copies that no backup used for long.
-    package func removeStaleCopies(now: Timestamp) { local.removeStale(now: now) }
 }

@@ -12,6 +12,8 @@ package enum RepositoryLayout {
     package static let snapshotPrefix = "snapshots/"
     package static let keyPrefix = "keys/"
     package static let pinPrefix = "pins/"
+    /// Records of pins that were taken away.
+    package static let unpinnedPrefix = "unpinned/"
     package static let forgottenPrefix = "forgotten/"
     package static let drillPrefix = "drills/"
     package static let leasePrefix = "leases/"
@@ -117,6 +119,23 @@ package enum RepositoryLayout {
         let parts = object.text.dropFirst(pinPrefix.count).dropLast(manifestSuffix.count).split(separator: "/")
         guard parts.count == 2, let snapshot = Digest(hex: parts[1]) else { return nil }
         return (String(parts[0]), snapshot)
+    }
+
+    /// `unpinned/<stack>/<64 digits of the snapshot>-<64 digits of the pin>.json`
+    package static func unpinning(stack: String, _ reference: PinReference) -> ObjectKey {
+        key("\(unpinnedPrefix)\(stack)/\(reference.snapshot.hex)-\(reference.pin.hex)\(manifestSuffix)")
+    }
+
+    /// Stack and pin in the name of a record of an unpinned snapshot; nil when it is not the name of one.
+    package static func unpinningName(_ object: ObjectKey) -> (stack: String, reference: PinReference)? {
+        guard object.text.hasPrefix(unpinnedPrefix), object.text.hasSuffix(manifestSuffix) else { return nil }
+        let parts = object.text.dropFirst(unpinnedPrefix.count).dropLast(manifestSuffix.count).split(separator: "/")
+        guard parts.count == 2 else { return nil }
+        let digits = parts[1].split(separator: "-", omittingEmptySubsequences: false)
+        guard digits.count == 2, let snapshot = Digest(hex: digits[0]), let pin = Digest(hex: digits[1]) else {
+            return nil
+        }
+        return (String(parts[0]), PinReference(snapshot: snapshot, pin: pin))
     }
 
     /// `forgotten/<stack>/20261121T020000Z-<12 digits>.json`

@@ -9,45 +9,10 @@ import Testing
 
 /// What the owner of the storage can do to a repository, and what every command says of it.
 @Suite struct TamperingTests {
-    /// A repository that is not encrypted, with so many snapshots of `docs`.
-    private static func repository(snapshots: Int) throws -> CommandFixture {
-        let fixture = try CommandFixture()
-        try fixture.makeDocuments()
-        #expect(try fixture.inRepository("repository", "init", "--encryption", "none").code == .done)
-        for number in 0..<snapshots { try backUp("text \(number)", fixture) }
-        return fixture
-    }
-
-    private static func backUp(_ text: String, _ fixture: CommandFixture) throws {
-        try fixture.write(text, to: "docs/a.txt")
-        let run = try fixture.inRepository("backup", "docs", "-q")
-        #expect(run.code == .done && run.error.isEmpty, "\(run)")
-        fixture.clock.advance(seconds: 60)
-    }
-
-    private static func names(_ pattern: String, _ fixture: CommandFixture) throws -> [String] {
-        try ShellProof.run("cd '\(fixture.repository)' && find . -type f -path '\(pattern)' | sort")
-            .split(separator: "\n").map { "\(fixture.repository)/\($0)" }
-    }
-
-    private static func removeNewest(_ fixture: CommandFixture) throws {
-        let newest = try #require(try names("./snapshots/*.json", fixture).last)
-        #expect(unlink(newest) == 0)
-        #expect(unlink(newest + ".minisig") == 0)
-    }
-
-    /// Runs a command of another host, which knows nothing of the repository.
-    private static func elsewhere(_ arguments: [String], _ fixture: CommandFixture) throws -> LifeboatRun {
-        var environment = fixture.environment
-        environment["LIFEBOAT_STATE"] = "\(fixture.path)/other-state"
-        environment["LIFEBOAT_CACHE"] = "\(fixture.path)/other-cache"
-        return try fixture.runner.run(arguments, environment: environment, in: fixture.path)
-    }
-
     @Test func `a removed newest snapshot is reported until it is recorded as lost`() throws {
-        let fixture = try Self.repository(snapshots: 3)
+        let fixture = try Tampering.repository(snapshots: 3)
         defer { try? fixture.folder.remove() }
-        try Self.removeNewest(fixture)
+        try Tampering.removeNewest(fixture)
         for arguments in [["snapshots", "-q"], ["restore", "latest", "--to", "out", "-q"], ["ls", "latest", "-q"]] {
             let run = try fixture.run(arguments + ["-r", fixture.repository])
             #expect(run.code == (arguments[0] == "snapshots" ? .damagedRepository : .incomplete), "\(run)")
@@ -67,8 +32,8 @@ import Testing
         for run in [
             try fixture.inRepository("check", "-q"), try fixture.inRepository("prune", "--grace", "0", "-q"),
             try fixture.inRepository("snapshots", "-q"),
-            try Self.elsewhere(["check", "-q", "-r", fixture.repository], fixture),
-            try Self.elsewhere(["snapshots", "-q", "-r", fixture.repository], fixture),
+            try Tampering.elsewhere(["check", "-q", "-r", fixture.repository], fixture),
+            try Tampering.elsewhere(["snapshots", "-q", "-r", fixture.repository], fixture),
         ] {
             #expect(run.code == .damagedRepository, "\(run)")
         }
@@ -82,15 +47,15 @@ import Testing
     }
 
     @Test func `without its state a host goes on after what signed lists name`() throws {
-        let fixture = try Self.repository(snapshots: 3)
+        let fixture = try Tampering.repository(snapshots: 3)
         defer { try? fixture.folder.remove() }
-        try Self.removeNewest(fixture)
+        try Tampering.removeNewest(fixture)
         #expect(try fixture.inRepository("repair", "--snapshots", "--yes", "-q").code == .incomplete)
         let key = try TextFile.read("\(fixture.path)/state/signing.key")
         try FileTree.remove("\(fixture.path)/state")
         try fixture.write(String(decoding: key, as: UTF8.self), to: "state/signing.key")
         #expect(chmod("\(fixture.path)/state/signing.key", 0o600) == 0)
-        try Self.backUp("after both losses", fixture)
+        try Tampering.backUp("after both losses", fixture)
         let listed = try fixture.inRepository("snapshots", "--json")
         #expect(listed.output.contains("\"sequence\":4"), "\(listed)")
         #expect(try fixture.inRepository("check", "-q").code == .done)
@@ -115,7 +80,7 @@ import Testing
         try FileTree.remove(fixture.repository)
         try fixture.write("forged", to: "docs/a.txt")
         for arguments in [["repository", "init"], ["backup", "-q"]] {
-            let run = try Self.elsewhere(arguments, fixture)
+            let run = try Tampering.elsewhere(arguments, fixture)
             #expect(run.code == .done, "\(run)")
         }
         try fixture.write("good", to: "docs/a.txt")
@@ -175,9 +140,9 @@ import Testing
     // MARK: - Signatures
 
     @Test func `a flipped or missing signature of the configuration is found and made anew`() throws {
-        let fixture = try Self.repository(snapshots: 1)
+        let fixture = try Tampering.repository(snapshots: 1)
         defer { try? fixture.folder.remove() }
-        let signature = try #require(try Self.names("./keys/config-*.minisig", fixture).first)
+        let signature = try #require(try Tampering.names("./keys/config-*.minisig", fixture).first)
         let sound = try TextFile.read(signature)
         var flipped = sound
         let line = try #require(flipped.firstIndex(of: 0x0A))
@@ -196,7 +161,7 @@ import Testing
     // MARK: - A reader that goes away
 
     @Test func `a verdict survives a reader that goes away`() throws {
-        let fixture = try Self.repository(snapshots: 1)
+        let fixture = try Tampering.repository(snapshots: 1)
         defer { try? fixture.folder.remove() }
         func run(_ arguments: [String]) -> (code: ExitCode, error: String) {
             let error = CollectedStream()
@@ -215,7 +180,7 @@ import Testing
         #expect(backup.code == .done)
         // The backup was made, whoever read of it.
         #expect(try fixture.inRepository("snapshots", "--json").output.contains("\"snapshots\":2"))
-        for pack in try Self.names("./packs/*", fixture) { #expect(unlink(pack) == 0) }
+        for pack in try Tampering.names("./packs/*", fixture) { #expect(unlink(pack) == 0) }
         for arguments in [["check"], ["check", "--json"], ["check", "--read-data"], ["repair"]] {
             let result = run(arguments)
             #expect(result.code == .damagedRepository, "\(arguments)")
@@ -227,7 +192,7 @@ import Testing
     // MARK: - Clocks
 
     @Test func `a snapshot dated after now is named and chosen by its id only`() throws {
-        let fixture = try Self.repository(snapshots: 0)
+        let fixture = try Tampering.repository(snapshots: 0)
         defer { try? fixture.folder.remove() }
         try fixture.write("ahead", to: "docs/a.txt")
         let ahead = FixedClock(Timestamp(year: 2031, month: 11, day: 21, hour: 2))
@@ -238,7 +203,7 @@ import Testing
         // Nothing else is there: it is not chosen even then.
         let alone = try fixture.inRepository("restore", "latest", "--to", "alone", "-q")
         #expect(alone.code == .failed && alone.error.contains(id.prefix(12)), "\(alone)")
-        try Self.backUp("now", fixture)
+        try Tampering.backUp("now", fixture)
         for arguments in [["latest"], ["--at", "2032-01-01"]] {
             let run = try fixture.run(
                 ["restore"] + arguments + ["--to", "out\(arguments.count)", "-q", "-r", fixture.repository])

@@ -19,50 +19,77 @@ import Testing
 
     private static func problems(
         _ snapshots: [Snapshot], forgotten: [UInt64] = [], seen: UInt64? = nil
-    ) -> [SnapshotChain.Problem] {
+    ) throws -> [SnapshotChain.Problem] {
         SnapshotChain.problems(
-            snapshots, forgotten: Set(forgotten.map(id)),
+            snapshots, forgotten: [try list(forgotten.map { snapshot($0) })],
             seen: seen.map { ["s/h": HostTrust.Pin.Seen(sequence: $0, snapshot: id($0))] } ?? [:])
     }
 
-    @Test func aWholeChainHasNoProblemInWhateverOrderItIsListed() {
+    /// The list of what retention with `last: 1` forgets of those snapshots: all of them, since a newer one is kept.
+    private static func list(_ forgotten: [Snapshot]) throws -> Tombstone {
+        var newer = snapshot(100)
+        newer.manifest.complete = true
+        let planner = try RetentionPlanner(
+            rules: RetentionRules(last: 1), calendar: RetentionCalendar(zone: .utc), now: Timestamp(seconds: 100_000))
+        let plan = planner.plan(stack: "s", (forgotten + [newer]).map(RetentionCandidate.init))
+        #expect(plan.removed.map(\.id) == forgotten.map(\.id))
+        return Tombstone(plan, repositoryID: id(99), time: Timestamp(seconds: 0), host: "h")
+    }
+
+    @Test func `a gap shows when the snapshot after it is forgotten, too`() throws {
+        let chain = [5, 6].map { Self.snapshot($0) }
+        #expect(try Self.problems(chain, forgotten: [1, 2, 4], seen: 6).map(\.snapshot) == [Self.id(3)])
+        #expect(try Self.problems(chain, forgotten: [1, 2, 4], seen: 6).map(\.gone?.sequence) == [3])
+        #expect(try Self.problems(chain, forgotten: [1, 2, 3, 4], seen: 6).isEmpty)
+    }
+
+    @Test func `a snapshot that a repair replaced is forgotten with what stood for it`() throws {
+        var repaired = Self.snapshot(2)
+        repaired.id = Self.id(22)
+        repaired.manifest.repairedFrom = [Self.id(2)]
+        let list = try Self.list([repaired])
+        #expect(
+            SnapshotChain.problems([Self.snapshot(1), Self.snapshot(3)], forgotten: [list], seen: [:]).isEmpty)
+    }
+
+    @Test func aWholeChainHasNoProblemInWhateverOrderItIsListed() throws {
         let chain = (1...5).map { Self.snapshot($0) }
-        #expect(Self.problems(chain, seen: 5).isEmpty)
-        #expect(Self.problems(chain.reversed(), seen: 5).isEmpty)
-        #expect(Self.problems([], seen: nil).isEmpty)
+        #expect(try Self.problems(chain, seen: 5).isEmpty)
+        #expect(try Self.problems(chain.reversed(), seen: 5).isEmpty)
+        #expect(try Self.problems([], seen: nil).isEmpty)
     }
 
-    @Test func aGapIsToldUnlessRetentionMadeIt() {
+    @Test func aGapIsToldUnlessRetentionMadeIt() throws {
         let chain = [1, 2, 4, 5].map { Self.snapshot($0) }
-        #expect(Self.problems(chain, seen: 5).map(\.snapshot) == [Self.id(3)])
-        #expect(Self.problems(chain, forgotten: [3], seen: 5).isEmpty)
+        #expect(try Self.problems(chain, seen: 5).map(\.snapshot) == [Self.id(3)])
+        #expect(try Self.problems(chain, forgotten: [3], seen: 5).isEmpty)
         // Only the edge of a longer gap is known by name.
-        #expect(Self.problems([Self.snapshot(5)], forgotten: [1, 2, 3]).map(\.snapshot) == [Self.id(4)])
+        #expect(try Self.problems([Self.snapshot(5)], forgotten: [1, 2, 3]).map(\.snapshot) == [Self.id(4)])
     }
 
-    @Test func aRemovedNewestIsToldByWhoSawIt() {
+    @Test func aRemovedNewestIsToldByWhoSawIt() throws {
         let chain = [1, 2].map { Self.snapshot($0) }
-        #expect(Self.problems(chain, seen: 3).map(\.snapshot) == [Self.id(3)])
-        #expect(Self.problems(chain, forgotten: [3], seen: 3).isEmpty)
-        #expect(Self.problems(chain, seen: nil).isEmpty)
+        #expect(try Self.problems(chain, seen: 3).map(\.snapshot) == [Self.id(3)])
+        #expect(try Self.problems(chain, forgotten: [3], seen: 3).isEmpty)
+        #expect(try Self.problems(chain, seen: nil).isEmpty)
         // Told once: as predecessor, not again as seen.
         let followed = [1, 2, 4].map { Self.snapshot($0) }
-        #expect(Self.problems(followed, seen: 3).count == 1)
+        #expect(try Self.problems(followed, seen: 3).count == 1)
     }
 
-    @Test func aNumberGivenTwiceIsToldButNotThatOfAnotherHost() {
+    @Test func aNumberGivenTwiceIsToldButNotThatOfAnotherHost() throws {
         var twin = Self.snapshot(2)
         twin.id = Self.id(22)
-        let problems = Self.problems([Self.snapshot(1), Self.snapshot(2), twin])
+        let problems = try Self.problems([Self.snapshot(1), Self.snapshot(2), twin])
         #expect(problems.map(\.snapshot) == [Self.id(22)])
         #expect(!problems.map(\.isNote).contains(true))
         var other = Self.snapshot(1, host: "other")
         other.id = Self.id(31)
-        #expect(Self.problems([Self.snapshot(1), other]).isEmpty)
+        #expect(try Self.problems([Self.snapshot(1), other]).isEmpty)
     }
 
-    @Test func aClockThatWentBackIsANote() {
-        let problems = Self.problems([Self.snapshot(1), Self.snapshot(2, startedAt: 50)])
+    @Test func aClockThatWentBackIsANote() throws {
+        let problems = try Self.problems([Self.snapshot(1), Self.snapshot(2, startedAt: 50)])
         #expect(problems.map(\.snapshot) == [Self.id(2)])
         #expect(problems.map(\.isNote) == [true])
     }

@@ -28,7 +28,7 @@ struct Cat: LifeboatCommand {
     func run(_ session: CommandSession) throws -> ExitCode {
         let repository = try location.openForReading(session, for: .reading)
         let found = try selection.find(snapshot, repository, location, session)
-        let reader = ChunkReader(repository, try repository.openIndexes())
+        let reader = try session.reader(repository)
         let places = SnapshotPlaces(snapshot: found)
         switch try places.place(path) {
         case .stream(_, let part): try copy(part.content, reader, session)

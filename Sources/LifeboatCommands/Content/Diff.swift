@@ -33,7 +33,7 @@ struct Diff: LifeboatCommand {
         let catalog = try SnapshotCatalog(repository)
         let before = try selection.find(old, catalog, repository, location, session)
         let after = try selection.find(new, catalog, repository, location, session)
-        let reader = ChunkReader(repository, try repository.openIndexes())
+        let reader = try session.reader(repository)
         var comparison = Comparison(session: session, reader: reader, showsAttributes: attributes)
         let names = before.manifest.components.map(\.name)
         let added = after.manifest.components.map(\.name).filter { !names.contains($0) }

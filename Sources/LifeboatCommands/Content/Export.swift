@@ -48,7 +48,7 @@ struct Export: LifeboatCommand {
         let components = try chosen(found)
         let start = session.context.clock.monotonicSeconds()
         let processors = session.context.host.processors
-        let reader = ChunkReader(repository, try repository.openIndexes())
+        let reader = try session.reader(repository)
         var run = ArchiveExport(session: session, reader: reader, format: format.archive(threads: processors))
         do {
             try target.write { descriptor in

@@ -39,7 +39,7 @@ struct Find: LifeboatCommand {
             try snapshot.isEmpty
             ? catalog.snapshots.filter { selection.stack == nil || $0.manifest.stack == selection.stack }
             : snapshot.map { try selection.find($0, catalog, repository, location, session) }
-        let reader = ChunkReader(repository, try repository.openIndexes())
+        let reader = try session.reader(repository)
         let wanted = NamePattern(pattern, ignoresCase: ignoreCase)
         var summary = EntriesSummary(entries: 0, bytes: 0)
         for snapshot in chosen {

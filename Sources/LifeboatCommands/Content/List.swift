@@ -37,7 +37,7 @@ struct List: LifeboatCommand {
     func run(_ session: CommandSession) throws -> ExitCode {
         let repository = try location.openForReading(session, for: .reading)
         let found = try selection.find(snapshot, repository, location, session)
-        let reader = ChunkReader(repository, try repository.openIndexes())
+        let reader = try session.reader(repository)
         var listing = Listing(session: session, reader: reader, isLong: long)
         let places = SnapshotPlaces(snapshot: found)
         if let path {

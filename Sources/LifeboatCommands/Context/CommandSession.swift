@@ -2,6 +2,7 @@
 
 import LifeboatCore
 import LifeboatIO
+import LifeboatRepository
 
 /// One run of one command: the context, and the only place that prints. Used on the command's thread; `progress` from
 /// any.
@@ -162,5 +163,12 @@ final class CommandSession {
     /// Standard error is the last resort: when it is gone there is nobody left to tell.
     private func printError(_ text: String) {
         do { try context.output.error.write(text) } catch { return }
+    }
+}
+
+extension CommandSession {
+    /// Reads chunks for a command that gives back data. Damaged indexes are reported and left out.
+    func reader(_ repository: Repository) throws -> ChunkReader {
+        ChunkReader(repository, try repository.openIndexes(passingOverDamage: true), reportingTo: progress)
     }
 }

@@ -41,7 +41,7 @@ struct SnapshotOptions: ParsableArguments {
         for missing in try catalog.missingNewest(repository, stack: stack) { try session.caution(missing.error) }
         let found = try catalog.find(text, stack: stack, at: time, now: now)
         // One that cannot be read might be newer.
-        for damage in catalog.damaged { try session.caution(damage) }
+        for damage in catalog.damaged(ofStack: stack) { try session.caution(damage) }
         return found
     }
 

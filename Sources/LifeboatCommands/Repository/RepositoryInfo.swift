@@ -19,6 +19,7 @@ struct RepositoryInfo: LifeboatCommand {
         let packs = try repository.objects(RepositoryLayout.packPrefix)
         let indexes = try repository.objects(RepositoryLayout.indexPrefix)
         let config = repository.config
+        let indexSet = try repository.openIndexes(passingOverDamage: true)
         let stacks = Dictionary(grouping: catalog.snapshots, by: \.manifest.stack)
         try session.emit(
             RepositoryInfoReport(
@@ -29,10 +30,11 @@ struct RepositoryInfo: LifeboatCommand {
                 damagedSnapshots: catalog.damaged.count,
                 stacks: stacks.mapValues(\.count), packs: packs.count,
                 packBytes: packs.reduce(0) { $0 + $1.size }, indexes: indexes.count,
-                indexBytes: indexes.reduce(0) { $0 + $1.size }, chunks: try repository.openIndexes().recordCount,
+                indexBytes: indexes.reduce(0) { $0 + $1.size }, chunks: indexSet.recordCount,
                 newest: catalog.newestTime(now: session.context.clock.now())))
-        for damage in catalog.damaged { try session.problem(damage) }
-        return catalog.damaged.isEmpty ? .done : .damagedRepository
+        let damaged = catalog.damaged + indexSet.damagedIndexes
+        for damage in damaged { try session.problem(damage) }
+        return damaged.isEmpty ? .done : .damagedRepository
     }
 }
 

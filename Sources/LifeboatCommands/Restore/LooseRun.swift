@@ -15,7 +15,7 @@ struct LooseRun {
         let repository = try command.location.openForReading(session, for: .reading)
         let found = try command.chosen.snapshot(
             command.snapshot, repository, command.selection, command.location, session)
-        let reader = ChunkReader(repository, try repository.openIndexes())
+        let reader = try session.reader(repository)
         var options = LooseRestore.Options(threads: session.context.host.processors)
         options.components = command.chosen.component
         if !paths.isEmpty { (options.components, options.selection) = try chosen(found, reader) }

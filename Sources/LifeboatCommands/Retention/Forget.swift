@@ -43,8 +43,9 @@ struct Forget: LifeboatCommand {
         let repository = try location.open(session)
         let choice = try retention.choice(location, repository, session)
         let retention = Retention(repository, stack: choice.stack)
-        let (plan, damaged) = try retention.plan(choice.rules, calendar: choice.calendar, now: context.clock.now())
-        for damage in damaged { try session.problem(damage) }
+        let (plan, damaged, missingPins) = try retention.plan(
+            choice.rules, calendar: choice.calendar, now: context.clock.now())
+        for problem in damaged + missingPins { try session.problem(problem) }
         if !session.isQuiet {
             try session.emitTable(
                 plan.decisions.map { RetentionRow($0, stack: plan.stack) },
@@ -59,6 +60,6 @@ struct Forget: LifeboatCommand {
             session.warn(objection)
         }
         try session.emitReport(RetentionReport(plan, dryRun: !yes))
-        return damaged.isEmpty ? .done : .damagedRepository
+        return damaged.isEmpty && missingPins.isEmpty ? .done : .damagedRepository
     }
 }

@@ -70,7 +70,12 @@ struct Unpin: LifeboatCommand {
     func run(_ session: CommandSession) throws -> ExitCode {
         let repository = try location.open(session)
         let name = try named(repository, session)
-        let changed = try Pins.remove(repository, stack: name.stack, snapshot: name.snapshot)
+        let catalog = try SnapshotCatalog(repository, stack: name.stack, skippingSealed: true)
+        let ledger = try PinLedger(repository, stack: name.stack, catalog, passingOverDamage: true)
+        let changed = try Pins.remove(
+            repository, stack: name.stack, snapshot: name.snapshot,
+            known: ledger.pinned.contains(name.snapshot) ? ledger.evidence : Set(ledger.vanished),
+            host: session.context.host.name, time: session.context.clock.now())
         try session.emitReport(
             PinReport(snapshot: name.snapshot.hex, stack: name.stack, pinned: false, changed: changed))
         return .done

@@ -39,8 +39,9 @@ enum RetentionAfterBackup {
         do {
             let zone = try RetentionOptions.zone(settings.timezone, context)
             let retention = Retention(repository, stack: policy.stack)
-            let (plan, damaged) = try retention.plan(
+            let (plan, damaged, missingPins) = try retention.plan(
                 RetentionRules(settings), calendar: RetentionCalendar(zone: zone), now: context.clock.now())
+            for problem in missingPins { try session.caution(problem) }
             if let objection = Retention.objection(to: plan, damaged: damaged) { throw objection }
             let removed = try retention.carryOut(
                 plan, clock: context.clock, host: context.host.name, cancellation: session.cancellation)

@@ -3,7 +3,8 @@
 import LifeboatCore
 import LifeboatStorage
 
-/// Reads the small objects that are no part of a snapshot: pins, lists of forgotten snapshots, and results of drills.
+/// Reads the small objects that are no part of a snapshot: pins, records of those that were taken away, lists of
+/// forgotten snapshots, and results of drills.
 struct RecordCheck {
     struct Problem {
         var key: ObjectKey
@@ -18,14 +19,16 @@ struct RecordCheck {
     func problems() throws -> [Problem] {
         var problems: [Problem] = []
         for prefix in [
-            RepositoryLayout.pinPrefix, RepositoryLayout.forgottenPrefix, RepositoryLayout.drillPrefix,
+            RepositoryLayout.pinPrefix, RepositoryLayout.unpinnedPrefix, RepositoryLayout.forgottenPrefix,
+            RepositoryLayout.drillPrefix,
         ] {
             for object in try repository.objects(prefix) {
                 do {
                     switch prefix {
+                    case RepositoryLayout.unpinnedPrefix: try Unpinning.verify(object.key, repository)
                     case RepositoryLayout.forgottenPrefix: _ = try ForgottenSnapshots.read(object.key, repository)
                     // Retention does nothing while it cannot read one.
-                    case RepositoryLayout.drillPrefix: _ = try DrillRecords.read(object.key, repository)
+                    case RepositoryLayout.drillPrefix: try DrillVerified.verify(object.key, repository)
                     default: try readPin(object.key)
                     }
                 } catch let error as LifeboatError
@@ -43,11 +46,16 @@ struct RecordCheck {
 
     /// What stands in the lists of forgotten snapshots that can be read; `stack`: in those of that one only.
     func forgottenEntries(stack: String? = nil) throws -> [Tombstone.Entry] {
-        var entries: [Tombstone.Entry] = []
+        try tombstones(stack: stack).flatMap(\.snapshots)
+    }
+
+    /// The lists of forgotten snapshots that can be read; `stack`: those of that one only.
+    func tombstones(stack: String? = nil) throws -> [Tombstone] {
+        var tombstones: [Tombstone] = []
         let prefix = RepositoryLayout.forgottenPrefix + (stack.map { "\($0)/" } ?? "")
         for object in try repository.objects(prefix) {
             do {
-                entries += try ForgottenSnapshots.read(object.key, repository).snapshots
+                tombstones.append(try ForgottenSnapshots.read(object.key, repository))
             } catch let error as LifeboatError
                 where error.exitCode == .damagedRepository || error.exitCode == .wrongKey
             {
@@ -55,7 +63,19 @@ struct RecordCheck {
                 continue
             }
         }
-        return entries
+        return tombstones
+    }
+
+    /// Pins that are missing, of every stack that the catalog holds snapshots of or this host remembers pins of.
+    func missingPins(_ catalog: SnapshotCatalog) throws -> [Problem] {
+        let stacks = Set(catalog.snapshots.map(\.manifest.stack)).union(catalog.rememberedPins.keys)
+        return try stacks.sorted().flatMap { stack in
+            try PinLedger(repository, stack: stack, catalog, passingOverDamage: true).vanished.map { reference in
+                Problem(
+                    key: RepositoryLayout.pin(stack: stack, snapshot: reference.snapshot),
+                    reason: "it is missing, and nobody took it away with 'lifeboat unpin'")
+            }
+        }
     }
 
     private func readPin(_ key: ObjectKey) throws {

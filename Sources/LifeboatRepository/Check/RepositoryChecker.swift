@@ -91,7 +91,8 @@ package struct RepositoryChecker {
             repository, indexes: IndexSet(indexes), suspects: suspects, progress: progress,
             cancellation: cancellation)
         try snapshots.run(manifests, seen: seen, &report)
-        for problem in try RecordCheck(repository).problems() {
+        let records = RecordCheck(repository)
+        for problem in try records.problems() + records.missingPins(SnapshotCatalog(repository)) {
             report.addProblem(problem.key.text, problem.reason)
         }
         for problem in try WrappedIdentity.problems(in: repository.store) {
@@ -213,7 +214,7 @@ package struct RepositoryChecker {
         let folders = [
             RepositoryLayout.packPrefix, RepositoryLayout.indexPrefix, RepositoryLayout.snapshotPrefix, "keys/",
             RepositoryLayout.drillPrefix, RepositoryLayout.leasePrefix, RepositoryLayout.condemnedPrefix,
-            RepositoryLayout.pinPrefix, RepositoryLayout.forgottenPrefix,
+            RepositoryLayout.pinPrefix, RepositoryLayout.unpinnedPrefix, RepositoryLayout.forgottenPrefix,
         ]
         var foreign: [ObjectKey] = []
         var setAside: [UInt64] = []

@@ -52,7 +52,7 @@ struct SnapshotCheck {
         if snapshots.isEmpty, report.problems.isEmpty, report.packs > 0 {
             report.notes.append("there is no snapshot, though there are packs")
         }
-        let forgotten = try RecordCheck(repository).forgotten()
+        let forgotten = try RecordCheck(repository).tombstones()
         for snapshot in snapshots {
             try check(snapshot, &report)
         }
@@ -64,6 +64,19 @@ struct SnapshotCheck {
             } else {
                 report.addProblem("snapshot \(problem.snapshot.shortHex)", problem.reason)
             }
+        }
+        try remember(snapshots, &report)
+    }
+
+    /// Other hosts' snapshots too: this host notices when one of them is gone the next time.
+    private func remember(_ snapshots: [Snapshot], _ report: inout CheckReport) throws {
+        guard repository.distrust == nil else { return }
+        do {
+            try repository.remember(snapshots)
+        } catch {
+            report.notes.append(
+                "the state directory cannot be written, so this host will not notice when a snapshot of another host "
+                    + "goes: \(LifeboatError.converting(error).summary)")
         }
     }
 
@@ -94,7 +107,15 @@ struct SnapshotCheck {
         var isSound = true
         do {
             let entries = MtreeReader(try ContentSource(availability.reader, content))
+            var audit = TreeAudit()
             while let entry = try entries.next() {
+                if let reason = audit.problem(of: entry) {
+                    let path = String(decoding: entry.path, as: UTF8.self)
+                    report.addAffected(
+                        "snapshot \(snapshot.id.shortHex)", "'\(path)' of '\(component)' cannot be restored: \(reason)",
+                        snapshot: snapshot.id.shortHex, path: "\(component):\(path)")
+                    isSound = false
+                }
                 guard let file = entry.content else { continue }
                 try cancellation.check()
                 let place = "\(component):\(String(decoding: entry.path, as: UTF8.self))"

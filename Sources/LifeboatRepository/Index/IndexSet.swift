@@ -19,6 +19,8 @@ package struct IndexSet: Sendable {
     private var positions: [Int]?
     /// Packs that cannot be counted on.
     private var unusable: Set<Digest> = []
+    /// Indexes of the repository that are damaged: what only they name is unknown here.
+    package internal(set) var damagedIndexes: [LifeboatError] = []
 
     package init(_ indexes: [MappedIndex]) { self.init(indexes, merged: nil) }
 
@@ -66,6 +68,16 @@ package struct IndexSet: Sendable {
             }
         }
         self.unusable = unusable
+    }
+
+    /// Every pack that some index names.
+    func packNames() throws -> Set<Digest> {
+        var names: Set<Digest> = []
+        try merged?.forEachPack { name, _ in names.insert(name) }
+        for index in indexes {
+            for number in 0..<index.packCount { names.insert(index.pack(number).name) }
+        }
+        return names
     }
 
     /// Restricts to the same packs as `other`.

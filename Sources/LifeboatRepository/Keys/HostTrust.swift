@@ -48,6 +48,16 @@ package struct HostTrust: Sendable {
         package var recipients: [String]
         /// `<stack>/<host>` → the highest sequence seen, and its snapshot.
         package var newest: [String: Seen]
+        /// Stack → pins of its snapshots that this host has seen. Nil in what was written before there were any.
+        package var pins: [String: [PinReference]]?
+
+        /// Adds those that are not known yet.
+        mutating func add(_ references: [PinReference], stack: String) {
+            let new = references.filter { !(pins?[stack] ?? []).contains($0) }
+            guard !new.isEmpty else { return }
+            pins = pins ?? [:]
+            pins?[stack, default: []] += new
+        }
 
         package struct Seen: Codable, Sendable, Equatable {
             package var sequence: UInt64

@@ -67,9 +67,22 @@ package enum WrappedIdentity {
     /// Objects under `keys/` that are not what their names say, and why.
     static func problems(in store: any ObjectStore) throws -> [(key: ObjectKey, reason: String)] {
         try list(store).compactMap { key in
-            let digest = BLAKE3.hash(try store.get(key, limit: sizeLimit))
-            guard RepositoryLayout.wrappedIdentity(digest) != key else { return nil }
-            return (key, "its bytes do not have the digest in its name: its passphrase may open it no longer")
+            let bytes: [UInt8]
+            do throws(StorageError) {
+                bytes = try store.get(key, limit: sizeLimit)
+            } catch {
+                // Removed since it was listed.
+                if error.kind == .notFound { return nil }
+                guard error.kind == .full else { throw error.lifeboatError }
+                return (key, "it is larger than any wrapped identity")
+            }
+            guard RepositoryLayout.wrappedIdentity(BLAKE3.hash(bytes)) == key else {
+                return (key, "its bytes do not have the digest in its name: its passphrase may open it no longer")
+            }
+            guard bytes.starts(with: Array("age-encryption.org/v1\n-> scrypt ".utf8)) else {
+                return (key, "it is not an identity that a passphrase wraps: none opens it")
+            }
+            return nil
         }
     }
 
@@ -80,18 +93,28 @@ package enum WrappedIdentity {
     ) throws -> [(key: ObjectKey, identities: [AgeIdentity])] {
         var opened: [(key: ObjectKey, identities: [AgeIdentity])] = []
         var seen = 0
+        var damage: LifeboatError?
         for key in try list(store) {
             seen += 1
-            let bytes = try store.get(key, limit: sizeLimit)
+            let bytes: [UInt8]
+            do throws(StorageError) {
+                bytes = try store.get(key, limit: sizeLimit)
+            } catch {
+                // Another one may be sound.
+                damage = damage ?? error.readingRepositoryObject(key)
+                continue
+            }
             do throws(AgeError) {
                 let plain = try Age.open(bytes, keys: [.passphrase(passphrase)])
                 opened.append((key, try AgeIdentityFile.parse(plain)))
             } catch {
                 guard error.lifeboatError.exitCode == .wrongKey else {
-                    throw RepositoryError.damaged(key.text, error.lifeboatError.summary)
+                    damage = damage ?? RepositoryError.damaged(key.text, error.lifeboatError.summary)
+                    continue
                 }
             }
         }
+        if opened.isEmpty, let damage { throw damage }
         guard !opened.isEmpty else {
             throw LifeboatError(
                 seen == 0 ? "this repository has no key that a passphrase opens" : "the passphrase is wrong",

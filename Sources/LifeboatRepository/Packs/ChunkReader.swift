@@ -33,19 +33,28 @@ package final class ChunkReader: Sendable {
         var set: IndexSet
         /// The local copies were hashed once more already.
         var areRechecked = false
+        /// Packs that no index names were read already.
+        var areSearched = false
     }
 
     private let repository: Repository
     private let indexes: Monitor<Indexes>
     private let cacheLimit: Int
+    private let onSearch: (@Sendable (_ packs: Int) -> Void)?
     private let state = Monitor(State())
     private let decoders = Monitor<[DecoderBox]>([])
     private let frames = FramePool()
     private let maximumPlain: Int
     private let maximumFrame: Int
 
-    /// `cacheLimit`: bytes of decoded frames that are kept.
-    package init(_ repository: Repository, _ indexes: IndexSet, cacheLimit: Int = 24 << 20) {
+    /// `cacheLimit`: bytes of decoded frames that are kept. With `onSearch` a chunk that cannot be had is looked for in
+    /// packs that no index names, once in the life of this reader; it is called with their number before they are read,
+    /// on the thread that needs the chunk.
+    package init(
+        _ repository: Repository, _ indexes: IndexSet, cacheLimit: Int = 24 << 20,
+        onSearch: (@Sendable (_ packs: Int) -> Void)? = nil
+    ) {
+        self.onSearch = onSearch
         self.repository = repository
         self.indexes = Monitor(Indexes(set: indexes))
         self.cacheLimit = cacheLimit
@@ -56,22 +65,30 @@ package final class ChunkReader: Sendable {
     package var indexSet: IndexSet { indexes.withLock { $0.set } }
 
     /// Whether the chunk can be had, as far as indexes tell: with it, all that its deltas rest on. With `rechecking` a
-    /// damaged local copy of an index is ruled out before it says no.
+    /// damaged local copy of an index, and a damaged index, are ruled out before it says no.
     package func isKnown(_ id: Digest, rechecking: Bool = false) -> Bool {
-        if indexSet.contains(id) { return true }
-        guard rechecking, (try? recheckIndexes()) == true else { return false }
-        return indexSet.contains(id)
+        while !indexSet.contains(id) {
+            guard rechecking, (try? improveIndexes()) == true else { return false }
+        }
+        return true
     }
 
-    /// Hashes the local copies of indexes, once in the life of this reader; true when some were damaged, and are
-    /// replaced now.
-    private func recheckIndexes() throws -> Bool {
+    /// Makes the indexes say more than they did: hashes the local copies, and replaces damaged ones; then, where that is
+    /// wanted, reads the packs that no index names. Each once in the life of this reader; false when nothing was gained.
+    private func improveIndexes() throws -> Bool {
         try indexes.withLock { indexes in
-            guard !indexes.areRechecked else { return false }
-            indexes.areRechecked = true
-            guard let fresh = try repository.recheckedIndexes(indexes.set) else { return false }
-            indexes.set = fresh
-            return true
+            if !indexes.areRechecked {
+                indexes.areRechecked = true
+                if let fresh = try repository.recheckedIndexes(indexes.set) {
+                    indexes.set = fresh
+                    return true
+                }
+            }
+            guard let onSearch, !indexes.areSearched else { return false }
+            indexes.areSearched = true
+            let found = try repository.indexUnnamedPacks(indexes.set, onSearch)
+            for index in found { indexes.set.add(index) }
+            return !found.isEmpty
         }
     }
 
@@ -87,17 +104,20 @@ package final class ChunkReader: Sendable {
             }
             return try copy.withUnsafeBytes(body)
         }
-        let frame: Frame
-        let range: Range<Int>
-        do {
-            (frame, range) = try verifiedChunk(id)
-        } catch let failure as LifeboatError where failure.exitCode == .damagedRepository {
-            // An index may have led to the wrong place: once the local copies are sound it does not.
-            guard try recheckIndexes() else { throw failure }
-            (frame, range) = try verifiedChunk(id)
-        }
+        let (frame, range) = try improvedChunk(id)
         return try withExtendedLifetime(frame) {
             try body(UnsafeRawBufferPointer(rebasing: frame.bytes[range]))
+        }
+    }
+
+    private func improvedChunk(_ id: Digest) throws -> (Frame, Range<Int>) {
+        while true {
+            do {
+                return try verifiedChunk(id)
+            } catch let failure as LifeboatError where failure.exitCode == .damagedRepository {
+                // An index may have led to the wrong place, or be missing: better ones do not.
+                guard try improveIndexes() else { throw failure }
+            }
         }
     }
 

@@ -211,9 +211,10 @@ struct PruneSurveyor {
         survey.snapshotCount = snapshots.count
         survey.snapshots = Set(snapshots.flatMap { [$0.id] + ($0.manifest.repairedFrom ?? []) })
         // The lists of what was forgotten after the manifests: each is written before a manifest goes.
-        survey.forgotten = try RecordCheck(repository).forgotten()
+        let forgotten = try RecordCheck(repository).tombstones()
+        survey.forgotten = Set(forgotten.flatMap { $0.snapshots.map(\.snapshot) })
         survey.gone = try SnapshotCatalog.chainProblems(
-            snapshots, forgotten: survey.forgotten, repository, seen: seen
+            snapshots, forgotten: forgotten, repository, seen: seen
         ).filter { $0.gone != nil }.map { "snapshot \($0.snapshot.shortHex): \($0.reason)" }
         let after = try watch.observe(&sightings, now: moment())
         survey.readers = after.leases.filter { $0.kind == .read && $0.condition == .live }

@@ -31,7 +31,7 @@ struct ManifestSurvey {
         try takeVouched(&failed, repository)
         unreadable = failed.map { RepairPlan.BadObject(object: $0.key.text, reason: $0.error.summary) }
         let problems = try SnapshotCatalog.chainProblems(
-            snapshots, forgotten: RecordCheck(repository).forgotten(), repository, seen: seen)
+            snapshots, forgotten: RecordCheck(repository).tombstones(), repository, seen: seen)
         unrepairable += problems.filter { $0.gone == nil && !$0.isNote }.map {
             RepairPlan.BadObject(object: "snapshot \($0.snapshot.shortHex)", reason: $0.reason)
         }

@@ -74,12 +74,15 @@ package struct RepairExecutor {
                 continue
             }
             let stored = repository.sealing.storedKey(key)
-            if try keep(stored: stored) { outcome.setAside.append(stored.text) }
+            for kept in [stored, RepositoryLayout.signature(of: stored)] where try keep(stored: kept) {
+                outcome.setAside.append(kept.text)
+            }
             let new = Pin(
                 repositoryID: repository.config.repositoryID, stack: pin.stack, snapshot: pin.snapshot,
                 host: lease.lease.record.host, created: clock.now(),
-                note: "its text was damaged; a repair wrote it anew")
-            try repository.save(try CanonicalJSON.encode(new, pretty: true) + [UInt8(ascii: "\n")], as: key)
+                note: "it was damaged or missing; a repair wrote it anew")
+            try repository.saveSigned(
+                try CanonicalJSON.encode(new, pretty: true) + [UInt8(ascii: "\n")], as: key)
         }
     }
 

@@ -65,7 +65,8 @@ package struct RepairPlan: Codable, Sendable, Equatable {
     package var orphanPacks: UInt64 = 0
     package var staleIndexes: [StaleIndex] = []
     package var damagedPacks: [DamagedPack] = []
-    /// Pins and lists of forgotten snapshots that cannot be read. A pin is written anew, from its name.
+    /// Pins, records of those that were taken away, and lists of forgotten snapshots that cannot be read, and pins that
+    /// are missing. A pin is written anew, from its name.
     package var damagedRecords: [BadObject] = []
     /// Whole manifests under a name that another stack or time would have: each is stored under its own.
     package var misnamedSnapshots: [BadObject] = []

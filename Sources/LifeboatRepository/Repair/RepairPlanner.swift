@@ -212,7 +212,9 @@ package struct RepairPlanner {
 
     /// Pins and lists of forgotten snapshots that cannot be read.
     private func findRecords(_ plan: inout RepairPlan) throws {
-        for problem in try RecordCheck(repository).problems() {
+        let records = RecordCheck(repository)
+        for problem in try records.problems() + records.missingPins(SnapshotCatalog(repository))
+        where !plan.damagedRecords.contains(where: { $0.object == problem.key.text }) {
             plan.damagedRecords.append(RepairPlan.BadObject(object: problem.key.text, reason: problem.reason))
         }
     }

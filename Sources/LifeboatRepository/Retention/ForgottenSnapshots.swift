@@ -64,12 +64,20 @@ package struct Tombstone: Codable, Sendable, Equatable {
         self.host = host
         rules = plan.rules
         timeZone = plan.timeZone
-        snapshots = plan.decisions.compactMap { decision in
-            guard let removal = decision.removal else { return nil }
+        let removed = plan.decisions.filter { !$0.isKept }
+        snapshots = removed.map { decision in
             let snapshot = decision.snapshot
             return Entry(
                 snapshot: snapshot.id, host: snapshot.host, sequence: snapshot.sequence, previous: snapshot.previous,
-                time: snapshot.time, complete: snapshot.complete, reason: removal.rawValue)
+                time: snapshot.time, complete: snapshot.complete, reason: decision.removal?.rawValue ?? "")
+        }
+        // Those that a repaired one stood for are named by the snapshots after them, so they have to be on the list.
+        for snapshot in removed.map(\.snapshot) {
+            snapshots += snapshot.repairedFrom.map {
+                Entry(
+                    snapshot: $0, host: snapshot.host, sequence: snapshot.sequence, previous: nil, time: snapshot.time,
+                    complete: false, reason: "repaired")
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LifeboatCore
+import LifeboatFormats
 import LifeboatStorage
 
 /// A pin: retention never removes the snapshot it names. An object of its own, because manifests never change.
@@ -41,28 +42,45 @@ package enum Pins {
 
     /// Ids of the pinned snapshots of a stack. Throws when something there is not named like a pin: what was meant to be
     /// kept would not be known.
-    package static func ids(_ repository: Repository, stack: String) throws -> Set<Digest> {
-        Set(try names(repository, stack: stack).map(\.snapshot))
+    package static func ids(
+        _ repository: Repository, stack: String, passingOverDamage: Bool = false
+    ) throws -> Set<Digest> {
+        Set(try names(repository, stack: stack, passingOverDamage: passingOverDamage).map(\.snapshot))
     }
 
-    /// Stack and snapshot of every pin; of one stack, or of all.
+    /// Stack and snapshot of every pin; of one stack, or of all. Throws for something that is not named like a pin, unless
+    /// such are passed over.
     package static func names(
-        _ repository: Repository, stack: String? = nil
+        _ repository: Repository, stack: String? = nil, passingOverDamage: Bool = false
     ) throws -> [(stack: String, snapshot: Digest)] {
         let prefix = RepositoryLayout.pinPrefix + (stack.map { "\($0)/" } ?? "")
-        return try repository.objects(prefix).map { object in
+        return try repository.objects(prefix).compactMap { object in
             guard let name = RepositoryLayout.pinName(object.key) else {
+                if passingOverDamage { return nil }
                 throw RepositoryError.damaged(object.key.text, "its name is not that of a pin")
             }
             return name
         }
     }
 
-    /// Nil when there is no such pin.
+    /// How manifests name the pin of a snapshot; nil when there is none, or none that can be read.
+    package static func reference(
+        _ repository: Repository, stack: String, snapshot: Digest
+    ) throws -> PinReference? {
+        let key = repository.sealing.storedKey(RepositoryLayout.pin(stack: stack, snapshot: snapshot))
+        do throws(StorageError) {
+            return PinReference(snapshot: snapshot, pin: BLAKE3.hash(try repository.store.get(key, limit: limit)))
+        } catch {
+            guard error.kind == .notFound || error.kind == .full else { throw error.lifeboatError }
+            return nil
+        }
+    }
+
+    /// Nil when there is no such pin. Throws for one that is damaged or not signed.
     package static func read(_ repository: Repository, stack: String, snapshot: Digest) throws -> Pin? {
         let key = RepositoryLayout.pin(stack: stack, snapshot: snapshot)
         guard try repository.exists(key) else { return nil }
-        let bytes = try repository.load(key, limit: limit)
+        let bytes = try repository.loadSigned(key, limit: limit)
         guard let pin = try? CanonicalJSON.decode(Pin.self, from: bytes), pin.snapshot == snapshot,
             pin.stack == stack, pin.repositoryID == repository.config.repositoryID
         else { throw RepositoryError.damaged(key.text, "it is not the JSON of this pin") }
@@ -75,7 +93,7 @@ package enum Pins {
         let key = RepositoryLayout.pin(stack: pin.stack, snapshot: pin.snapshot)
         let isNew = try !repository.exists(key)
         if isNew {
-            try repository.save(try CanonicalJSON.encode(pin, pretty: true) + [UInt8(ascii: "\n")], as: key)
+            try repository.saveSigned(try CanonicalJSON.encode(pin, pretty: true) + [UInt8(ascii: "\n")], as: key)
         }
         // After the pin is there no retention begins to remove it; one at work may just have done so.
         let manifest = RepositoryLayout.manifest(
@@ -84,11 +102,28 @@ package enum Pins {
             if isNew { _ = try repository.delete(key) }
             throw LifeboatError("snapshot '\(pin.snapshot.shortHex)' was removed just now, and cannot be pinned")
         }
+        if let reference = try reference(repository, stack: pin.stack, snapshot: pin.snapshot) {
+            try repository.remember(reference, stack: pin.stack)
+        }
         return isNew
     }
 
-    /// False when it was not pinned.
-    package static func remove(_ repository: Repository, stack: String, snapshot: Digest) throws -> Bool {
-        try repository.delete(RepositoryLayout.pin(stack: stack, snapshot: snapshot))
+    /// Takes a pin away, after signed records that say so: of the pin that is there, and of every other that `known`
+    /// names for this snapshot. False when there was none and none was known.
+    package static func remove(
+        _ repository: Repository, stack: String, snapshot: Digest, known: Set<PinReference> = [], host: String,
+        time: Timestamp
+    ) throws -> Bool {
+        try repository.requireTrusted()
+        var references = known.filter { $0.snapshot == snapshot }
+        if let present = try reference(repository, stack: stack, snapshot: snapshot) { references.insert(present) }
+        for reference in references.sorted(by: { $0.pin < $1.pin }) {
+            try Unpinning.store(reference, stack: stack, host: host, time: time, in: repository)
+        }
+        let key = RepositoryLayout.pin(stack: stack, snapshot: snapshot)
+        let wasThere = try repository.delete(key)
+        _ = try repository.store.delete(RepositoryLayout.signature(of: repository.sealing.storedKey(key)))
+        try repository.forgetPins(of: snapshot, stack: stack)
+        return wasThere || !references.isEmpty
     }
 }

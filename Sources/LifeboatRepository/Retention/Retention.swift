@@ -14,16 +14,18 @@ package struct Retention: Sendable {
     }
 
     /// Reads snapshots, pins and drill results, and decides. Changes nothing. `damaged` are manifests of the stack that
-    /// cannot be read, and so are neither kept nor removed nor counted.
+    /// cannot be read, and so are neither kept nor removed nor counted. `missingPins`: what is wrong with pins; the
+    /// snapshots they were for are kept.
     package func plan(
         _ rules: RetentionRules, calendar: RetentionCalendar, now: Timestamp
-    ) throws -> (plan: RetentionPlan, damaged: [LifeboatError]) {
+    ) throws -> (plan: RetentionPlan, damaged: [LifeboatError], missingPins: [LifeboatError]) {
         let planner = try RetentionPlanner(rules: rules, calendar: calendar, now: now)
         let catalog = try SnapshotCatalog(repository, stack: stack)
+        let pins = try PinLedger(repository, stack: stack, catalog)
         let plan = planner.plan(
-            stack: stack, catalog.snapshots.map(RetentionCandidate.init),
-            pinned: try Pins.ids(repository, stack: stack), verified: try DrillVerified.ids(repository, stack: stack))
-        return (plan, catalog.damaged)
+            stack: stack, catalog.snapshots.map(RetentionCandidate.init), pinned: pins.kept,
+            verified: try DrillVerified.ids(repository, stack: stack))
+        return (plan, catalog.damaged, pins.problems(stack: stack))
     }
 
     /// Why a plan is not carried out without `--force`; nil when nothing speaks against it.

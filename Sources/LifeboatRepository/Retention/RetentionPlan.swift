@@ -13,11 +13,14 @@ package struct RetentionCandidate: Sendable, Equatable {
     package var complete: Bool
     /// Names of its components: a snapshot makes way only for one that holds all of them.
     package var components: Set<String>
+    /// Snapshots it stands for since a repair: with it they are forgotten.
+    package var repairedFrom: [Digest]
 
     package init(
         id: Digest, host: String, sequence: UInt64, previous: Digest? = nil, time: Timestamp, complete: Bool,
-        components: Set<String>
+        components: Set<String>, repairedFrom: [Digest] = []
     ) {
+        self.repairedFrom = repairedFrom
         self.id = id
         self.host = host
         self.sequence = sequence
@@ -31,7 +34,8 @@ package struct RetentionCandidate: Sendable, Equatable {
         let manifest = snapshot.manifest
         self.init(
             id: snapshot.id, host: manifest.host, sequence: manifest.sequence, previous: manifest.previous,
-            time: manifest.frozen, complete: manifest.complete, components: Set(manifest.components.map(\.name)))
+            time: manifest.frozen, complete: manifest.complete, components: Set(manifest.components.map(\.name)),
+            repairedFrom: manifest.repairedFrom ?? [])
     }
 }
 

@@ -134,6 +134,9 @@ package struct Manifest: Codable, Sendable, Equatable {
     package var checks: [CheckResult]?
     /// Nil: the policy names no secrets.
     package var secrets: Secrets?
+    /// Pins of the stack when it was written, and those that were gone without a record; nil: none. What is named here and
+    /// is neither there nor recorded as taken away was removed by somebody who must not.
+    package var pinned: [PinReference]?
     package var components: [Component]
     /// Bytes read, plain bytes that were new, and bytes added to the repository.
     package var bytesRead: UInt64
@@ -146,7 +149,7 @@ package struct Manifest: Codable, Sendable, Equatable {
 
     private enum CodingKeys: String, CodingKey {
         case format, stack, host, sequence, previous, started, frozen, ended, complete, components, policy, lifeboat
-        case freeze, checks, secrets
+        case freeze, checks, secrets, pinned
         case repositoryID = "repository_id"
         case bytesRead = "bytes_read"
         case bytesNew = "bytes_new"

@@ -71,7 +71,21 @@ extension SnapshotCatalog {
                     id: previous, stack: snapshot.manifest.stack, host: snapshot.manifest.host,
                     sequence: max(1, snapshot.manifest.sequence) - 1, isNewest: false))
         }
-        missing += try unexplained(gaps, repository)
+        // The lists after the manifests: each is written before one goes. They name predecessors, too.
+        let lists = try RecordCheck(repository).tombstones(stack: stack)
+        for list in lists {
+            for entry in list.snapshots {
+                guard let previous = entry.previous, !present.contains(previous), !listed.contains(previous.shortHex)
+                else { continue }
+                gaps.append(
+                    MissingSnapshot(
+                        id: previous, stack: list.stack, host: entry.host, sequence: max(1, entry.sequence) - 1,
+                        isNewest: false))
+            }
+        }
+        let forgotten = Set(lists.flatMap { $0.snapshots.map(\.snapshot) })
+        var told = Set(missing.map(\.id))
+        missing += gaps.filter { !forgotten.contains($0.id) && told.insert($0.id).inserted }
         return missing
     }
 

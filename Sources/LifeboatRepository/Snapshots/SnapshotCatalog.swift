@@ -11,6 +11,8 @@ package struct SnapshotCatalog: Sendable {
     /// Manifests that could not be read or are not what their name says; named in every listing, never skipped over
     /// in silence.
     package let damaged: [LifeboatError]
+    /// For each of `damaged` the stack its name says; nil when it says none.
+    private let damagedStacks: [String?]
     /// Manifests this host cannot read; only with `skippingSealed`.
     package let sealed: Int
     /// Short ids of all manifests that were listed, those that cannot be read among them.
@@ -18,14 +20,23 @@ package struct SnapshotCatalog: Sendable {
     /// `<stack>/<host>` → the newest snapshot this host remembers, as it was before the manifests were listed: what it
     /// names was there then.
     let remembered: [String: HostTrust.Pin.Seen]
+    /// Stack → pins that this host remembers, as of the same time.
+    let rememberedPins: [String: [PinReference]]
 
     /// Reads every manifest; with `stack` those of that stack only. On a host without a key, `skippingSealed` leaves
     /// out what it did not write itself; else that throws.
     package init(_ repository: Repository, stack: String? = nil, skippingSealed: Bool = false) throws {
-        remembered = try repository.trust?.pin(repository.config.repositoryID)?.newest ?? [:]
+        let memory = try repository.trust?.pin(repository.config.repositoryID)
+        remembered = memory?.newest ?? [:]
+        rememberedPins = memory?.pins ?? [:]
         var sealed = 0
         var snapshots: [Snapshot] = []
         var damaged: [LifeboatError] = []
+        var damagedStacks: [String?] = []
+        func note(_ error: LifeboatError, _ key: ObjectKey) {
+            damaged.append(error)
+            damagedStacks.append(RepositoryLayout.manifestName(key)?.stack)
+        }
         let prefix = RepositoryLayout.snapshotPrefix + (stack.map { "\($0)/" } ?? "")
         // A repair puts one manifest in the place of another, and a listing is no snapshot: it is repeated until it
         // shows nothing new, so that nobody who deletes finds neither of the two.
@@ -37,13 +48,13 @@ package struct SnapshotCatalog: Sendable {
                 do {
                     switch try Self.examine(object.key, repository, orCopy: skippingSealed) {
                     case .snapshot(let snapshot): snapshots.append(snapshot)
-                    case .misnamed(_, let error), .tooNew(let error): damaged.append(error)
+                    case .misnamed(_, let error), .tooNew(let error): note(error, object.key)
                     }
                 } catch let error as LifeboatError where error.exitCode == .wrongKey && skippingSealed {
                     sealed += 1
                 } catch let error as LifeboatError where error.exitCode == .damagedRepository {
                     // Forgotten since it was listed: that is no damage.
-                    if try repository.exists(object.key) { damaged.append(error) }
+                    if try repository.exists(object.key) { note(error, object.key) }
                 }
             }
         }
@@ -53,8 +64,15 @@ package struct SnapshotCatalog: Sendable {
         }
         self.snapshots = snapshots
         self.damaged = damaged
+        self.damagedStacks = damagedStacks
         self.sealed = sealed
         listed = Set(seen.compactMap { RepositoryLayout.manifestName($0)?.shortID })
+    }
+
+    /// Those of `damaged` that may be snapshots of that stack; without one all.
+    package func damaged(ofStack stack: String?) -> [LifeboatError] {
+        guard let stack else { return damaged }
+        return zip(damaged, damagedStacks).filter { $0.1 == nil || $0.1 == stack }.map(\.0)
     }
 
     /// How often manifests are listed while backups go on adding some.

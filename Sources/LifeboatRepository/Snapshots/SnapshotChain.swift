@@ -23,12 +23,14 @@ package enum SnapshotChain {
 
     /// What is wrong; empty when nothing is. Pure.
     ///
-    /// - `forgotten`: what retention removed, with signed lists.
+    /// - `forgotten`: the signed lists of what retention removed. They name predecessors as manifests do, so that a gap
+    ///   shows also when the snapshot after it is forgotten.
     /// - `seen`: `<stack>/<host>` → the newest snapshot this host remembers.
     package static func problems(
-        _ snapshots: [Snapshot], forgotten removed: Set<Digest>, seen: [String: HostTrust.Pin.Seen]
+        _ snapshots: [Snapshot], forgotten: [Tombstone], seen: [String: HostTrust.Pin.Seen]
     ) -> [Problem] {
         var problems: [Problem] = []
+        let removed = Set(forgotten.flatMap { $0.snapshots.map(\.snapshot) })
         // One that stands for another since a repair is as good as that one.
         let present = Set(snapshots.flatMap { [$0.id] + ($0.manifest.repairedFrom ?? []) })
         let chains = Dictionary(grouping: snapshots) { "\($0.manifest.stack)/\($0.manifest.host)" }
@@ -65,8 +67,24 @@ package enum SnapshotChain {
                             sequence: max(1, snapshot.manifest.sequence) - 1)))
             }
         }
+        var named = Set(problems.map(\.snapshot))
+        for list in forgotten {
+            for entry in list.snapshots {
+                guard let previous = entry.previous, !present.contains(previous), !removed.contains(previous),
+                    named.insert(previous).inserted
+                else { continue }
+                problems.append(
+                    Problem(
+                        snapshot: previous,
+                        reason: "it came before snapshot \(entry.snapshot.shortHex) of \(list.stack)/\(entry.host), "
+                            + "which retention removed, and is gone; retention did not remove it",
+                        gone: Gone(stack: list.stack, host: entry.host, sequence: max(1, entry.sequence) - 1)))
+            }
+        }
         for (chain, newest) in seen.sorted(by: { $0.key < $1.key })
-        where !present.contains(newest.snapshot) && !removed.contains(newest.snapshot) {
+        where !present.contains(newest.snapshot) && !removed.contains(newest.snapshot)
+            && !named.contains(newest.snapshot)
+        {
             // Told already when a later one names it as its predecessor.
             let isNamed = chains[chain]?.contains { $0.manifest.previous == newest.snapshot } ?? false
             guard !isNamed else { continue }
@@ -94,7 +112,7 @@ extension SnapshotCatalog {
     /// What `SnapshotChain` finds in the whole repository. `seen`: what this host remembered before the manifests were
     /// listed.
     package static func chainProblems(
-        _ snapshots: [Snapshot], forgotten: Set<Digest>, _ repository: Repository,
+        _ snapshots: [Snapshot], forgotten: [Tombstone], _ repository: Repository,
         seen: [String: HostTrust.Pin.Seen]
     ) throws -> [SnapshotChain.Problem] {
         SnapshotChain.problems(snapshots, forgotten: forgotten, seen: seen)

@@ -23,7 +23,7 @@ package struct RepositorySource: RestoreSource {
         self.snapshot = snapshot
         self.options = options
         self.progress = progress
-        reader = ChunkReader(repository, try repository.openIndexesOfPresentPacks())
+        reader = ChunkReader(repository, try repository.openIndexesOfPresentPacks(), reportingTo: progress)
         let components = snapshot.manifest.components.filter { components.contains($0.name) }
         counters = RestoreCounters(
             progress, filesTotal: isPartial ? nil : components.reduce(0) { $0 + $1.files },

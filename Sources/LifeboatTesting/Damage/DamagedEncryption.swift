@@ -74,7 +74,7 @@ extension DamageCase {
         DamageCase(
             "encrypted: a byte of an index is flipped",
             DamageVerdict(
-                check: 13, data: 13, scrub: 13, prune: 13, restore: (13, 13, 13), plan: 13, repair: 0,
+                check: 13, data: 13, scrub: 13, prune: 13, restore: (0, 0, 0), plan: 13, repair: 0,
                 after: .whole((0, 0, 0))),
             encrypted: true
         ) {
@@ -84,7 +84,7 @@ extension DamageCase {
         DamageCase(
             "encrypted: all indexes are missing",
             DamageVerdict(
-                check: 13, data: 13, scrub: 0, prune: 13, restore: (13, 13, 13), plan: 13, repair: 0,
+                check: 13, data: 13, scrub: 0, prune: 13, restore: (0, 0, 0), plan: 13, repair: 0,
                 after: .whole((0, 0, 0))),
             encrypted: true
         ) {

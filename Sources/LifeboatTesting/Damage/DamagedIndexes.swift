@@ -11,7 +11,7 @@ extension DamageCase {
         DamageCase(
             "the first index is missing",
             DamageVerdict(
-                check: 13, data: 13, scrub: 0, prune: 13, restore: (13, 13, 0), plan: 13, repair: 0,
+                check: 13, data: 13, scrub: 0, prune: 13, restore: (0, 0, 0), plan: 13, repair: 0,
                 after: .whole((0, 0, 0)))
         ) {
             try $0.remove($0.index(.first))
@@ -20,7 +20,7 @@ extension DamageCase {
         DamageCase(
             "the newest index is missing",
             DamageVerdict(
-                check: 13, data: 13, scrub: 0, prune: 13, restore: (0, 13, 0), plan: 13, repair: 0,
+                check: 13, data: 13, scrub: 0, prune: 13, restore: (0, 0, 0), plan: 13, repair: 0,
                 after: .whole((0, 0, 0)))
         ) {
             try $0.remove($0.index(.third))
@@ -29,7 +29,7 @@ extension DamageCase {
         DamageCase(
             "all indexes are missing",
             DamageVerdict(
-                check: 13, data: 13, scrub: 0, prune: 13, restore: (13, 13, 13), plan: 13, repair: 0,
+                check: 13, data: 13, scrub: 0, prune: 13, restore: (0, 0, 0), plan: 13, repair: 0,
                 after: .whole((0, 0, 0)))
         ) {
             for moment in SoundRepository.Moment.allCases { try $0.remove($0.index(moment)) }
@@ -38,7 +38,7 @@ extension DamageCase {
         DamageCase(
             "a byte of an index is flipped",
             DamageVerdict(
-                check: 13, data: 13, scrub: 13, prune: 13, restore: (13, 13, 13), plan: 13, repair: 0,
+                check: 13, data: 13, scrub: 13, prune: 13, restore: (0, 0, 0), plan: 13, repair: 0,
                 after: .whole((0, 0, 0)))
         ) {
             try $0.flip($0.index(.first))
@@ -47,7 +47,7 @@ extension DamageCase {
         DamageCase(
             "a byte of every index is flipped",
             DamageVerdict(
-                check: 13, data: 13, scrub: 13, prune: 13, restore: (13, 13, 13), plan: 13, repair: 0,
+                check: 13, data: 13, scrub: 13, prune: 13, restore: (0, 0, 0), plan: 13, repair: 0,
                 after: .whole((0, 0, 0)))
         ) {
             for moment in SoundRepository.Moment.allCases { try $0.flip($0.index(moment)) }
@@ -56,7 +56,7 @@ extension DamageCase {
         DamageCase(
             "an index is cut",
             DamageVerdict(
-                check: 13, data: 13, scrub: 13, prune: 13, restore: (13, 13, 13), plan: 13, repair: 0,
+                check: 13, data: 13, scrub: 13, prune: 13, restore: (0, 0, 0), plan: 13, repair: 0,
                 after: .whole((0, 0, 0)))
         ) {
             try $0.truncate($0.index(.second), to: 100)
@@ -65,7 +65,7 @@ extension DamageCase {
         DamageCase(
             "an index is empty",
             DamageVerdict(
-                check: 13, data: 13, scrub: 13, prune: 13, restore: (13, 13, 13), plan: 13, repair: 0,
+                check: 13, data: 13, scrub: 13, prune: 13, restore: (0, 0, 0), plan: 13, repair: 0,
                 after: .whole((0, 0, 0)))
         ) {
             try $0.write([], $0.index(.notes))
@@ -74,7 +74,7 @@ extension DamageCase {
         DamageCase(
             "an index grew",
             DamageVerdict(
-                check: 13, data: 13, scrub: 13, prune: 13, restore: (13, 13, 13), plan: 13, repair: 0,
+                check: 13, data: 13, scrub: 13, prune: 13, restore: (0, 0, 0), plan: 13, repair: 0,
                 after: .whole((0, 0, 0)))
         ) {
             try $0.change($0.index(.notes)) { $0.append(0) }
@@ -83,7 +83,7 @@ extension DamageCase {
         DamageCase(
             "two indexes changed places",
             DamageVerdict(
-                check: 13, data: 13, scrub: 13, prune: 13, restore: (13, 13, 13), plan: 13, repair: 0,
+                check: 13, data: 13, scrub: 13, prune: 13, restore: (0, 0, 0), plan: 13, repair: 0,
                 after: .whole((0, 0, 0)))
         ) {
             try $0.swap($0.index(.first), $0.index(.notes))
@@ -92,7 +92,7 @@ extension DamageCase {
         DamageCase(
             "an index lies under another digest as well",
             DamageVerdict(
-                check: 13, data: 13, scrub: 13, prune: 13, restore: (13, 13, 13), plan: 13, repair: 0,
+                check: 13, data: 13, scrub: 13, prune: 13, restore: (0, 0, 0), plan: 13, repair: 0,
                 after: .whole((0, 0, 0)))
         ) {
             let name = RepositoryLayout.index(BLAKE3.hash(Array("others".utf8))).text
@@ -102,7 +102,7 @@ extension DamageCase {
         DamageCase(
             "an index is of an unknown kind",
             DamageVerdict(
-                check: 13, data: 13, scrub: 0, prune: 13, restore: (13, 13, 13), plan: 13, repair: 0,
+                check: 13, data: 13, scrub: 0, prune: 13, restore: (0, 0, 0), plan: 13, repair: 0,
                 after: .whole((0, 0, 0)))
         ) {
             try $0.change($0.index(.notes)) { $0[7] = UInt8(ascii: "9") }
@@ -112,7 +112,7 @@ extension DamageCase {
         DamageCase(
             "an index counts more chunks than it has",
             DamageVerdict(
-                check: 13, data: 13, scrub: 0, prune: 13, restore: (13, 13, 13), plan: 13, repair: 0,
+                check: 13, data: 13, scrub: 0, prune: 13, restore: (0, 0, 0), plan: 13, repair: 0,
                 after: .whole((0, 0, 0)))
         ) {
             try $0.change($0.index(.notes)) { $0[16] += 1 }
@@ -250,7 +250,7 @@ extension DamageCase {
         DamageCase(
             "an index is flipped and its pack cut to half",
             DamageVerdict(
-                check: 13, data: 13, scrub: 13, prune: 13, restore: (13, 13, 13), plan: 13, repair: 13,
+                check: 13, data: 13, scrub: 13, prune: 13, restore: (0, 0, 13), plan: 13, repair: 13,
                 after: .damaged(
                     13, restore: (0, 0, 13), backedUp: 0, salvage: 3, salvaged: (0, 0, 3)))
         ) {

@@ -345,7 +345,9 @@ package struct DamagedRepository: Sendable {
             let id = (try? current(moment, repository)) ?? sound[moment].id
             let snapshot = try SnapshotCatalog(repository).find(id.hex)
             let outcome = try LooseRestore(
-                ChunkReader(repository, repository.openIndexes()), clock: SystemClock(), progress: SilentProgress(),
+                ChunkReader(
+                    repository, repository.openIndexes(passingOverDamage: true), reportingTo: SilentProgress()),
+                clock: SystemClock(), progress: SilentProgress(),
                 cancellation: Cancellation()
             ) { place, unfinished in
                 try FileTree.createFolders(String(place[..<(place.lastIndex(of: "/") ?? place.startIndex)]))

@@ -134,8 +134,8 @@ struct RetentionTests {
         #expect(try Pins.ids(repository, stack: "demo") == [first.id])
         #expect(try Pins.ids(repository, stack: "other").isEmpty)
         #expect(try plan().removed.map(\.id) == [snapshots[1].id])
-        #expect(try Pins.remove(repository, stack: "demo", snapshot: first.id))
-        #expect(try !Pins.remove(repository, stack: "demo", snapshot: first.id))
+        #expect(try Pins.remove(repository, stack: "demo", snapshot: first.id, host: "h", time: clock.now()))
+        #expect(try !Pins.remove(repository, stack: "demo", snapshot: first.id, host: "h", time: clock.now()))
         #expect(try plan().removed.count == 2)
         // A snapshot that is gone cannot be pinned, and no pin is left behind.
         _ = try carryOut(plan())
