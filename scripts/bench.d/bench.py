@@ -278,6 +278,8 @@ def scale_rows(arguments: argparse.Namespace, work: Path, chosen: list[Tool], ow
             say(f"{row}: left out, since lifeboat is not among the tools")
         elif row == "open":
             found[row] = scale.open_row(own, work, arguments.runs, cost)
+        elif row == "nights":
+            found[row] = scale.nights_row(own, work, cost)
         else:
             found[row] = scale.prune_row(own, work, cost)
 
@@ -357,7 +359,7 @@ def main() -> int:
         print(report.render(results), flush=True)
         say("removing what was made")
     finally:
-        for name in ("run", "restored", "memory", "history", "pruned", "result.json", "log"):
+        for name in ("run", "restored", "memory", "history", "nights", "pruned", "result.json", "log"):
             remove(work / name)
         if not arguments.keep:
             remove(work / "workloads")

@@ -12,7 +12,7 @@ from typing import Any
 from tools import Tool
 
 MIB = 1 << 20
-ROWS = ("open", "prune", "history", "check")
+ROWS = ("open", "prune", "history", "check", "nights")
 ABOUT = {
     "open": "10,000,000 chunks in 2,000 indexes and 312,500 packs (synthetic: packs are holes of the right size), one "
             "real snapshot of two small files; index copies in the local cache",
@@ -21,6 +21,8 @@ ABOUT = {
     "history": "100 backups of 400 files of 100 KiB noise, 8 of them new each time; all but the last 10 are forgotten "
                "and pruned",
     "check": "after a first backup: the structure, and all data",
+    "nights": "365 nights of one file of 64 MiB, of which eight places of 100,000 bytes change each night: a backup, "
+              "forget keeps the last 3, prune deletes the rest at once",
 }
 
 # Run a command and give what it cost.
@@ -138,6 +140,41 @@ def check_row(tools: list[Tool], folders: dict[str, Path], runs: int, measure: M
     return found
 
 
+NIGHTS = 365
+# The file of the row `nights`, and what changes in it each night; bytes.
+NIGHT_FILE, NIGHT_PLACES, NIGHT_EDIT = 64 * MIB, 8, 100_000
+
+
+def stored(folder: Path) -> int:
+    """Bytes of all files, not the space they take."""
+    return sum(os.lstat(os.path.join(parent, name)).st_size for parent, _, files in os.walk(folder) for name in files)
+
+
+def nights_row(own: Tool, work: Path, measure: Measure) -> list[dict[str, Any]]:
+    subprocess.run(["rm", "-rf", str(own.place), str(work / "nights")], check=True)
+    (own.place / "home").mkdir(parents=True)
+    environment = own.environment()
+    for command in own.create():
+        measure(environment, command)
+    data = work / "nights"
+    data.mkdir()
+    noise = random.Random(7)
+    content = bytearray(noise.randbytes(NIGHT_FILE))
+    forget, prune = own.forget(3)
+    found = []
+    for number in range(1, NIGHTS + 1):
+        (data / "image.bin").write_bytes(content)
+        night = {"backup": measure(environment, own.backup(number, data)),
+                 "forget": measure(environment, forget), "prune": measure(environment, prune)}
+        found.append({**night, "stored": stored(own.repository)})
+        for _ in range(NIGHT_PLACES):
+            place = noise.randrange(NIGHT_FILE - NIGHT_EDIT)
+            content[place:place + NIGHT_EDIT] = noise.randbytes(NIGHT_EDIT)
+    measure(environment, own.check(True))
+    subprocess.run(["rm", "-rf", str(own.place), str(data)], check=True)
+    return found
+
+
 # MARK: the tables
 
 def cells(steps: list[dict[str, Any]]) -> str:
@@ -153,6 +190,17 @@ def render(rows: dict[str, Any]) -> list[str]:
         if name in ("open", "prune"):
             lines += [f"| command {heading}", "|---|--:|--:|--:|"]
             lines += [f"| {step} | {cells(cost if isinstance(cost, list) else [cost])} |" for step, cost in found.items()]
+        elif name == "nights":
+            lines += ["| nights | stored MiB, least | most | backup s | prune s | user + sys | prune peak MiB |",
+                      "|---|--:|--:|--:|--:|--:|--:|"]
+            for first, last in ((4, 30), (31, 90), (91, 180), (181, 270), (271, NIGHTS)):
+                part = found[first - 1:last]
+                if not part:
+                    continue
+                sizes = [night["stored"] / MIB for night in part]
+                backup = median(night["backup"]["wall"] for night in part)
+                lines.append(f"| {first} to {last} | {min(sizes):.1f} | {max(sizes):.1f} | {backup:.2f} | "
+                             f"{cells([night['prune'] for night in part])} |")
         elif name == "history":
             lines += ["| tool | 100 backups s | forget and prune s | user + sys | peak MiB |", "|---|--:|--:|--:|--:|"]
             lines += [f"| {tool} | {cost['backups']['wall']:.1f} | {cells([cost['forget']])} |"
@@ -177,6 +225,14 @@ def verdicts(rows: dict[str, Any]) -> list[tuple[str, bool]]:
     if "backup" in opened:
         peak = max(step["peak"] for step in opened["backup"])
         found.append((f"10,000,000 chunks, backup: {peak / MIB:.0f} MiB (target 64 MiB)", peak < 64 * MIB))
+    if "nights" in rows:
+        most = max(night["stored"] for night in rows["nights"][3:])
+        early, late = (median(night["prune"]["wall"] for night in part)
+                       for part in (rows["nights"][3:63], rows["nights"][-60:]))
+        found.append((f"nights, stored at most: {most / NIGHT_FILE:.2f} of the file (target 1.25)",
+                      most <= 1.25 * NIGHT_FILE))
+        found.append((f"nights, prune of the last 60: {late / early:.2f} of the first 60's time (target 1.25)",
+                      late <= 1.25 * early))
     for workload, tools in rows.get("check", {}).items():
         for step in ("structure", "data"):
             walls = {tool: median(cost["wall"] for cost in steps[step]) for tool, steps in tools.items()}
