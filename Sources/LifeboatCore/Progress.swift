@@ -10,6 +10,9 @@ package enum ProgressEvent: Sendable, Equatable {
     case counters(ProgressCounters)
     /// Something the user should know that does not end the operation. Counted into the summary.
     case warning(LifeboatError)
+    /// A warning about something that a restore was to bring back and could not: its outcome is incomplete.
+    /// `needsNetwork`: because another server did not answer, which no sandbox of a drill can reach.
+    case incomplete(LifeboatError, needsNetwork: Bool = false)
     /// A one-line remark (`service 'api' is healthy after 3 probes`).
     case note(String)
 }

@@ -53,12 +53,27 @@ package enum ProcessError: Error, LifeboatErrorConvertible, Equatable {
 }
 
 extension ProcessResult {
-    /// The last lines of what a child said on standard error, for the causes of an error.
+    /// The last lines of what a child printed on standard error, for the causes of an error; before them the first line
+    /// that says "error", which is often the reason for all that follow.
     package static func lastLines(of standardError: String, _ count: Int = 5) -> [String] {
-        standardError.split(whereSeparator: \.isNewline)
+        let lines = standardError.split(whereSeparator: \.isNewline)
             .map { line in
                 String(line.drop { $0 == " " || $0 == "\t" })
             }
-            .filter { !$0.isEmpty }.suffix(count)
+            .filter { !$0.isEmpty }
+        let last = Array(lines.suffix(count))
+        guard let first = lines.dropLast(last.count).first(where: isError) else { return last }
+        return [first] + last
+    }
+
+    /// For display only: what a program means is told by its exit status.
+    private static func isError(_ line: String) -> Bool {
+        ["ERROR:", "error:", "FATAL:", "fatal:", "PANIC:"].contains { line.contains($0) }
+    }
+
+    /// The first line that says "error", cut to 1,000 characters; nil: none does.
+    static func firstError(in text: String) -> String? {
+        text.split(whereSeparator: \.isNewline).map { $0.drop { $0 == " " || $0 == "\t" } }
+            .first { isError(String($0)) }.map { String($0.prefix(1000)) }
     }
 }

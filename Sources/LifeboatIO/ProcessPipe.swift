@@ -93,24 +93,36 @@ enum ProcessPoll {
     }
 }
 
-/// Keeps the end of what a child says on standard error.
+/// Keeps the end of what a child prints on standard error, and the first line of it that says "error".
 struct ProcessErrorTail {
     /// Documented with `ProcessResult.standardError`.
-    static let limit = 16 << 10
+    static let defaultLimit = 16 << 10
+    private let limit: Int
     private var bytes: [UInt8] = []
     private var isCut = false
+    /// Of what was cut off.
+    private var firstError: String?
+
+    init(limit: Int = ProcessErrorTail.defaultLimit) { self.limit = limit }
 
     mutating func append(_ more: UnsafeRawBufferPointer) {
         bytes.append(contentsOf: more)
-        guard bytes.count > 4 * Self.limit else { return }
-        bytes.removeFirst(bytes.count - Self.limit)
+        guard bytes.count > 4 * limit else { return }
+        let lost = bytes.count - limit
+        if firstError == nil { firstError = Self.firstError(in: bytes[..<lost]) }
+        bytes.removeFirst(lost)
         isCut = true
     }
 
+    private static func firstError(in bytes: ArraySlice<UInt8>) -> String? {
+        ProcessResult.firstError(in: String(decoding: bytes, as: UTF8.self))
+    }
+
     var text: String {
-        var tail = bytes.suffix(Self.limit)
+        var tail = bytes.suffix(limit)
+        let before = firstError ?? Self.firstError(in: bytes.dropLast(limit))
         // A cut may have halved a character: skip the rest of it.
         if isCut || tail.count < bytes.count { tail = tail.drop { $0 & 0xC0 == 0x80 } }
-        return String(decoding: tail, as: UTF8.self)
+        return (before.map { "\($0)\n" } ?? "") + String(decoding: tail, as: UTF8.self)
     }
 }

@@ -14,6 +14,8 @@ package struct ProcessCommand: Sendable, Equatable {
     /// Run as this user and group, with no supplementary groups; nil: as lifeboat itself.
     package var userID: UInt32?
     package var groupID: UInt32?
+    /// How many bytes of its standard error are kept, from the end.
+    package var standardErrorLimit = ProcessErrorTail.defaultLimit
 
     package init(
         _ executable: String, _ arguments: [String] = [], environment: [String: String?] = [:],
@@ -48,7 +50,8 @@ package struct ProcessResult: Sendable {
     package var termination: ProcessTermination
     /// Standard output, at most the limit given to `run`; more is an error.
     package var standardOutput: [UInt8]
-    /// The last 16 KiB of standard error, as text.
+    /// The last 16 KiB of standard error (`ProcessCommand.standardErrorLimit`), as text. When more was printed the first
+    /// line that says "error" comes before them.
     package var standardError: String
 
     package init(termination: ProcessTermination, standardOutput: [UInt8], standardError: String) {

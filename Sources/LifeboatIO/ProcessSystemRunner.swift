@@ -48,7 +48,7 @@ private struct ProcessExchange {
     private var inputDone = 0
     private let outputLimit: Int
     private var collected: [UInt8] = []
-    private var tail = ProcessErrorTail()
+    private var tail: ProcessErrorTail
     private var buffer = [UInt8](repeating: 0, count: 64 << 10)
 
     init(_ command: ProcessCommand, input bytes: [UInt8], outputLimit: Int) throws {
@@ -71,6 +71,7 @@ private struct ProcessExchange {
         errors = errorPipe.reading
         inputBytes = bytes
         self.outputLimit = outputLimit
+        tail = ProcessErrorTail(limit: command.standardErrorLimit)
     }
 
     mutating func complete(deadline: Double?, cancellation: Cancellation?) throws -> ProcessResult {

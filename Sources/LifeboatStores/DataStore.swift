@@ -27,11 +27,17 @@ package struct FactDifference: Sendable, Equatable, Codable {
     /// Whether the restore lost something, and is rolled back. False for what the snapshot never promised to bring back:
     /// it is told, and the restore is called incomplete.
     package var isLoss: Bool
-    package init(name: String, expected: String, found: String?, isLoss: Bool = true) {
+    /// Whether the snapshot holds it all the same: a drill, which starts from an empty server, fails on it. A restore into
+    /// a server that others use as well (its roles) is incomplete.
+    package var isPromised: Bool
+
+    /// `isPromised`: nil is the value of `isLoss`.
+    package init(name: String, expected: String, found: String?, isLoss: Bool = true, isPromised: Bool? = nil) {
         self.name = name
         self.expected = expected
         self.found = found
         self.isLoss = isLoss
+        self.isPromised = isPromised ?? isLoss
     }
 
     /// Whether a number is larger than the snapshot says: no loss where services run again and add to it.

@@ -45,6 +45,34 @@ struct KeptDataTests {
         }
     }
 
+    @Test func `old data that cannot be removed after a verified restore is a warning, and blocks nothing`() throws {
+        try RestoreFixture.with { fixture in
+            _ = try fixture.restore()
+            let last = fixture.fake.operationCount
+            fixture.fake.reset(to: FakeStack(components: ["database", "documents"]).state)
+            fixture.fake.inject(.before(last))
+            let outcome = try fixture.restore("restore-2")
+            #expect(fixture.end == .new && outcome.kept == nil)
+            #expect(outcome.warnings.count == 1, "\(outcome.warnings)")
+            #expect(outcome.warnings.first?.contains("'lifeboat restore --discard-old'") == true)
+            let record = try kept(fixture)
+            #expect(record.isLeftOver == true && !record.needsRecovery)
+            #expect(record.isExpired(Timestamp(seconds: 1_700_000_000)))
+            // Not all of it is there any more.
+            let refused = try #require(throws: LifeboatError.self) {
+                _ = try fixture.recovery.rollBack("restore-2", fixture.fake.stack)
+            }
+            #expect(refused.exitCode == .usage)
+            // As long as the cause stays the next restore works all the same.
+            fixture.fake.inject(.before(1))
+            #expect(try fixture.recovery.discard("restore-2", fixture.fake.stack).problems.count == 1)
+            #expect(try kept(fixture).isLeftOver == true)
+            fixture.fake.inject(nil)
+            #expect(try fixture.nextCommand().map(\.problems) == [[]])
+            try fixture.expectClean()
+        }
+    }
+
     @Test func aDiscardThatFailsHalfWayIsFinishedByTheNextRun() throws {
         for number in 1...2 {
             try RestoreFixture.with { fixture in
@@ -54,7 +82,7 @@ struct KeptDataTests {
                 #expect(discarded.problems.count == 1)
                 #expect(fixture.end == .new)
                 fixture.fake.inject(nil)
-                #expect(try fixture.recovery.recover(fixture.fake.stack).map(\.decision) == [.finish])
+                #expect(try fixture.nextCommand().map(\.decision) == [.discard])
                 try fixture.expectClean()
             }
         }

@@ -90,7 +90,7 @@ struct RestoreDirectionTests {
                     fixture.fake.inject(.before(number))
                     do { try resume(fixture) } catch { #expect(fixture.end == .old) }
                     fixture.fake.inject(nil)
-                    #expect(try fixture.recovery.recover(fixture.fake.stack).allSatisfy { $0.problems.isEmpty })
+                    #expect(try fixture.nextCommand().allSatisfy { $0.problems.isEmpty })
                     try fixture.expectClean()
                 }
             }

@@ -47,8 +47,10 @@ struct RestoreExecutorTests {
                         #expect(fixture.end == .new)
                         isOver = number > fixture.fake.operationCount
                         fixture.fake.inject(nil)
-                        let outcomes = try fixture.recovery.recover(fixture.fake.stack)
-                        #expect(outcomes.allSatisfy { $0.decision == .finish && $0.problems.isEmpty })
+                        // It blocks nothing.
+                        #expect(try fixture.recovery.pending().isEmpty)
+                        let outcomes = try fixture.nextCommand()
+                        #expect(outcomes.allSatisfy { $0.decision == .discard && $0.problems.isEmpty })
                         #expect(isOver || outcomes.count == 1)
                     } catch let error as LifeboatError {
                         exitCodes.append(error.exitCode)
@@ -216,7 +218,7 @@ struct RestoreExecutorTests {
                     let swapped = fixture.fake.state.log.contains { $0.hasPrefix("swap ") }
                     #expect(error.exitCode == (swapped ? .rolledBack : .failed))
                 }
-                _ = try fixture.recovery.recover(fixture.fake.stack)
+                _ = try fixture.nextCommand()
                 try fixture.expectClean("write \(wanted)")
             }
         }

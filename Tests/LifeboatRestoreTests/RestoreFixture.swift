@@ -68,6 +68,15 @@ struct RestoreFixture {
         RestoreRecovery(journal: journal, clock: SteppingClock(), progress: SilentProgress())
     }
 
+    /// What the next command of this stack does first: recovery, then removal of old data that was left over.
+    func nextCommand() throws -> [RestoreRecovery.Outcome] {
+        var outcomes = try recovery.recover(fake.stack)
+        for record in try recovery.kept(stack: "fake") where record.isLeftOver == true {
+            outcomes.append(try recovery.discard(record.plan.id, fake.stack))
+        }
+        return outcomes
+    }
+
     /// Which data is live.
     var end: End {
         let live = Set(fake.state.components.values.map(\.live))

@@ -21,6 +21,22 @@ import Testing
         try contract.check(try PostgresFixture("contract_\(number)"))
     }
 
+    /// As the documentation recommends: LOGIN, CREATEDB and owner of the database, no superuser.
+    @Test(
+        .enabled(if: PostgresCluster.shouldRun, .init(rawValue: PostgresCluster.skipReason)),
+        arguments: DataStoreContract.all.enumerated().map { ($0, $1) })
+    func postgresByItsOwner(number: Int, contract: DataStoreContract) throws {
+        try contract.check(try PostgresFixture("contract_owned_\(number)", owner: "contract_owner_\(number)"))
+    }
+
+    @Test(
+        .enabled(if: PostgresCluster.shouldRun, .init(rawValue: PostgresCluster.skipReason)),
+        arguments: DataStoreContract.all.enumerated().map { ($0, $1) })
+    func postgresTablesByTheirOwner(number: Int, contract: DataStoreContract) throws {
+        try contract.check(
+            try PostgresTableFixture("contract_owned_table_\(number)", owner: "contract_table_owner_\(number)"))
+    }
+
     @Test(
         .enabled(if: PostgresCluster.shouldRun, .init(rawValue: PostgresCluster.skipReason)),
         arguments: DataStoreContract.all.enumerated().map { ($0, $1) })
@@ -91,14 +107,16 @@ private struct VolumeFixture: DataStoreFixture {
 private struct PostgresFixture: DataStoreFixture {
     let cluster: PostgresCluster
     let name: String
+    let owner: String?
 
-    init(_ name: String) throws {
+    init(_ name: String, owner: String? = nil) throws {
         cluster = try PostgresCluster.shared()
         self.name = name
-        try cluster.makeDatabase(name, rows: 400)
+        self.owner = owner
+        try cluster.makeDatabase(name, rows: 400, owner: owner)
     }
 
-    var store: any DataStore { cluster.store(name, globals: false) }
+    var store: any DataStore { cluster.store(name, globals: false, user: owner) }
 
     func contents() throws -> String? {
         guard try cluster.databases(like: name) == [name] else { return nil }
@@ -115,15 +133,19 @@ private struct PostgresFixture: DataStoreFixture {
 private struct PostgresTableFixture: DataStoreFixture {
     let cluster: PostgresCluster
     let name: String
+    let owner: String?
 
-    init(_ name: String) throws {
+    init(_ name: String, owner: String? = nil) throws {
         cluster = try PostgresCluster.shared()
         self.name = name
+        self.owner = owner
         // More than is read at once: the contract disturbs the second read.
-        try cluster.makeDatabase(name, rows: 3000)
+        try cluster.makeDatabase(name, rows: 3000, owner: owner)
     }
 
-    var store: any DataStore { PostgresTableStore(cluster.store(name, globals: false), tables: ["documents"]) }
+    var store: any DataStore {
+        PostgresTableStore(cluster.store(name, globals: false, user: owner), tables: ["documents"])
+    }
 
     func contents() throws -> String? {
         guard try cluster.psql("SELECT to_regclass('documents') IS NOT NULL", database: name) == "t" else { return nil }

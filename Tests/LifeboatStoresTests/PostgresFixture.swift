@@ -47,11 +47,13 @@ extension PostgresCluster {
             runner: SystemProcessRunner(grace: 1))
     }
 
-    /// A database of some tables and rows.
-    func makeDatabase(_ name: String, rows: Int = 1000) throws {
-        try psql("CREATE DATABASE \(quoted(name))")
+    /// A database of some tables and rows; with `owner` all of it belongs to that role, which is made: LOGIN, CREATEDB.
+    func makeDatabase(_ name: String, rows: Int = 1000, owner: String? = nil) throws {
+        if let owner { try psql("CREATE ROLE \(quoted(owner)) LOGIN CREATEDB") }
+        try psql("CREATE DATABASE \(quoted(name))\(owner.map { " OWNER \(quoted($0))" } ?? "")")
         try psql(
             """
+            \(owner.map { "SET ROLE \(quoted($0));" } ?? "")
             CREATE TABLE documents (id bigserial PRIMARY KEY, title text NOT NULL, body text);
             INSERT INTO documents (title, body)
             SELECT 'document ' || i, repeat(md5(i::text), 8) FROM generate_series(1, \(rows)) i;

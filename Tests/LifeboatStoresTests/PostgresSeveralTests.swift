@@ -10,11 +10,12 @@ import Testing
 @Suite(.enabled(if: PostgresCluster.shouldRun, .init(rawValue: PostgresCluster.skipReason)))
 struct PostgresSeveralTests {
     private func several(
-        _ cluster: PostgresCluster, _ selection: PostgresServerStore.Selection, globals: Bool = true
+        _ cluster: PostgresCluster, _ selection: PostgresServerStore.Selection, globals: Bool = true,
+        user: String? = nil
     ) -> PostgresServerStore {
         PostgresServerStore(
             endpoint: PostgresEndpoint(
-                host: cluster.host, port: cluster.port, user: cluster.user, password: cluster.password),
+                host: cluster.host, port: cluster.port, user: user ?? cluster.user, password: cluster.password),
             selection: selection, binaries: cluster.binaries, globals: globals, runner: SystemProcessRunner(grace: 1))
     }
 
@@ -52,6 +53,19 @@ struct PostgresSeveralTests {
             Fixture(cluster: cluster, names: names, several: several(cluster, .named(names), globals: false)))
     }
 
+    @Test(arguments: DataStoreContract.all.enumerated().map { ($0, $1) })
+    func holdTheContractByTheirOwner(number: Int, contract: DataStoreContract) throws {
+        let cluster = try PostgresCluster.shared()
+        let owner = "several_owner_\(number)"
+        let names = ["severalo\(number)a", "severalo\(number)b"]
+        try cluster.makeDatabase(names[0], rows: 100, owner: owner)
+        try cluster.psql("CREATE DATABASE \(names[1]) OWNER \(owner) TEMPLATE \(names[0])")
+        try contract.check(
+            Fixture(
+                cluster: cluster, names: names,
+                several: several(cluster, .named(names), globals: false, user: owner)))
+    }
+
     @Test func allDatabasesAreCapturedAndComeBackOntoANewServer() throws {
         let source = try PostgresCluster.start()
         defer { source.remove() }
@@ -66,6 +80,15 @@ struct PostgresSeveralTests {
         try source.psql("CREATE TABLE notes AS SELECT 1 AS n")
         #expect(try all.databases() == ["app", odd, "postgres"])
         try source.psql("DROP TABLE notes")
+        #expect(try all.databases() == ["app", odd])
+        for (made, dropped) in [
+            ("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "DROP FUNCTION f"),
+            ("CREATE SCHEMA s", "DROP SCHEMA s"), ("CREATE TYPE e AS ENUM ()", "DROP TYPE e"),
+        ] {
+            try source.psql(made)
+            #expect(try all.databases() == ["app", odd, "postgres"], "\(made)")
+            try source.psql(dropped)
+        }
 
         let captured = try CapturedContent(all) {
             // Later than every point: in no dump.

@@ -47,8 +47,10 @@ import Testing
         #expect(PostgresNames.shown("Public", "1st") == #""Public"."1st""#)
         #expect(PostgresNames.shown("") == #""""#)
         #expect(PostgresNames.fitted("app", "_x") == "app_x")
+        // 26 times two bytes, and the digest of all 40.
         #expect(
-            PostgresNames.fitted(String(repeating: "é", count: 40), "_x") == String(repeating: "é", count: 30) + "_x")
+            PostgresNames.fitted(String(repeating: "é", count: 40), "_x")
+                == String(repeating: "é", count: 26) + "_37419194_x")
     }
 
     @Test func versionsAreReadAndCompared() {

@@ -35,7 +35,10 @@ package final class ProgressPrinter: ProgressSink {
     }
 
     package func report(_ event: ProgressEvent) {
-        if case .warning = event { warnings.withLock { $0 += 1 } }
+        switch event {
+        case .warning, .incomplete: warnings.withLock { $0 += 1 }
+        case .phaseStarted, .phaseEnded, .counters, .note: break
+        }
         let time = clock.monotonicSeconds()
         state.withLock { state in
             let pieces = state.renderer.handle(event, at: time)

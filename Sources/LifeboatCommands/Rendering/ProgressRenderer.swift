@@ -69,7 +69,7 @@ package struct ProgressRenderer: Sendable {
             self.counters = counters
             rate.add(bytes: counters.bytesDone, at: time)
             return draw(at: time, force: false)
-        case .warning(let warning):
+        case .warning(let warning), .incomplete(let warning, _):
             return interrupting(.warning(warning), at: time)
         case .note(let text):
             switch style {
@@ -85,9 +85,12 @@ package struct ProgressRenderer: Sendable {
 
     /// What an operation leaves to be said is told when it is over; `--quiet` leaves it to the exit code.
     private func afterEnd(_ event: ProgressEvent) -> [Piece] {
-        guard case .warning(let warning) = event else { return [] }
-        if case .quiet = style { return [] }
-        return [.warning(warning)]
+        switch event {
+        case .warning(let warning), .incomplete(let warning, _):
+            if case .quiet = style { return [] }
+            return [.warning(warning)]
+        case .phaseStarted, .phaseEnded, .counters, .note: return []
+        }
     }
 
     /// Called now and then, so that time goes on also when nothing happens.

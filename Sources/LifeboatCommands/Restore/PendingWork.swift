@@ -96,6 +96,13 @@ enum PendingWork {
             try RestoreAim(assembly, plan).stack()
         }
         for outcome in outcomes where !(isRestoring && outcome.decision == .halt) {
+            if outcome.isLeftOver == true {
+                session.warn(
+                    LifeboatError(
+                        "the old data of restore '\(outcome.id)' of stack '\(outcome.stack)' cannot be removed",
+                        causes: outcome.problems, hint: "Remove the cause, then run 'lifeboat restore --discard-old'."))
+                continue
+            }
             guard outcome.problems.isEmpty else {
                 throw LifeboatError(
                     "restore '\(outcome.id)' of stack '\(outcome.stack)' was cut off, and cannot be put right",
@@ -117,7 +124,13 @@ enum PendingWork {
         for record in expired {
             do {
                 let outcome = try recovery.discard(record.plan.id, try RestoreAim(assembly, record.plan).stack())
-                if let problem = outcome.problems.first { throw LifeboatError(problem) }
+                if !outcome.problems.isEmpty {
+                    session.warn(
+                        LifeboatError(
+                            "the old data of restore '\(record.plan.id)' cannot be removed", causes: outcome.problems,
+                            hint: "Remove the cause, then run 'lifeboat restore --discard-old'."))
+                    continue
+                }
                 let room = outcome.bytes.map { ", about \(ByteCount($0))" } ?? ""
                 session.note("the old data of restore '\(outcome.id)' was removed\(room): its time was over")
             } catch {

@@ -78,7 +78,7 @@ struct RecoveryRun {
         // The oldest first: a newer one may still be rolled back when one of them fails.
         let outcomes = try kept.map { record in
             let outcome = try recovery.discard(record.plan.id, try stack(of: record.plan))
-            try require(outcome, "could not be cleared of its old data")
+            try require(outcome, "could not be cleared of its old data", again: "--discard-old")
             return outcome
         }
         return try report(outcomes, session)
@@ -89,15 +89,22 @@ struct RecoveryRun {
     ) throws -> [RestoreRecovery.Outcome] {
         guard try !recovery.pending(stack: stack).isEmpty else { return [] }
         let outcomes = try recovery.recover(stack: stack, direction) { plan in try stack(of: plan) }
-        for outcome in outcomes { try require(outcome, "was cut off, and cannot be put right") }
+        for outcome in outcomes {
+            if outcome.isLeftOver == true {
+                try require(outcome, "was finished, and its old data cannot be removed", again: "--discard-old")
+            }
+            try require(outcome, "was cut off, and cannot be put right")
+        }
         return outcomes
     }
 
-    private func require(_ outcome: RestoreRecovery.Outcome, _ what: String) throws {
+    private func require(
+        _ outcome: RestoreRecovery.Outcome, _ what: String, again: String = "--resume"
+    ) throws {
         guard outcome.problems.isEmpty else {
             throw LifeboatError(
                 "restore '\(outcome.id)' of stack '\(stack)' \(what)", causes: outcome.problems,
-                hint: "Correct the cause, then run 'lifeboat restore --resume'.")
+                hint: "Correct the cause, then run 'lifeboat restore \(again)'.")
         }
     }
 

@@ -18,6 +18,8 @@ final class PostgresEngine: ThrowawayEngine {
     private let account: (user: UInt32, group: UInt32)?
     private let runner: any ProcessRunner
     private let process: EngineProcess
+    /// Nil: this host cannot keep it off the network.
+    private let isolation: NetworkIsolation?
 
     static let port = 5432
 
@@ -35,6 +37,7 @@ final class PostgresEngine: ThrowawayEngine {
         runner = programs.runner
         (binaries, version) = try Self.find(major: Self.major(captured), captured, preferred, programs)
         process = EngineProcess("PostgreSQL", programs.runner, clock)
+        isolation = try NetworkIsolation.find(programs)
         if geteuid() == 0 {
             // PostgreSQL refuses to run as root.
             guard let account = FileAccess.account("postgres") ?? FileAccess.account("nobody") else {
@@ -92,15 +95,42 @@ final class PostgresEngine: ThrowawayEngine {
     }
 
     func start() throws {
-        try process.start(
-            command(
-                "postgres",
-                [
-                    "-D", data, "-p", "\(Self.port)", "-c", "listen_addresses=", "-c",
-                    "unix_socket_directories=\(folder)",
-                    // Nothing outside of the folder that a crash would leave.
-                    "-c", "dynamic_shared_memory_type=mmap", "-c", "logging_collector=off",
-                ]))
+        let server = command(
+            "postgres",
+            [
+                "-D", data, "-p", "\(Self.port)", "-c", "listen_addresses=", "-c",
+                "unix_socket_directories=\(folder)",
+                // Nothing outside of the folder that a crash would leave.
+                "-c", "dynamic_shared_memory_type=mmap", "-c", "logging_collector=off",
+            ])
+        try process.start(isolation?.command(server) ?? server)
+    }
+
+    /// Extensions that connect to other servers, by themselves or for a query.
+    private static let connecting: Set<String> = [
+        "dblink", "http", "jdbc_fdw", "mongo_fdw", "mysql_fdw", "odbc_fdw", "oracle_fdw", "pg_net",
+        "plproxy", "postgres_fdw", "redis_fdw", "tds_fdw",
+    ]
+
+    /// Data that could make it connect to a live server is not loaded into an engine with a network.
+    func check(_ facts: StoreFacts) throws -> [LifeboatError] {
+        guard isolation == nil else { return [] }
+        let prefix = "extension:"
+        let extensions = facts.texts.keys.compactMap { key in
+            key.firstRange(of: prefix).map { String(key[$0.upperBound...]) }
+        }
+        let connecting = Set(extensions).intersection(Self.connecting).sorted()
+        guard connecting.isEmpty else {
+            throw LifeboatError(
+                "PostgreSQL of the sandbox cannot be kept off the network, and the snapshot can connect to live servers",
+                causes: ["extensions in the snapshot: \(connecting.joined(separator: ", "))"],
+                hint: "Run the drill where unshare(1) may make a network namespace (as root, outside of a container),"
+                    + " or with --sandbox compose.")
+        }
+        return [
+            LifeboatError(
+                "PostgreSQL of the sandbox runs with the host's network: this host gives no network namespace")
+        ]
     }
 
     func awaitReady(_ cancellation: Cancellation) throws {

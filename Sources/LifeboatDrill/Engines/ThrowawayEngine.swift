@@ -3,6 +3,7 @@
 import LifeboatCore
 import LifeboatIO
 import LifeboatServices
+import LifeboatStores
 
 /// A server that a drill makes for one component, below the sandbox's folder, and throws away. Blocking; used on the
 /// drill's thread.
@@ -19,6 +20,12 @@ protocol ThrowawayEngine: AnyObject {
     func stop() throws
     /// Leaves it running when lifeboat ends.
     func letGo()
+    /// Before data of these facts is loaded: throws when it must not be. Returns warnings.
+    func check(_ facts: StoreFacts) throws -> [LifeboatError]
+}
+
+extension ThrowawayEngine {
+    func check(_ facts: StoreFacts) throws -> [LifeboatError] { [] }
 }
 
 /// The process of an engine.

@@ -24,6 +24,7 @@ extension DrillRun {
             try seat.engine?.awaitReady(cancellation)
         }
         try each(DrillPhase.preflight) { seat in
+            for warning in try seat.engine?.check(seat.content.facts) ?? [] { warn(warning, seat) }
             for warning in try seat.store.preflightRestore(seat.content) { warn(warning, seat) }
             seat.staged = try seat.store.planStaging(result.drill, of: seat.content.facts)
         }
@@ -201,17 +202,25 @@ extension DrillRun {
 
     private func load(_ seat: DrillSeat) throws {
         let meter = LoadMeter(clock)
+        let watched = IncompleteProgress(sink: request.progress)
         let begin = timeline.elapsed
         do {
             try timeline.measure(DrillPhase.load, seat.name, bytes: seat.result.bytes) {
                 try seat.store.stage(
                     MeteredContent(content: seat.content, meter: meter), seat.staged ?? StagedState([:]),
-                    progress: LoadProgress(sink: request.progress, meter: meter, timelineStart: start),
+                    progress: LoadProgress(sink: watched, meter: meter, timelineStart: start),
                     cancellation: cancellation)
             }
         } catch {
             try fail(
                 seat, LifeboatError.converting(error, "component '\(seat.name)' cannot be restored"), DrillPhase.load)
+        }
+        for missing in watched.found {
+            if missing.needsNetwork {
+                warn(missing.error, seat)
+            } else {
+                find(missing.error, DrillPhase.load, seat.name)
+            }
         }
         let figures = meter.figures
         if let sampled = seat.sampled, sampled.bytes == nil, !sampled.isWhole {

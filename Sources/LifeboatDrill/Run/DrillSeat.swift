@@ -69,7 +69,7 @@ enum FactComparison {
         var found: [String: FactDifference] = [:]
         var absent: [String] = []
         for difference in differences {
-            if difference.isLoss {
+            if difference.isPromised {
                 found[difference.name] = difference
             } else {
                 absent.append("'\(difference.name)' is named by the snapshot and not in it: \(difference.expected)")
@@ -121,7 +121,7 @@ enum FactComparison {
         switch kind {
         case "postgres":
             // Of several databases each name begins with that of its database.
-            ["extension:", "sequence:", "encoding"].contains { word in
+            ["extension:", "sequence:", "encoding", "membership:"].contains { word in
                 name.hasPrefix(word) || name.contains("/\(word)") || name.contains(":\(word)")
             }
         case "sqlite": ["user_version", "application_id", "encoding"].contains(name)

@@ -113,6 +113,12 @@ package struct RestoreMachine: Sendable, Equatable {
         kept record: RestoreRecord, running: [String]
     ) throws(LifeboatError) -> RestoreMachine {
         try requireKept(record)
+        if record.isLeftOver == true {
+            throw LifeboatError(
+                "restore '\(record.plan.id)' cannot be rolled back any more",
+                causes: ["it was verified, and what was there before could only be removed in part"],
+                hint: "Remove the rest with 'lifeboat restore --discard-old'.", exitCode: .usage)
+        }
         if let later = record.supersededBy {
             throw LifeboatError(
                 "restore '\(record.plan.id)' cannot be rolled back any more",
@@ -134,6 +140,11 @@ package struct RestoreMachine: Sendable, Equatable {
         machine.isDiscardingKept = true
         machine.record.course = .finishing
         machine.record.plan.oldData = .discard
+        machine.record.troubles = []
+        // What an earlier attempt could not remove.
+        for position in record.states.indices where record.states[position] != .done {
+            machine.record.states[position] = .pending
+        }
         for (position, step) in record.plan.steps.enumerated() where step.action == .keepOld {
             machine.record.plan.steps[position] = RestoreStep(
                 .discardOld, component: step.component, touches: step.touches,
@@ -157,8 +168,14 @@ package struct RestoreMachine: Sendable, Equatable {
         switch record.course {
         case .forward, .finishing:
             guard let position = record.states.firstIndex(of: .pending) else {
-                if record.course == .finishing, !record.states.contains(.failed) {
-                    record.course = record.plan.oldData == .keep ? .kept : .done
+                if record.course == .finishing {
+                    if record.states.contains(.failed) {
+                        record.isLeftOver = true
+                        record.course = .kept
+                    } else {
+                        record.isLeftOver = nil
+                        record.course = record.plan.oldData == .keep ? .kept : .done
+                    }
                 }
                 return .end
             }
@@ -189,6 +206,12 @@ package struct RestoreMachine: Sendable, Equatable {
     package mutating func foundServices(_ running: [String]) {
         let earlier = record.servicesFound ?? []
         record.servicesFound = earlier + running.filter { !earlier.contains($0) }
+    }
+
+    /// What a component's staging could not bring back; replaces what an earlier attempt left out.
+    package mutating func leftOut(_ texts: [String], of component: String) {
+        record.leftOut = record.leftOut ?? [:]
+        record.leftOut?[component] = texts.isEmpty ? nil : texts
     }
 
     /// What was live is kept, and takes so many bytes; nil: its store cannot tell.

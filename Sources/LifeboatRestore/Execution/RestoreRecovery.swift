@@ -31,8 +31,15 @@ package struct RestoreRecovery: Sendable {
         package var decision: Decision
         /// What was kept took so many bytes; nil: unknown, or nothing was kept.
         package var bytes: UInt64?
+        /// True: the restored data is verified and stays, and not all of the old data could be removed.
+        package var isLeftOver: Bool?
         /// Empty when nothing is left to do.
         package var problems: [String]
+
+        private enum CodingKeys: String, CodingKey {
+            case id, stack, snapshot, decision, bytes, problems
+            case isLeftOver = "left_over"
+        }
     }
 
     private let journal: RestoreJournal
@@ -69,6 +76,7 @@ package struct RestoreRecovery: Sendable {
     }
 
     /// Restores of this stack whose old data was kept.
+    /// With what is left of old data that could not be removed.
     package func kept(stack: String) throws -> [RestoreRecord] {
         try journal.records().records.filter { $0.plan.stack == stack && $0.course == .kept }
     }
@@ -153,6 +161,7 @@ package struct RestoreRecovery: Sendable {
         return Outcome(
             id: record.plan.id, stack: stack.name, snapshot: record.plan.snapshot, decision: decision,
             bytes: record.keptBytes,
+            isLeftOver: record.isLeftOver,
             problems: troubles.map { ([$0.message] + $0.causes).joined(separator: ": ") })
     }
 }

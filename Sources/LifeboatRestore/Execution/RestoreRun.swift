@@ -82,7 +82,9 @@ struct RestoreRun {
             machine.succeeded()
         } catch {
             let told = LifeboatError.converting(error)
+            let isVerified = machine.record.course == .finishing
             machine.failed(told)
+            if isVerified { progress.report(.warning(Self.leftOver(told))) }
             if case .perform(let steps) = action, machine.record.failure != nil {
                 progress.report(.note("\(steps.map(\.title).joined(separator: ", ")) failed: \(told.message)"))
             }
@@ -92,7 +94,10 @@ struct RestoreRun {
     /// The last word in the journal: gone when nothing is left to do.
     private mutating func conclude() {
         let record = machine.record
-        if record.course == .kept, record.keptUntil == nil, let period = record.plan.keepSeconds {
+        if record.isLeftOver == true {
+            // Tried again by the next command of this stack.
+            machine.kept(until: clock.now())
+        } else if record.course == .kept, record.keptUntil == nil, let period = record.plan.keepSeconds {
             machine.kept(until: clock.now().adding(seconds: period))
         }
         do {
@@ -104,11 +109,28 @@ struct RestoreRun {
                 if record.failure == nil { try journal.supersede(before: record) }
                 try journal.remove(plan.id)
             } else {
+                if record.failure == nil, record.isLeftOver == true { try journal.supersede(before: record) }
                 try journal.write(machine.record)
             }
         } catch {
             warn(LifeboatError.converting(error))
         }
+    }
+
+    /// What was there before and could not be removed: the restored data is verified and stays.
+    private static func leftOver(_ error: LifeboatError) -> LifeboatError {
+        LifeboatError(
+            error.message,
+            causes: error.causes + [
+                "the restored data is verified and in use; what is left of the old data goes with the next backup or"
+                    + " restore once the cause is removed, or with 'lifeboat restore --discard-old'"
+            ], hint: error.hint)
+    }
+
+    /// Notes what a component's staging reported as missing, which was printed as it happened.
+    mutating func leftOut(_ found: [LifeboatError], of component: String) {
+        warnings += found
+        machine.leftOut(found.map(\.message), of: component)
     }
 
     mutating func warn(_ warning: LifeboatError) {
@@ -119,8 +141,8 @@ struct RestoreRun {
     // MARK: - Result
 
     var outcome: RestoreOutcome {
-        let troubles = machine.record.troubles.map(\.error)
         let record = machine.record
+        let troubles = record.troubles.map { record.isLeftOver == true ? Self.leftOver($0.error) : $0.error }
         return RestoreOutcome(
             id: plan.id, stack: plan.stack, snapshot: plan.snapshot, snapshotTime: plan.snapshotTime,
             components: plan.components.map {
@@ -131,8 +153,9 @@ struct RestoreRun {
             targets: plan.targets,
             phases: timeline.phases, steps: timeline.steps, downtimeSeconds: timeline.downtime,
             totalSeconds: timeline.total,
-            kept: record.course == .kept ? RestoreOutcome.Kept(until: record.keptUntil, bytes: record.keptBytes) : nil,
-            absent: absent, checks: checkResults,
+            kept: record.course == .kept && record.isLeftOver != true
+                ? RestoreOutcome.Kept(until: record.keptUntil, bytes: record.keptBytes) : nil,
+            absent: (record.leftOut ?? [:]).sorted { $0.key < $1.key }.flatMap(\.value) + absent, checks: checkResults,
             warnings: plan.warnings + (warnings + troubles).map { ([$0.message] + $0.causes).joined(separator: ": ") })
     }
 

@@ -30,7 +30,8 @@ extension RestoreRun {
         case .preflight:
             try preflight(step)
         case .stage:
-            try stage(step, cancellation)
+            let leftOut = try stage(step, cancellation)
+            self.leftOut(leftOut, of: step.component ?? "")
         case .stopServices:
             try stopServices()
         case .swap:
@@ -66,11 +67,13 @@ extension RestoreRun {
         let shared = Cancellation(under: cancellation)
         let waiting = Monitor(Array(steps.reversed()))
         let took = Monitor<[String: Double]>([:])
+        let leftOut = Monitor<[String: [LifeboatError]]>([:])
         let body: @Sendable () throws -> Void = {
             while let step = waiting.withLock({ $0.popLast() }) {
                 try shared.check()
                 let begin = run.clock.monotonicSeconds()
-                try run.stage(step, shared)
+                let missing = try run.stage(step, shared)
+                leftOut.withLock { $0[step.component ?? ""] = missing }
                 let seconds = run.clock.monotonicSeconds() - begin
                 took.withLock { $0[step.id] = seconds }
             }
@@ -78,14 +81,21 @@ extension RestoreRun {
         let workers = (0..<min(lanes, steps.count)).map { (name: "restore-\($0)", body: body) }
         try runConcurrently(workers, onFailure: { shared.cancel() })
         let times = took.withLock { $0 }
-        for step in steps { timeline.took(step.id, times[step.id] ?? 0) }
+        let missing = leftOut.withLock { $0 }
+        for step in steps {
+            timeline.took(step.id, times[step.id] ?? 0)
+            self.leftOut(missing[step.component ?? ""] ?? [], of: step.component ?? "")
+        }
     }
 
-    private func stage(_ step: RestoreStep, _ cancellation: Cancellation) throws {
+    /// Returns what could not be brought back.
+    private func stage(_ step: RestoreStep, _ cancellation: Cancellation) throws -> [LifeboatError] {
         let store = try stack.store(step.component)
         let staged = try staged(step.component)
         if machine.halfStaged.contains(step.component ?? "") { try store.discard(staged) }
-        try store.stage(content(step), staged, progress: progress, cancellation: cancellation)
+        let watched = IncompleteProgress(sink: progress)
+        try store.stage(content(step), staged, progress: watched, cancellation: cancellation)
+        return watched.found.map(\.error)
     }
 
     private func swap(_ step: RestoreStep) throws {

@@ -90,12 +90,16 @@ package struct RestoreRecord: Codable, Sendable, Equatable {
     package var servicesFound: [String]?
     /// Why it does not go forward any more.
     package var failure: Failure?
+    /// What could not be brought back of a component, by its name; nil: nothing is missing.
+    package var leftOut: [String: [String]]?
     /// What went wrong while undoing or finishing.
     package var troubles: [Failure]
     /// When the old data that is kept may go; nil: it is not kept, or without a limit.
     package var keptUntil: Timestamp?
     /// Bytes the old data takes, as far as stores can tell.
     package var keptBytes: UInt64?
+    /// The restored data was verified, and not all of what was there before could be removed: it is no way back.
+    package var isLeftOver: Bool?
     /// The later restore that replaced what this one restored, and kept nothing: there is nothing to roll back to.
     package var supersededBy: String?
 
@@ -103,9 +107,11 @@ package struct RestoreRecord: Codable, Sendable, Equatable {
         case format, plan, owner, course, states, undo, failure, troubles
         case begunBefore = "begun_before"
         case servicesFound = "services_found"
+        case leftOut = "left_out"
         case keptUntil = "kept_until"
         case keptBytes = "kept_bytes"
         case supersededBy = "superseded_by"
+        case isLeftOver = "left_over"
     }
 
     package init(_ plan: RestorePlan, owner: ProcessIdentity) {

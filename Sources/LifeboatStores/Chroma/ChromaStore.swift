@@ -240,15 +240,19 @@ enum ChromaNames {
             } && restoreID.last != "-"
     }
 
+    /// The longest name a server takes.
+    private static let maximumBytes = 512
+
     /// Where each collection, by `database/name`, is staged, and what the live one is called meanwhile; the same for the
     /// same collections.
     static func places(_ collections: [String], _ restoreID: String) -> [String: (staged: String, old: String)] {
         var places: [String: (staged: String, old: String)] = [:]
         for (number, place) in collections.sorted().enumerated() {
-            let name = place.drop { $0 != "/" }.dropFirst().prefix(300)
-            places[place] = (
-                "\(name)\(mark)\(number)-\(restoreID)", "\(name)\(mark)old-\(number)-\(restoreID)"
-            )
+            let name = String(place.drop { $0 != "/" }.dropFirst())
+            func fitted(_ suffix: String) -> String {
+                DerivedName.fitted(name, of: name, suffix: suffix, limit: maximumBytes)
+            }
+            places[place] = (fitted("\(mark)\(number)-\(restoreID)"), fitted("\(mark)old-\(number)-\(restoreID)"))
         }
         return places
     }

@@ -27,6 +27,12 @@ package struct ArchiveContents {
         var dependencies: [Int64] = []
 
         init() {}
+
+        /// For people: `index public.words_idx`.
+        var shown: String {
+            let name = schema.isEmpty ? tag : "\(PostgresNames.shown(schema)).\(tag)"
+            return "\(kind.lowercased()) \(name)"
+        }
     }
 
     package let entries: [Entry]

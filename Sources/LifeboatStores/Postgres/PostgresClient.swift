@@ -63,7 +63,8 @@ struct PostgresClient {
     /// Runs a program to its end, with a file of this content as its last argument. No deadline: it may build indexes
     /// for hours.
     func run(
-        _ program: String, _ arguments: [String], file: [UInt8], database: String, _ cancellation: Cancellation
+        _ program: String, _ arguments: [String], file: [UInt8], database: String, errorLimit: Int = 16 << 10,
+        _ cancellation: Cancellation
     ) throws -> ProcessResult {
         var prepared = try prepare(program, arguments, database, .file)
         defer { withExtendedLifetime(prepared.files) {} }
@@ -74,6 +75,7 @@ struct PostgresClient {
         } else {
             prepared.prefix += file
         }
+        prepared.command.standardErrorLimit = errorLimit
         return try runner.run(
             prepared.command, input: prepared.prefix, outputLimit: 1 << 20, deadline: nil, cancellation: cancellation)
     }
@@ -101,6 +103,9 @@ struct PostgresClient {
         for name in ["PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE", "PGOPTIONS"] {
             environment.updateValue(nil, forKey: name)
         }
+        // Messages in English; what is in them is written as UTF-8 all the same.
+        environment["LC_ALL"] = "C.UTF-8"
+        environment.updateValue(nil, forKey: "LANGUAGE")
         environment["PGCONNECT_TIMEOUT"] = "\(max(2, Int(endpoint.connectTimeout.rounded(.up))))"
         var files: [ProcessSecretFile] = []
         if let password {

@@ -110,4 +110,5 @@ enum SQLState {
     static let featureNotSupported = "0A000"
     static let foreignKeyViolation = "23503"
     static let lockNotAvailable = "55P03"
+    static let notInPrerequisiteState = "55000"
 }

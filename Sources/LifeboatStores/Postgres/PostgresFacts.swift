@@ -15,6 +15,12 @@ package enum PostgresFacts {
     static let size = "size"
     static let extensionPrefix = "extension:"
     static let sequencePrefix = "sequence:"
+    /// `membership:web in staff` → `member`, or `admin` with ADMIN OPTION.
+    static let membershipPrefix = "membership:"
+    /// `matview:public.totals` → `populated`.
+    static let viewPrefix = "matview:"
+    /// `subscription:orders` → `enabled`: a restore brings it back disabled.
+    static let subscriptionPrefix = "subscription:"
     /// Key of `StoreFacts.counts`.
     static let largeObjects = "large-objects"
     /// Text of a sequence that was never used.
@@ -93,6 +99,25 @@ package enum PostgresFacts {
         return sequences
     }
 
+    /// The memberships of roles, by name of fact; `roles`: those of these roles, and nil all.
+    static func memberships(_ connection: PostgresConnection, of roles: Set<String>?) throws -> [String: String] {
+        let result = try connection.execute(
+            """
+            SELECT m.rolname, g.rolname, CASE WHEN bool_or(a.admin_option) THEN 'admin' ELSE 'member' END
+            FROM pg_catalog.pg_auth_members a JOIN pg_catalog.pg_roles m ON m.oid = a.member
+            JOIN pg_catalog.pg_roles g ON g.oid = a.roleid GROUP BY 1, 2
+            """, subject: "cannot read the memberships of roles of PostgreSQL at \(connection.address)")
+        var memberships: [String: String] = [:]
+        for row in result.rows {
+            guard row.count == 3, let member = row[0], let group = row[1], roles?.contains(member) ?? true else {
+                continue
+            }
+            memberships[
+                "\(membershipPrefix)\(PostgresNames.shown(member)) in \(PostgresNames.shown(group))"] = row[2]
+        }
+        return memberships
+    }
+
     static func texts(_ connection: PostgresConnection) throws -> [String: String] {
         let subject = "cannot read the catalog of PostgreSQL at \(connection.address)"
         var texts = [serverVersion: connection.serverVersionText]
@@ -100,6 +125,20 @@ package enum PostgresFacts {
             "SELECT extname, extversion FROM pg_catalog.pg_extension", subject: subject)
         for row in extensions.rows {
             if row.count == 2, let name = row[0], let version = row[1] { texts[extensionPrefix + name] = version }
+        }
+        let views = try connection.execute(
+            "SELECT n.nspname, c.relname, c.relispopulated \(userRelations("'m'"))", subject: subject)
+        for row in views.rows {
+            guard row.count == 3, let schema = row[0], let name = row[1] else { continue }
+            texts[viewPrefix + PostgresNames.shown(schema, name)] = row[2] == "t" ? "populated" : "unpopulated"
+        }
+        let subscriptions = try connection.execute(
+            """
+            SELECT subname, subenabled FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d
+            ON d.oid = s.subdbid WHERE d.datname = pg_catalog.current_database()
+            """, subject: subject)
+        for row in subscriptions.rows {
+            if let name = row[0] { texts[subscriptionPrefix + name] = row[1] == "t" ? "enabled" : "disabled" }
         }
         let provider = connection.serverMajor >= 15 ? "datlocprovider" : "'c'"
         let database = try connection.execute(
@@ -133,10 +172,8 @@ package enum PostgresNames {
         return isPlain ? name : "\"\(name.replacing("\"", with: "\"\""))\""
     }
 
-    /// `name` cut to fit with `suffix` into an identifier, at a character boundary.
+    /// `name` with `suffix`, or its beginning and a digest of it where that is too long for an identifier.
     package static func fitted(_ name: String, _ suffix: String) -> String {
-        var prefix = name
-        while prefix.utf8.count + suffix.utf8.count > maximumBytes, !prefix.isEmpty { prefix.removeLast() }
-        return prefix + suffix
+        DerivedName.fitted(name, of: name, suffix: suffix, limit: maximumBytes)
     }
 }

@@ -36,33 +36,15 @@ package enum PostgresGlobals {
         return result.standardOutput
     }
 
-    /// Creates the roles of the script that `missing` names, with their settings and memberships. Existing roles are
-    /// not touched: they belong to the running server. Returns remarks on what was left out.
-    static func createMissingRoles(
-        _ script: String, missing: Set<String>, on connection: PostgresConnection, _ cancellation: Cancellation
-    ) throws -> [String] {
-        var remarks: [String] = []
-        for statement in SQLStatements.split(script) {
-            guard let role = concernedRoles(statement)?.first(where: { missing.contains($0) }) else { continue }
-            do {
-                try connection.execute(
-                    statement, subject: "cannot create role '\(role)'", cancellation: cancellation)
-            } catch let error as PostgresError where error.sqlState == SQLState.duplicateObject {
-                remarks.append("role '\(role)' exists already")
-            } catch let error as PostgresError where SQLStatements.words(statement).first == "GRANT" {
-                // A membership in a role of another server version, or one we may not give: the data does not need it.
-                remarks.append("a membership of role '\(role)': \(error.lifeboatError.causes.first ?? "")")
-            }
-        }
-        return remarks
-    }
-
-    /// The roles a statement is about; nil for everything that is not about roles (tablespaces, SET …).
+    /// The roles a statement is about, of a membership the member first; nil for everything that is not about roles (tablespaces, SET …).
     package static func concernedRoles(_ statement: String) -> [String]? {
         let words = SQLStatements.words(statement)
         guard words.count >= 3 else { return nil }
         switch (words[0], words[1]) {
         case ("CREATE", "ROLE"), ("ALTER", "ROLE"): return [words[2]]
+        case ("SECURITY", "LABEL"):
+            guard let position = words.firstIndex(of: "ROLE"), words.indices.contains(position + 1) else { return nil }
+            return [words[position + 1]]
         case ("COMMENT", "ON") where words.count >= 4 && words[2] == "ROLE": return [words[3]]
         case ("GRANT", _) where words.count >= 4 && words[2] == "TO": return [words[3], words[1]]
         default: return nil

@@ -35,12 +35,15 @@ struct PostgresLoad {
             return try load(["--exit-on-error"], dump.bytes, source, size: size)
         }
         let head = Array(dump.bytes[..<headSize])
-        try restore("pre-data", [], head)
+        // pg_restore knows better what is wrong with one that cannot be read here.
+        let contents = try? ArchiveContents(head)
+        let placement = try contents.map { try self.placement($0) } ?? []
+        try restore("pre-data", placement, head, contents)
         if dump.scanner.blocks > 0 {
             try load(["--exit-on-error", "--section=data"], dump.bytes, source, size: size)
         } else {
             // Not a row, but where sequences stand. The end of the stream is read all the same: it holds checks.
-            try restore("data", [], head)
+            try restore("data", [], head, nil)
             try drain(source, read: dump.bytes.count, size: size)
         }
         let begin = SystemClock().monotonicSeconds()
@@ -49,7 +52,7 @@ struct PostgresLoad {
         let watcher = BlockingThread<Void>(name: "pg-indexes") { watchIndexes(until: watch, size: size) }
         do {
             defer { watch.cancel() }
-            try restore("post-data", ["--jobs=\(store.jobs)"], head)
+            try restore("post-data", ["--jobs=\(store.jobs)"] + placement, head, contents)
         } catch {
             // It only watches and throws nothing.
             try? watcher.join()
@@ -81,12 +84,35 @@ struct PostgresLoad {
         return (bytes, scanner)
     }
 
-    /// One section from the table of contents alone.
-    private func restore(_ section: String, _ options: [String], _ head: [UInt8]) throws {
+    /// Nothing is placed in tablespaces when one of the archive's is not to be had here.
+    private func placement(_ contents: ArchiveContents) throws -> [String] {
+        let missing = try PostgresTablespaces.missing(contents, store.connectMaintenance(cancellation))
+        return missing.isEmpty ? [] : ["--no-tablespaces"]
+    }
+
+    /// 100,000 entries are named in less.
+    private static let errorLimit = 16 << 20
+
+    /// One section from the table of contents alone. With `contents` an entry that data does not depend on may fail: it is
+    /// tried once more by itself, and reported.
+    private func restore(
+        _ section: String, _ options: [String], _ head: [UInt8], _ contents: ArchiveContents?
+    ) throws {
+        let ends = contents == nil ? "--exit-on-error" : "--verbose"
         let result = try client.run(
-            "pg_restore", ["--exit-on-error", "--section=\(section)"] + options, file: head, database: target,
-            cancellation)
-        try check(result)
+            "pg_restore", [ends, "--section=\(section)"] + options, file: head, database: target,
+            errorLimit: contents == nil ? 16 << 10 : Self.errorLimit, cancellation)
+        guard let contents, !result.termination.succeeded else { return try check(result) }
+        let errors = ArchiveErrors(result.standardError, contents)
+        guard case .exited(1) = result.termination, errors.isComplete else { return try check(result) }
+        if let lost = errors.failures.first(where: { !ArchiveErrors.isDispensable($0.entry) }) {
+            throw LifeboatError(
+                subject, causes: ["pg_restore: cannot make \(lost.entry.shown)"] + lost.causes,
+                hint: "The live database was not touched.")
+        }
+        let again = PostgresSecondTry(
+            session: try store.session(target, cancellation), progress: progress, cancellation: cancellation)
+        try again.make(errors.failures)
     }
 
     private func check(_ result: ProcessResult) throws {
@@ -96,8 +122,10 @@ struct PostgresLoad {
                 causes: ["pg_restore: \(result.termination)"] + ProcessResult.lastLines(of: result.standardError),
                 hint: "The live database was not touched.")
         }
-        for line in ProcessResult.lastLines(of: result.standardError) {
-            progress.report(.warning(LifeboatError("pg_restore says: \(line)")))
+        let warnings = result.standardError.split(whereSeparator: \.isNewline)
+            .filter { $0.hasPrefix("pg_restore: warning: ") }
+        for line in ProcessResult.lastLines(of: warnings.joined(separator: "\n")) {
+            progress.report(.warning(LifeboatError(line)))
         }
     }
 

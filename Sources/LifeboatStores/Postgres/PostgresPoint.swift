@@ -24,11 +24,15 @@ struct PostgresPointOpening {
 
     /// Reads what belongs to the point besides the dump.
     func describe(_ snapshot: String) throws -> PostgresCapturePoint {
-        let settings = try PostgresSettings.read(connection)
+        var settings = try PostgresSettings.read(connection)
+        if store.globals { settings.hasPasswords = try store.isSuperuser(connection) }
         var texts = try PostgresFacts.texts(connection)
         texts[PostgresFacts.clientVersion] = "\(tools.version)"
         texts[PostgresParts.databases] = PostgresParts.encoded(store.database)
         texts.merge(try PostgresFacts.sequences(connection).mapValues { $0.lastValue }) { _, new in new }
+        if store.capturesMemberships {
+            texts.merge(try PostgresFacts.memberships(connection, of: Set(settings.roles))) { _, new in new }
+        }
         return PostgresCapturePoint(
             store: store, tools: tools, snapshot: snapshot, settings: try settings.encoded(), texts: texts,
             isSuperuser: try store.isSuperuser(connection), connection: connection, cancellation: cancellation)

@@ -54,20 +54,51 @@ extension PostgresStore {
             here: try PostgresCollation.check(settings, connection, self.subject), self.subject)
         if let collation { warnings.append(collation) }
         try stagingRoom(content)?.check(self.subject)
+        warnings += try checkReplication(content, connection, subject)
+        warnings += try PostgresRights(store: self, connection: connection, subject: subject).check(settings, content)
         return warnings + (try checkRoles(content, settings, connection))
+    }
+
+    /// What the server refuses to rename, and what stands still after the restore.
+    private func checkReplication(
+        _ content: any RestoreContent, _ connection: PostgresConnection, _ subject: String
+    ) throws -> [LifeboatError] {
+        var warnings: [LifeboatError] = []
+        if let id = try PostgresDatabases.id(database, connection) {
+            let replication = PostgresReplication(connection: connection, database: database, id: id)
+            warnings = try replication.check(subject, user: endpoint.user)
+        }
+        let prefix = PostgresFacts.subscriptionPrefix
+        for name in content.facts.texts.keys.sorted() where name.hasPrefix(prefix) {
+            let told = PostgresReplication.standsStill(String(name.dropFirst(prefix.count)))
+            if !warnings.contains(told) { warnings.append(told) }
+        }
+        return warnings
     }
 
     private func checkRoles(
         _ content: any RestoreContent, _ settings: PostgresSettings, _ connection: PostgresConnection
     ) throws -> [LifeboatError] {
-        let missing = try missingRoles(settings, connection)
+        let captured = try roles(content)
+        let missing = try missingRoles(settings, captured, connection)
         if missing.isEmpty { return [] }
         let names = missing.sorted().map { "'\($0)'" }.joined(separator: ", ")
-        guard content.streamSize(PostgresParts.globals) != nil else {
+        guard captured != nil else {
             throw LifeboatError(
                 "cannot restore \(subject)",
                 causes: ["the server has no role \(names), and the snapshot holds no roles"],
                 hint: "Create these roles on the server first.")
+        }
+        let mayCreate = try connection.execute(
+            "SELECT rolsuper OR rolcreaterole FROM pg_catalog.pg_roles WHERE rolname = current_user"
+        ).scalar
+        guard mayCreate == "t" else {
+            return [
+                LifeboatError(
+                    "roles cannot be created, and what they are granted is left out: \(names)",
+                    causes: ["user '\(endpoint.user)' may not create roles"],
+                    hint: "Create these roles on the server first, or restore as a superuser.")
+            ]
         }
         return [LifeboatError("missing roles will be created: \(names)")]
     }
@@ -78,13 +109,24 @@ extension PostgresStore {
         return try PostgresSettings.decoded(bytes)
     }
 
+    /// The roles in the snapshot; nil: it holds none.
+    private func roles(_ content: any RestoreContent) throws -> PostgresRoles? {
+        guard content.streamSize(PostgresParts.globals) != nil else { return nil }
+        let script = try content.openStream(PostgresParts.globals)
+            .readAll(limit: PostgresGlobals.limit, "the roles in the snapshot")
+        return PostgresRoles(script: String(decoding: script, as: UTF8.self))
+    }
+
+    /// The roles this database needs, with all that memberships join to them, that the server does not have.
     private func missingRoles(
-        _ settings: PostgresSettings, _ connection: PostgresConnection
+        _ settings: PostgresSettings, _ captured: PostgresRoles?, _ connection: PostgresConnection
     ) throws -> Set<String> {
         let present = try connection.execute(
             "SELECT rolname FROM pg_catalog.pg_roles",
             subject: "cannot list the roles of PostgreSQL at \(endpoint.address)")
-        return Set(settings.roles).subtracting(present.rows.compactMap { $0[0] })
+        let named = Set(settings.roles + settings.settings.compactMap(\.role))
+        let needed = captured.map { named.union($0.closure(of: named).intersection($0.defined)) } ?? named
+        return needed.filter { !PostgresRoles.isPredefined($0) }.subtracting(present.rows.compactMap { $0[0] })
     }
 
     private func restoreTools(
@@ -117,38 +159,31 @@ extension PostgresStore {
         let databases = try PostgresDatabases(maintenance, state)
         let tools = try restoreTools(maintenance, content)
         let settings = try settings(content)
-        let missing = try missingRoles(settings, maintenance)
-        if !missing.isEmpty, content.streamSize(PostgresParts.globals) != nil {
-            let script = try content.openStream(PostgresParts.globals)
-                .readAll(limit: PostgresGlobals.limit, "the roles in the snapshot")
-            let remarks = try PostgresGlobals.createMissingRoles(
-                String(decoding: script, as: UTF8.self), missing: missing, on: maintenance, cancellation)
-            for remark in remarks { progress.report(.note("left out: \(remark)")) }
-        }
+        try createRoles(content, settings, maintenance, progress, cancellation)
         // What an earlier attempt of the same restore left.
         if let left = try databases.id(databases.staged), left != databases.liveID {
-            try databases.drop(databases.staged, id: left)
+            try databases.drop(databases.staged, id: left) { try self.session($0, cancellation) }
         }
         try maintenance.execute(
             try settings.createStatement(databases.staged, on: maintenance),
             subject: "cannot create database '\(databases.staged)'", cancellation: cancellation)
-        try databases.mark(databases.staged)
+        try databases.mark(databases.staged, comment: settings.comment)
         let load = PostgresLoad(
             store: self, client: PostgresClient(endpoint: endpoint, tools: tools, runner: runner),
             target: databases.staged, progress: progress, cancellation: cancellation)
         try load.run(content)
         let session = try session(databases.staged, cancellation)
-        // Dumps carry no planner statistics; without them the first queries of the application would crawl.
-        try session.execute(
-            "ANALYZE", subject: "cannot analyse database '\(databases.staged)'", cancellation: cancellation)
+        try PostgresStatistics(
+            connection: session, database: databases.staged, progress: progress, cancellation: cancellation
+        ).gather()
         let collation = PostgresCollation.difference(
             captured: content.facts.texts[PostgresFacts.collationVersion],
             here: try PostgresCollation.actualVersion(session), subject)
         if let collation { progress.report(.warning(collation)) }
-        for remark in try settings.apply(to: databases.staged, on: maintenance) {
-            progress.report(.note("left out: \(remark)"))
+        for missing in try settings.apply(to: databases.staged, on: maintenance) {
+            progress.report(.incomplete(missing))
         }
-        let differences = try differences(session, content.facts, cancellation)
+        let differences = try differences(session, content.facts, cancellation).filter(\.isLoss)
         guard differences.isEmpty else {
             throw LifeboatError(
                 "database '\(databases.staged)' is not what the snapshot holds",
@@ -156,5 +191,29 @@ extension PostgresStore {
                     "\($0.name): \($0.expected) in the snapshot, \($0.found ?? "nothing") restored"
                 })
         }
+    }
+
+    private func createRoles(
+        _ content: any RestoreContent, _ settings: PostgresSettings, _ connection: PostgresConnection,
+        _ progress: any ProgressSink, _ cancellation: Cancellation
+    ) throws {
+        guard let captured = try roles(content) else { return }
+        let missing = try missingRoles(settings, captured, connection)
+        if missing.isEmpty { return }
+        for failure in try captured.create(missing, on: connection, cancellation) {
+            progress.report(.incomplete(failure))
+        }
+        guard settings.hasPasswords == false else { return }
+        let logins = try connection.execute(
+            "SELECT rolname FROM pg_catalog.pg_roles WHERE rolcanlogin ORDER BY 1",
+            subject: "cannot list the roles of PostgreSQL at \(endpoint.address)"
+        ).rows.compactMap { $0[0] }.filter { missing.contains($0) }
+        if logins.isEmpty { return }
+        progress.report(
+            .incomplete(
+                LifeboatError(
+                    "roles were created without a password: \(logins.map { "'\($0)'" }.joined(separator: ", "))",
+                    causes: ["the snapshot was made by a user who may not read passwords"],
+                    hint: "Set them with ALTER ROLE … PASSWORD.")))
     }
 }

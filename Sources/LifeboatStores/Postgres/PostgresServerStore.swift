@@ -52,7 +52,8 @@ package struct PostgresServerStore: DataStore {
     package func store(_ database: String, globals: Bool = false) -> PostgresStore {
         PostgresStore(
             endpoint: endpoint, database: database, binaries: binaries, globals: globals,
-            maintenanceDatabase: maintenanceDatabase, jobs: jobs, runner: runner, lookups: lookups)
+            capturesMemberships: self.globals, maintenanceDatabase: maintenanceDatabase, jobs: jobs, runner: runner,
+            lookups: lookups)
     }
 
     /// The databases as the policy and the server have them now.
@@ -84,14 +85,37 @@ package struct PostgresServerStore: DataStore {
 
     /// Whether somebody made something in it: the database of that name is there for tools to connect to.
     private func isUsed(_ database: String) throws -> Bool {
-        try store(database).connect().execute(
+        let connection = try store(database).connect()
+        // Of a schema: what is in the server's own is temporary.
+        let inSchemas = [
+            ("pg_class", "relnamespace"), ("pg_proc", "pronamespace"), ("pg_type", "typnamespace"),
+            ("pg_operator", "oprnamespace"), ("pg_collation", "collnamespace"), ("pg_ts_config", "cfgnamespace"),
+            ("pg_ts_dict", "dictnamespace"),
+        ].map { catalog, column in
             """
-            SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-            WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-            UNION ALL SELECT 1 FROM pg_catalog.pg_largeobject_metadata LIMIT 1
-            """, subject: "cannot look at database '\(database)' on \(endpoint.address)"
-        ).scalar != nil
+            SELECT 1 FROM pg_catalog.\(catalog) o JOIN pg_catalog.pg_namespace n ON n.oid = o.\(column)
+            WHERE o.oid >= \(Self.firstOwnID) AND n.nspname !~ '^pg_'
+            """
+        }
+        let others = [
+            "pg_extension", "pg_event_trigger", "pg_publication", "pg_foreign_server", "pg_foreign_data_wrapper",
+            "pg_language", "pg_cast", "pg_largeobject_metadata",
+        ].map { "SELECT 1 FROM pg_catalog.\($0) WHERE oid >= \(Self.firstOwnID)" }
+        let rest = [
+            "SELECT 1 FROM pg_catalog.pg_namespace WHERE oid >= \(Self.firstOwnID) AND nspname !~ '^pg_'",
+            """
+            SELECT 1 FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
+            WHERE d.datname = pg_catalog.current_database()
+            """,
+        ]
+        return try connection.execute(
+            "SELECT EXISTS (\((inSchemas + others + rest).joined(separator: " UNION ALL ")))",
+            subject: "cannot look at database '\(database)' on \(endpoint.address)"
+        ).scalar == "t"
     }
+
+    /// FirstNormalObjectId of the server's access/transam.h: what initdb makes is below.
+    private static let firstOwnID = 16_384
 
     /// One store each; the first one has the server's roles with it.
     private func captureStores() throws -> [PostgresStore] {

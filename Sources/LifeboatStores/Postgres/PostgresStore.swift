@@ -13,6 +13,8 @@ package struct PostgresStore: DataStore {
     package let binaries: String?
     /// Whether the server's roles are captured too.
     package let globals: Bool
+    /// Whether the memberships of this database's roles are among its facts.
+    let capturesMemberships: Bool
     /// Where to connect while the database itself is renamed, created or dropped.
     package let maintenanceDatabase: String
     /// How many indexes and constraints a restore builds at once.
@@ -26,17 +28,19 @@ package struct PostgresStore: DataStore {
     ) {
         self.init(
             endpoint: endpoint, database: database, binaries: binaries, globals: globals,
-            maintenanceDatabase: maintenanceDatabase, jobs: jobs, runner: runner, lookups: PostgresLookups())
+            capturesMemberships: globals, maintenanceDatabase: maintenanceDatabase, jobs: jobs, runner: runner,
+            lookups: PostgresLookups())
     }
 
     init(
-        endpoint: PostgresEndpoint, database: String, binaries: String?, globals: Bool, maintenanceDatabase: String?,
-        jobs: Int, runner: any ProcessRunner, lookups: PostgresLookups
+        endpoint: PostgresEndpoint, database: String, binaries: String?, globals: Bool, capturesMemberships: Bool,
+        maintenanceDatabase: String?, jobs: Int, runner: any ProcessRunner, lookups: PostgresLookups
     ) {
         self.endpoint = endpoint
         self.database = database
         self.binaries = binaries
         self.globals = globals
+        self.capturesMemberships = capturesMemberships
         // A database cannot be renamed from inside itself.
         let maintenance = maintenanceDatabase ?? "postgres"
         self.maintenanceDatabase = maintenance == database ? "template1" : maintenance

@@ -22,7 +22,7 @@ extension PostgresStore {
                 hint: "Run the restore again; this one's data is in database '\(databases.staged)'.")
         }
         guard live != nil else {
-            try databases.rename([(databases.staged, databases.live)])
+            try databases.exchange()
             return try databases.allowConnections(databases.live, true)
         }
         guard try databases.id(databases.aside) == nil else {
@@ -30,12 +30,15 @@ extension PostgresStore {
                 "cannot swap \(subject)", causes: ["a database '\(databases.aside)' exists already"],
                 hint: "Drop or rename it, then run the same command again.")
         }
-        // Clients that reconnect by themselves would otherwise hold up the renames.
-        try databases.allowConnections(databases.live, false)
         do {
-            try databases.rename([(databases.live, databases.aside), (databases.staged, databases.live)])
+            // Before it is closed: as soon as it opens again their workers would take rows out of their slots.
+            try replication(databases)?.disable(databases.mark) { try connect() }
+            // Clients that reconnect by themselves would otherwise hold up the renames.
+            try databases.allowConnections(databases.live, false)
+            try databases.exchange()
         } catch {
             _ = try? databases.allowConnections(databases.live, true)
+            _ = try? replication(databases)?.enable(databases.mark) { try connect() }
             throw error
         }
         // After a `swapBack` it may have been closed.
@@ -46,8 +49,6 @@ extension PostgresStore {
         let databases = try PostgresDatabases(try connectMaintenance(), state)
         let isSwapped = try databases.isRestored(databases.live)
         let isAside = try databases.id(databases.aside) != nil
-        var renames: [(from: String, to: String)] = []
-        if isSwapped { renames.append((databases.live, databases.staged)) }
         if isAside {
             guard try isSwapped || databases.id(databases.live) == nil else {
                 throw LifeboatError(
@@ -55,14 +56,19 @@ extension PostgresStore {
                     causes: ["a database of that name was made that is not of this restore"],
                     hint: "The data before the restore is in database '\(databases.aside)'.")
             }
-            renames.append((databases.aside, databases.live))
         }
-        if !renames.isEmpty {
-            if isSwapped { try databases.allowConnections(databases.live, false) }
-            try databases.rename(renames)
-        }
+        if isSwapped { try databases.allowConnections(databases.live, false) }
+        try databases.exchangeBack(isSwapped: isSwapped, isAside: isAside)
         // A swap that failed or never ran may have closed it.
-        if try databases.id(databases.live) != nil { try databases.allowConnections(databases.live, true) }
+        guard try databases.id(databases.live) != nil else { return }
+        try databases.allowConnections(databases.live, true)
+        try replication(databases)?.enable(databases.mark) { try connect() }
+    }
+
+    /// That of the database that was live before; nil when there was none, or another one is live.
+    private func replication(_ databases: PostgresDatabases) throws -> PostgresReplication? {
+        guard let id = databases.liveID, try databases.id(databases.live) == id else { return nil }
+        return PostgresReplication(connection: databases.connection, database: databases.live, id: id)
     }
 
     package func verify(_ content: any RestoreContent) throws -> [FactDifference] {
@@ -98,12 +104,14 @@ extension PostgresStore {
         let databases = try PostgresDatabases(try connectMaintenance(), state)
         if try databases.isRestored(databases.live) {
             // Only what carried the live name when the restore was planned.
-            if let liveID = databases.liveID { try databases.drop(databases.aside, id: liveID) }
+            if let liveID = databases.liveID {
+                try databases.drop(databases.aside, id: liveID) { try session($0) }
+            }
             try databases.removeMark(databases.live)
             return
         }
         guard let staged = try databases.id(databases.staged), staged != databases.liveID else { return }
-        try databases.drop(databases.staged, id: staged)
+        try databases.drop(databases.staged, id: staged) { try session($0) }
     }
 
     /// The facts that must hold after a restore, compared with a session's database: rows of every table, large
@@ -119,11 +127,22 @@ extension PostgresStore {
         }
         let texts = try PostgresFacts.texts(connection)
         let sequences = try PostgresFacts.sequences(connection)
+        let memberships = try PostgresFacts.memberships(connection, of: nil)
         for (name, expected) in facts.texts.sorted(by: { $0.key < $1.key }) {
             if name.hasPrefix(PostgresFacts.extensionPrefix), texts[name] == nil {
                 differences.append(FactDifference(name: name, expected: expected, found: nil))
             } else if name == PostgresFacts.encoding, texts[name] != expected {
                 differences.append(FactDifference(name: name, expected: expected, found: texts[name]))
+            } else if name.hasPrefix(PostgresFacts.membershipPrefix), memberships[name] != expected,
+                memberships[name] != "admin"
+            {
+                // Roles are the server's: a membership that was withdrawn since is no loss of this database.
+                differences.append(
+                    FactDifference(
+                        name: name, expected: expected, found: memberships[name], isLoss: false, isPromised: true))
+            } else if name.hasPrefix(PostgresFacts.viewPrefix), expected == "populated", texts[name] != expected {
+                // Its rows are made from others, which are all there: REFRESH brings them back.
+                differences.append(FactDifference(name: name, expected: expected, found: texts[name], isLoss: false))
             } else if name.hasPrefix(PostgresFacts.sequencePrefix) {
                 let found = sequences[name]
                 if found?.isNotBehind(expected) != true {

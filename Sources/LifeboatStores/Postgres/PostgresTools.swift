@@ -81,7 +81,7 @@ struct PostgresTools {
         """,
         .file: """
         IFS= read -r PGPASSWORD; [ -z "$PGPASSWORD" ] && unset PGPASSWORD || export PGPASSWORD
-        file=$(mktemp) || exit 1; trap 'rm -f "$file"' EXIT; cat >"$file" && "$@" "$file"
+        LC_ALL=C; export LC_ALL; file=$(mktemp) || exit 1; trap 'rm -f "$file"' EXIT; cat >"$file" && "$@" "$file"
         """,
     ]
 

@@ -198,7 +198,7 @@ private final class QdrantCapturePoint: CapturePoint {
 enum QdrantNames {
     private static let mark = "_lifeboat_"
     private static let oldMark = "_lifeboat_old_"
-    /// A file name has 255 bytes at most; the rest is for a number.
+    /// A file name has 255 bytes at most; the rest is for the server's own endings.
     private static let maximumBytes = 240
 
     /// Room for the name of the collection itself.
@@ -211,28 +211,27 @@ enum QdrantNames {
 
     /// Where each collection is staged, and where the live one is kept meanwhile; the same for the same names.
     static func places(_ collections: [String], _ restoreID: String) -> [String: (staged: String, old: String)] {
-        var places: [String: (staged: String, old: String)] = [:]
-        var taken: Set<String> = []
-        for (number, name) in collections.sorted().enumerated() {
-            var place = (staged: fitted(base(name), mark + restoreID), old: fitted(base(name), oldMark + restoreID))
-            // Names that differ only in what a new name may not hold.
-            if !taken.insert(place.staged).inserted { place = ("\(place.staged)_\(number)", "\(place.old)_\(number)") }
-            places[name] = place
+        func fitted(_ name: String, _ suffix: String) -> String {
+            // What a server refuses in the name of a new collection (lib/common/common/src/validation.rs).
+            let accepted = String(base(name).map { "<>:\"/\\|?*".contains($0) || $0 < " " ? "_" : $0 })
+            return DerivedName.fitted(accepted, of: name, suffix: suffix, limit: maximumBytes)
         }
-        return places
+        return Dictionary(
+            collections.map { ($0, (staged: fitted($0, mark + restoreID), old: fitted($0, oldMark + restoreID))) }
+        ) { first, _ in first }
     }
 
     static func isStaged(_ name: String) -> Bool { name.contains(mark) }
 
     /// A collection that an earlier restore made carries that restore's mark.
     private static func base(_ name: String) -> Substring {
-        name.firstRange(of: mark).map { name[..<$0.lowerBound] } ?? name[...]
-    }
-
-    private static func fitted(_ name: Substring, _ suffix: String) -> String {
-        // What a server refuses in the name of a new collection (lib/common/common/src/validation.rs).
-        var prefix = String(name.map { "<>:\"/\\|?*".contains($0) || $0 < " " ? "_" : $0 })
-        while prefix.utf8.count + suffix.utf8.count > maximumBytes, !prefix.isEmpty { prefix.removeLast() }
-        return prefix + suffix
+        guard let found = name.firstRange(of: mark) else { return name[...] }
+        let base = name[..<found.lowerBound]
+        // And a digest, unless it was the first one.
+        let digest = base.suffix(DerivedName.digestDigits)
+        let isDerived =
+            digest.utf8.count == DerivedName.digestDigits && digest.allSatisfy(\.isHexDigit)
+            && base.dropLast(DerivedName.digestDigits).last == "_"
+        return isDerived ? base.dropLast(DerivedName.digestDigits + 1) : base
     }
 }

@@ -31,15 +31,18 @@ struct VolumeGuests: Equatable {
 
     /// What a database keeps beside itself.
     private static let endings = [""] + SQLiteSwap.sidecars
-    /// What a restore of the other component stages beside it begins so.
-    private static let stagedMark = ".lifeboat-"
 
     /// Patterns that leave them out of a walk.
     var patterns: [String] {
         paths.flatMap { path in
-            let escaped = String(path.flatMap { "*?[\\".contains($0) ? ["\\", $0] : [$0] })
-            return (Self.endings + ["\(Self.stagedMark)*"]).map { "/\(escaped)\($0)" }
+            let (folder, name) = Self.split(path)
+            let staged = Self.escaped("\(folder)/\(DerivedName.fileBase(name))") + "\(DerivedName.besideMark)*"
+            return Self.endings.map { "/\(Self.escaped(path))\($0)" } + [staged]
         }
+    }
+
+    private static func escaped(_ path: String) -> String {
+        String(path.flatMap { "*?[\\".contains($0) ? ["\\", $0] : [$0] })
     }
 
     private static func split(_ path: String) -> (folder: String, name: String) {
@@ -48,7 +51,7 @@ struct VolumeGuests: Equatable {
     }
 
     private static func belongs(_ name: String, to guest: String) -> Bool {
-        endings.contains { name == guest + $0 } || name.hasPrefix(guest + stagedMark)
+        endings.contains { name == guest + $0 } || name.hasPrefix(DerivedName.fileBase(guest) + DerivedName.besideMark)
     }
 
     /// Removes them from `root`, data of a restore nobody uses yet, and makes the folders they will be in as they are in

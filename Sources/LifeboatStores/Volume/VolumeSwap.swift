@@ -26,7 +26,7 @@ struct VolumeSwap {
             throw LifeboatError("'\(restoreID)' cannot be part of a folder's name")
         }
         let swap = VolumeSwap(
-            live: place.path, staged: "\(place.path).lifeboat-\(restoreID)",
+            live: place.path, staged: DerivedName.beside(place.path, restoreID),
             liveInode: try InodeExchange.inode(place.path), guests)
         if try InodeExchange.inode(swap.staged) != nil {
             throw LifeboatError(
@@ -38,7 +38,7 @@ struct VolumeSwap {
 
     init(_ state: StagedState) throws {
         guard let live = state.values["live"], let staged = state.values["staged"],
-            staged.hasPrefix("\(live).lifeboat-"), let inode = state.values["live_inode"],
+            DerivedName.isBeside(staged, live), let inode = state.values["live_inode"],
             inode == "none" || UInt64(inode) != nil
         else { throw LifeboatError("the journal does not say where the staged volume is") }
         self.init(

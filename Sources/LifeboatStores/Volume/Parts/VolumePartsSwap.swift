@@ -42,7 +42,7 @@ struct VolumePartsSwap {
     /// Beside the volume, so that nobody who uses it sees what is staged; in it when it is a mount point.
     static func place(of volume: VolumePlace, _ restoreID: String) throws -> String {
         try VolumePlace.mountPoints().contains(volume.path)
-            ? "\(volume.path)/\(mark)\(restoreID)" : "\(volume.path).lifeboat-\(restoreID)"
+            ? "\(volume.path)/\(mark)\(restoreID)" : DerivedName.beside(volume.path, restoreID)
     }
 
     static func plan(
@@ -101,7 +101,7 @@ struct VolumePartsSwap {
     init(_ state: StagedState) throws {
         let values = state.values
         guard let live = values["live"], let staged = values["staged"],
-            staged.hasPrefix("\(live).lifeboat-") || staged.hasPrefix("\(live)/\(Self.mark)"),
+            DerivedName.isBeside(staged, live) || staged.hasPrefix("\(live)/\(Self.mark)"),
             let paths = values["paths"], let numbers = values["live_inodes"]
         else { throw Self.unreadable }
         let units = paths.split(separator: "\0", omittingEmptySubsequences: false).map(String.init)
