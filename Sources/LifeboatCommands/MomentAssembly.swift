@@ -51,7 +51,7 @@ extension StackAssembly {
                 return .success(value)
             case .variable:
                 if let value = session.context.variable(secret.name) { return .success(Secret(value)) }
-                let files = environmentFiles
+                let files = Self.environmentFiles(policy)
                 for path in files {
                     if let value = try EnvironmentFile.value(of: secret.name, in: path) { return .success(value) }
                 }
@@ -66,7 +66,7 @@ extension StackAssembly {
     }
 
     /// Where variables of the stack may be besides the environment: the files Compose reads, or `.env` beside the policy.
-    private var environmentFiles: [String] {
+    static func environmentFiles(_ policy: Policy) -> [String] {
         let beside = "\(policy.folder == "/" ? "" : policy.folder)/.env"
         guard case .compose(let compose)? = policy.services.control else { return [beside] }
         if !compose.environmentFiles.isEmpty { return compose.environmentFiles.reversed() }

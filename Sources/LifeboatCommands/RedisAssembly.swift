@@ -26,7 +26,7 @@ extension StackAssembly {
             spoolFolder: session.context.variable("TMPDIR") ?? "/var/tmp")
         return RedisStore(
             RedisEndpoint(address, user: redis.user, password: password), container: container, options: options,
-            runner: session.context.processRunner)
+            runner: runner)
     }
 
     func command(_ command: CommandPolicy, _ name: String) throws -> CommandStore {
@@ -41,7 +41,7 @@ extension StackAssembly {
         return CommandStore(
             name: name, capture: command.capture, restore: command.restore, minimum: command.minimum,
             environment: environment, keepsOld: command.keepsOld, folder: policy.folder,
-            stagingFolder: "\(state)/staged", runner: context.processRunner)
+            stagingFolder: "\(state)/staged", runner: runner)
     }
 
     /// `key` is the place in the policy, for the hint.

@@ -13,26 +13,26 @@ extension StackAssembly {
         case .compose(let compose): try self.compose(compose)
         case .systemd(let systemd):
             SystemdServices(
-                units: systemd.units, isUser: systemd.user, runner: session.context.processRunner,
+                units: systemd.units, isUser: systemd.user, runner: runner,
                 environment: session.context.environment)
         case .commands(let stop, let start, let status, let pause, let unpause):
             CommandServices(
                 stop: stop, start: start, status: status, pause: pause, unpause: unpause, folder: policy.folder,
-                runner: session.context.processRunner, clock: session.context.clock)
+                runner: runner, clock: session.context.clock)
         }
     }
 
     private func compose(_ compose: ComposePolicy) throws -> ComposeServices {
         let context = session.context
+        let project = ComposeProject(
+            files: compose.files, name: compose.project, directory: compose.projectDirectory,
+            environmentFiles: compose.environmentFiles, profiles: compose.profiles)
         return ComposeServices(
-            ComposeProject(
-                files: compose.files, name: compose.project, directory: compose.projectDirectory,
-                environmentFiles: compose.environmentFiles, profiles: compose.profiles),
-            services: compose.services, mayKill: compose.mayKill,
+            project, services: compose.services, mayKill: compose.mayKill,
             engine: try EngineEndpoint.engine(
-                environment: context.environment, runner: context.processRunner, clock: context.clock),
+                environment: context.environment, runner: runner, clock: context.clock),
             compose: ComposeCommand(
-                runner: context.processRunner, environment: context.environment, folder: policy.folder),
+                runner: runner, environment: composeVariables(project), folder: policy.folder),
             stateFolder: try PendingWork.stateFolder(context), clock: context.clock)
     }
 }

@@ -16,9 +16,26 @@ struct StackAssembly {
     /// Components whose data is at another target than the policy's, when its services and health probes are left alone.
     var onlyElsewhere: Set<String>?
 
+    /// Of all components that have one, bytewise.
+    private let paths: [String]
+
     init(_ policy: Policy, _ session: CommandSession) {
         self.policy = policy
         self.session = session
+        paths = policy.components.compactMap(\.store.path).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    }
+
+    /// Runs the programs of this stack, without the secrets that its policy names.
+    var runner: any ProcessRunner { Self.runner(policy, session) }
+
+    static func runner(_ policy: Policy, _ session: CommandSession) -> any ProcessRunner {
+        WithholdingProcessRunner(session.context.processRunner, withholding: policy.secretVariables)
+    }
+
+    /// What variables in the files of a Compose project are filled in from.
+    func composeVariables(_ project: ComposeProject) -> [String: String] {
+        ComposeVariables.environment(
+            session.context.environment, without: policy.secretVariables, for: project)
     }
 
     // MARK: - Stores
@@ -70,10 +87,13 @@ struct StackAssembly {
     /// What inside of a volume belongs to other components, by paths below it.
     private func others(in volume: VolumePolicy) -> [String] {
         let prefix = volume.path == "/" ? "/" : "\(volume.path)/"
-        return policy.components.compactMap { component in
-            guard let path = component.store.path, path.hasPrefix(prefix) else { return nil }
-            return String(path.dropFirst(prefix.count))
+        var low = 0
+        var high = paths.count
+        while low < high {
+            let middle = (low + high) / 2
+            if paths[middle].utf8.lexicographicallyPrecedes(prefix.utf8) { low = middle + 1 } else { high = middle }
         }
+        return paths[low...].prefix { $0.utf8.starts(with: prefix.utf8) }.map { String($0.dropFirst(prefix.count)) }
     }
 
     private func sqlite(_ sqlite: SQLitePolicy) -> SQLiteStore {
@@ -90,7 +110,7 @@ struct StackAssembly {
             }
         return ModelsStore(
             path: models.path, layout: layout, keep: models.keep == .bytes ? .bytes : .manifest,
-            cacheFolder: try? Locations.cacheRoot(nil, session.context))
+            cacheFolder: Locations.cacheRoot(nil, session.context))
     }
 
     func postgres(_ postgres: PostgresPolicy, _ name: String) throws -> any DataStore {
@@ -109,7 +129,7 @@ struct StackAssembly {
             PostgresServerStore(
                 endpoint: endpoint, selection: selection, binaries: postgres.binaries, globals: postgres.globals,
                 maintenanceDatabase: postgres.maintenanceDatabase, jobs: postgres.jobs ?? PostgresStore.defaultJobs,
-                runner: context.processRunner)
+                runner: runner)
         }
         switch postgres.databases {
         case .several(let names): return several(.named(names))
@@ -118,7 +138,7 @@ struct StackAssembly {
             return PostgresStore(
                 endpoint: endpoint, database: database, binaries: postgres.binaries, globals: postgres.globals,
                 maintenanceDatabase: postgres.maintenanceDatabase, jobs: postgres.jobs ?? PostgresStore.defaultJobs,
-                runner: context.processRunner)
+                runner: runner)
         }
     }
 
@@ -147,8 +167,8 @@ struct StackAssembly {
     static func secrets(_ policy: Policy, _ session: CommandSession) -> SecretResolver {
         let progress = session.progress
         return SecretResolver(
-            environment: session.context.environment, runner: session.context.processRunner,
-            workingDirectory: policy.folder
+            environment: session.context.environment, environmentFiles: environmentFiles(policy),
+            runner: runner(policy, session), workingDirectory: policy.folder
         ) { progress.report(.warning($0)) }
     }
 
@@ -237,7 +257,7 @@ struct StackAssembly {
             }
             return ContainerHealthProbe(compose, service: service)
         case .command(let words):
-            return CommandHealthProbe(words: words, folder: policy.folder, runner: session.context.processRunner)
+            return CommandHealthProbe(words: words, folder: policy.folder, runner: runner)
         case .postgres(let component, let sql, let equals):
             let store = try database(component, stores)
             return ClosureHealthProbe(subject: "a query on \(store.subject)") { _, cancellation in

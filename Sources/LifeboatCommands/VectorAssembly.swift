@@ -11,7 +11,7 @@ extension StackAssembly {
             url: qdrant.url,
             key: try serviceKey(qdrant.apiKey, "API key of Qdrant at '\(qdrant.url)'", "\(name).qdrant.api_key"),
             collections: qdrant.collections, certificates: qdrant.certificates,
-            container: qdrant.container.map { (serverContainer($0), session.context.processRunner) },
+            container: qdrant.container.map { (serverContainer($0), runner) },
             stateFolder: try PendingWork.stateFolder(session.context))
     }
 
@@ -21,11 +21,11 @@ extension StackAssembly {
                 url: server.url,
                 token: try serviceKey(server.token, "token of Chroma at '\(server.url)'", "\(name).chroma.token"),
                 tenant: server.tenant, database: server.database, certificates: server.certificates,
-                container: server.container.map { (serverContainer($0), session.context.processRunner) },
+                container: server.container.map { (serverContainer($0), runner) },
                 stateFolder: try PendingWork.stateFolder(session.context))
         }
         if let path = chroma.path {
-            return ChromaFolderStore(path: path, server: server, runner: session.context.processRunner)
+            return ChromaFolderStore(path: path, server: server, runner: runner)
         }
         guard let server else {
             throw LifeboatError("component '\(name)' names neither a server nor a folder", exitCode: .usage)

@@ -24,7 +24,7 @@ final class ProcessChild: Sendable {
     /// Starts the program with the three descriptors as its standard streams.
     init(_ command: ProcessCommand, input: Int32, output: Int32, error: Int32) throws(ProcessError) {
         program = command.executable
-        let environment = Self.environment(command.environment)
+        let environment = Self.environment(command.inherits, command.environment)
         let path = try Self.resolve(command.executable, environment)
         var step: Int32 = 0
         var errorNumber: Int32 = 0
@@ -100,14 +100,17 @@ final class ProcessChild: Sendable {
         }
     }
 
-    /// lifeboat's own environment with the changes applied.
-    private static func environment(_ changes: [String: String?]) -> [String: String] {
+    /// What the child gets of lifeboat's own environment, with the changes applied.
+    private static func environment(
+        _ inherits: InheritedEnvironment, _ changes: [String: String?]
+    ) -> [String: String] {
         var variables: [String: String] = [:]
         var entry = lifeboat_environment()
         while let current = entry, let text = current.pointee {
             let variable = String(cString: text)
             if let equals = variable.firstIndex(of: "=") {
-                variables[String(variable[..<equals])] = String(variable[variable.index(after: equals)...])
+                let name = String(variable[..<equals])
+                if inherits.passes(name) { variables[name] = String(variable[variable.index(after: equals)...]) }
             }
             entry = current + 1
         }

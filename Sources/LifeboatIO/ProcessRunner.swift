@@ -7,9 +7,10 @@ package struct ProcessCommand: Sendable, Equatable {
     /// A path, or a name looked up in the PATH of the child's environment.
     package var executable: String
     package var arguments: [String]
-    /// Added to (or, with a nil value, taken from) lifeboat's own environment. The place for secrets, never
-    /// `arguments`.
+    /// Added to (or, with a nil value, taken from) what the child inherits. The place for secrets, never `arguments`.
     package var environment: [String: String?]
+    /// Which variables of lifeboat's own environment the child gets.
+    package var inherits: InheritedEnvironment
     package var workingDirectory: String?
     /// Run as this user and group, with no supplementary groups; nil: as lifeboat itself.
     package var userID: UInt32?
@@ -19,11 +20,13 @@ package struct ProcessCommand: Sendable, Equatable {
 
     package init(
         _ executable: String, _ arguments: [String] = [], environment: [String: String?] = [:],
-        workingDirectory: String? = nil, userID: UInt32? = nil, groupID: UInt32? = nil
+        inherits: InheritedEnvironment = .base, workingDirectory: String? = nil, userID: UInt32? = nil,
+        groupID: UInt32? = nil
     ) {
         self.executable = executable
         self.arguments = arguments
         self.environment = environment
+        self.inherits = inherits
         self.workingDirectory = workingDirectory
         self.userID = userID
         self.groupID = groupID

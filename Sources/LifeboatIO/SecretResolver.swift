@@ -10,17 +10,20 @@ package struct SecretResolver: Sendable {
     package static let maximumBytes = 64 << 10
 
     private let environment: [String: String]
+    private let environmentFiles: [String]
     private let runner: any ProcessRunner
     private let workingDirectory: String?
     private let warn: @Sendable (LifeboatError) -> Void
 
-    /// `environment` is lifeboat's own; commands run in `workingDirectory` (the policy's folder). `warn` is told of
-    /// secrets that others can read.
+    /// `environment` is lifeboat's own; a variable that is not set there is looked for in `environmentFiles`, as Compose
+    /// does. Commands run in `workingDirectory` (the policy's folder). `warn` is told of secrets that others can read.
     package init(
-        environment: [String: String], runner: any ProcessRunner, workingDirectory: String? = nil,
+        environment: [String: String], environmentFiles: [String] = [], runner: any ProcessRunner,
+        workingDirectory: String? = nil,
         warn: @escaping @Sendable (LifeboatError) -> Void
     ) {
         self.environment = environment
+        self.environmentFiles = environmentFiles
         self.runner = runner
         self.workingDirectory = workingDirectory
         self.warn = warn
@@ -46,10 +49,18 @@ package struct SecretResolver: Sendable {
     }
 
     private func fromEnvironment(_ name: String) throws -> Secret {
-        guard let value = environment[name] else {
+        let value = environment[name]
+        if value?.isEmpty ?? true {
+            for file in environmentFiles {
+                if let found = try EnvironmentFile.value(of: name, in: file) { return found }
+            }
+        }
+        guard let value else {
+            let files = environmentFiles.map { "it is not in '\($0)' either" }
+            let orFile = environmentFiles.first.map { " or in '\($0)'" } ?? ""
             throw LifeboatError(
-                "environment variable '\(name)' is not set",
-                hint: "Set \(name) in the environment of lifeboat, or change the policy.")
+                "environment variable '\(name)' is not set", causes: files,
+                hint: "Set \(name) in the environment of lifeboat\(orFile), or change the policy.")
         }
         return try secret(Array(value.utf8), from: "environment variable '\(name)'", dropsNewline: false)
     }
@@ -98,7 +109,9 @@ package struct SecretResolver: Sendable {
     ) throws -> Secret {
         guard let program = words.first else { throw LifeboatError("the command is empty") }
         let result = try runner.run(
-            ProcessCommand(program, Array(words.dropFirst()), workingDirectory: workingDirectory), input: [],
+            ProcessCommand(
+                program, Array(words.dropFirst()), inherits: .everything, workingDirectory: workingDirectory),
+            input: [],
             outputLimit: Self.maximumBytes, deadline: deadline, cancellation: cancellation)
         guard result.termination.succeeded else {
             // Standard error helps; standard output may be a part of the secret.

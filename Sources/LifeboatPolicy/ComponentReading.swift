@@ -76,11 +76,15 @@ extension PolicyReader {
 
     /// A restore swaps each component by itself: two that hold the same thing would undo each other.
     private mutating func checkOverlaps(_ components: [LocatedComponent], repository: String?) {
-        for (index, component) in components.enumerated() {
-            for other in components[..<index] { check(component, against: other) }
-            guard let repository else { continue }
-            checkRepository(repository, component)
+        let search = OverlapSearch(components.map(\.policy))
+        for pair in search.pairs { check(components[pair.later], against: components[pair.earlier]) }
+        if search.isCutShort, let last = components.last {
+            report(
+                "more than \(OverlapSearch.limit) pairs of components overlap: the others are not shown",
+                at: last.location)
         }
+        guard let repository else { return }
+        for component in components { checkRepository(repository, component) }
     }
 
     private mutating func checkRepository(_ repository: String, _ component: LocatedComponent) {

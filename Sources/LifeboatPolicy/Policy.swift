@@ -26,13 +26,17 @@ package struct Policy: Sendable, Equatable {
     package var folder: String
     /// The text it came from, kept in every manifest.
     package var text: String
+    /// Variables of lifeboat's environment that it names as secrets: with `{env}` or under `secrets`. Child processes do
+    /// not inherit them.
+    package var secretVariables: Set<String>
 
     package init(
         stack: String, repository: String, encryption: EncryptionPolicy = .none,
         services: ServicesPolicy = ServicesPolicy(), components: [ComponentPolicy] = [],
         health: [HealthProbePolicy] = [], checks: [StackCheck] = [], secrets: [SecretPolicy] = [],
         retention: RetentionPolicy? = nil, objectives: ObjectivesPolicy = ObjectivesPolicy(),
-        drill: DrillPolicy = DrillPolicy(), source: String? = nil, folder: String = "/", text: String = ""
+        drill: DrillPolicy = DrillPolicy(), source: String? = nil, folder: String = "/", text: String = "",
+        secretVariables: Set<String> = []
     ) {
         self.stack = stack
         self.repository = repository
@@ -48,6 +52,7 @@ package struct Policy: Sendable, Equatable {
         self.source = source
         self.folder = folder
         self.text = text
+        self.secretVariables = secretVariables
     }
 }
 

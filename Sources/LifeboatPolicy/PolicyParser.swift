@@ -74,7 +74,7 @@ extension PolicyReader {
             stack: stack, repository: repository, encryption: encryption, services: services,
             components: components.map(\.policy), health: health, checks: checks, secrets: secrets,
             retention: retention, objectives: objectives, drill: drill, source: source,
-            folder: folder, text: text)
+            folder: folder, text: text, secretVariables: secretVariables)
     }
 
     /// Names of the postgres components as they are written, so that a mistake in one is reported once.

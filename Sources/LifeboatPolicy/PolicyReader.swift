@@ -24,6 +24,8 @@ struct PolicyReader {
     /// Absolute; relative paths resolve against it.
     let folder: String
     private(set) var diagnostics: [PolicyDiagnostic] = []
+    /// Variables of lifeboat's environment that the policy names as secrets.
+    var secretVariables: Set<String> = []
 
     init(folder: String) { self.folder = folder }
 
@@ -336,6 +338,7 @@ struct PolicyReader {
                     hint: "Write the name without '$': {env: POSTGRES_PASSWORD}.")
                 return nil
             }
+            secretVariables.insert(name)
             return .environment(name)
         case "file": return self.path(form.value, forms.path("file")).map { .file($0) }
         case "command": return command(form.value, forms.path("command")).map { .command($0) }
@@ -352,6 +355,27 @@ struct PolicyReader {
             report("'\(path)' has an unknown source", at: form.location, hint: Self.secretForms)
             return nil
         }
+    }
+
+    /// The name or address of a server. Messages never show a login that stands in it.
+    mutating func host(_ key: String, in fields: PolicyFields) -> String? {
+        guard let node = fields[key], let host = text(node, fields.path(key), "a host name or address") else {
+            return nil
+        }
+        // libpq writes an abstract socket with '@' before its name.
+        guard !host.dropFirst().contains("@") else {
+            report(
+                "'\(fields.path(key))' holds a user or password, which a policy must not hold", at: node.location,
+                hint: "Write the host alone; the user belongs under 'user', the secret under 'password'.")
+            return nil
+        }
+        guard !host.contains("://") else {
+            report(
+                "'\(fields.path(key))' is a URL, not a host", at: node.location,
+                hint: "Write the host alone; the port belongs under 'port'.")
+            return nil
+        }
+        return host
     }
 
     static func isEnvironmentName(_ name: String) -> Bool {

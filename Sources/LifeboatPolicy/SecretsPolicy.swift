@@ -75,6 +75,7 @@ extension PolicyReader {
             report("'\(path)' is no name of an environment variable", at: node.location, hint: Self.secretItemForms)
             return nil
         }
+        secretVariables.insert(name)
         return name
     }
 }

@@ -106,12 +106,13 @@ package struct Repository: Sendable {
         let sealing = Sealing(recipients: try config.ageRecipients(), keys: keys)
         let distrust = try trust.flatMap { try ConfigTrust.distrust(bytes, config, in: store, $0) }
         let folder = "\(cacheRoot)/\(config.repositoryID.hex.prefix(32))"
-        let cache = try IndexCache(folder: folder, sealing)
+        let health = CacheHealth()
+        let cache = IndexCache(folder: folder, sealing, health)
         // Not one that somebody unknown has written.
-        if distrust == nil { try cache.keepConfig(bytes) }
+        if distrust == nil { cache.keepConfig(bytes) }
         return Repository(
             store: store, config: config, sealing: sealing, trust: trust, distrust: distrust,
-            local: LocalCopies(folder: folder), cache: cache)
+            local: LocalCopies(folder: folder, health: health), cache: cache)
     }
 
     private static func configBytes(_ store: any ObjectStore, cacheRoot: String) throws -> [UInt8] {
@@ -419,8 +420,7 @@ package struct Repository: Sendable {
         let stored = try sealing.seal(plain)
         let name = BLAKE3.hash(stored)
         try stored.withUnsafeBytes { try store.putNamed(sealing.storedKey(RepositoryLayout.index(name)), $0) }
-        try plain.withUnsafeBytes { try cache.keep($0, as: name) }
-        return try cache.open(name, from: store)
+        return try cache.hold(plain, as: name)
     }
 }
 

@@ -148,19 +148,20 @@ package struct CommandServices: ServiceManager {
     }
 }
 
-/// Running one command of a policy or journal.
+/// Running one command of a policy or journal: a program of the operator's, which inherits everything.
 enum ServiceCommandRun {
     /// Most that is kept of what a command prints.
     private static let outputLimit = 1 << 20
 
     static func result(
         _ command: ServiceCommand, _ runner: any ProcessRunner, environment: [String: String] = [:],
-        deadline: Double, _ cancellation: Cancellation?
+        inherits: InheritedEnvironment = .everything, deadline: Double, _ cancellation: Cancellation?
     ) throws -> ProcessResult {
         guard let program = command.words.first else { throw LifeboatError("the command is empty") }
         return try runner.run(
             ProcessCommand(
-                program, Array(command.words.dropFirst()), environment: environment, workingDirectory: command.folder),
+                program, Array(command.words.dropFirst()), environment: environment, inherits: inherits,
+                workingDirectory: command.folder),
             input: [], outputLimit: outputLimit, deadline: deadline, cancellation: cancellation)
     }
 

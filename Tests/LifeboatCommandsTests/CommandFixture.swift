@@ -9,7 +9,7 @@ import LifeboatTesting
 /// A temporary home with a repository and some files, and the ways to run lifeboat on it.
 struct CommandFixture {
     let folder: TemporaryFolder
-    let runner: any LifeboatRunner
+    var runner: any LifeboatRunner
     let clock = FixedClock()
 
     enum Kind: Sendable, CaseIterable, CustomStringConvertible {

@@ -154,7 +154,10 @@ struct DrillRunCommand: LifeboatCommand {
             lifeboat: LifeboatProgram.version, repeatCommand: repeatCommand(found, policy),
             threads: context.host.processors, path: context.variable("PATH") ?? "/usr/local/bin:/usr/bin:/bin",
             clock: context.clock, progress: session.progress, cancellation: context.cancellation,
-            runner: context.processRunner, docker: context.docker, project: project, journal: journal,
+            runner: assembly.runner,
+            docker: DockerProgram(
+                runner: assembly.runner, environment: context.environment,
+                projectVariables: project.map(assembly.composeVariables) ?? [:]), project: project, journal: journal,
             secret: { assembly.secret($0) },
             makeStore: { component, policy, folder in
                 var inside = context

@@ -17,12 +17,12 @@ struct KeyList: LifeboatCommand {
 
     func run(_ session: CommandSession) throws -> ExitCode {
         let repository = try location.open(session, for: .reading)
-        let own = try repository.trust?.signingKeyCreating().publicKey.text ?? ""
+        let own = (try? repository.trust?.signingKeyCreating())?.publicKey.text ?? ""
         let wrapped = try WrappedIdentity.list(repository.store).count
         let config = repository.config
         var rows = config.recipients.map { KeyRow(role: "reader", key: $0, host: "", thisHost: false) }
         rows += config.signers.map { KeyRow(role: "signer", key: $0.key, host: $0.host, thisHost: $0.key == own) }
-        if !config.signers.contains(where: { $0.key == own }) {
+        if !own.isEmpty, !config.signers.contains(where: { $0.key == own }) {
             rows.append(KeyRow(role: "untrusted", key: own, host: session.context.host.name, thisHost: true))
         }
         try session.emitTable(rows, whenEmpty: "no keys")

@@ -111,8 +111,9 @@ struct RepositoryOptions: ParsableArguments {
         at location: String, _ session: CommandSession, for use: RepositoryUse = .acting, policy: Policy? = nil
     ) throws -> Repository {
         let store = try Self.openStore(location, session)
-        let cacheRoot = try Locations.cacheRoot(cache, session.context)
-        let trust = HostTrust(state: try PendingWork.stateFolder(session.context))
+        let cacheRoot = Locations.cacheRoot(cache, session.context)
+        let trust = HostTrust(
+            state: Result { () throws(LifeboatError) in try PendingWork.stateFolder(session.context) })
         let identities: [AgeIdentity]
         do {
             identities = try keys.identities(for: store, passphrase: passphrase(session), session)
@@ -128,6 +129,11 @@ struct RepositoryOptions: ParsableArguments {
             case .reading: try session.caution(distrust)
             case .examining: break
             }
+        }
+        session.atEnd {
+            if let problem = repository.cacheProblem { session.warn(problem) }
+            // Standard error that is gone ends nothing.
+            if let problem = repository.stateProblem { try? session.warnAlways(problem) }
         }
         if let policy = try policy ?? policyEncryption(session)?.policy {
             try Self.requireKindOfEncryption(of: repository, policy)
@@ -205,15 +211,11 @@ enum Locations {
     }
 
     /// Local copies of indexes; losing them costs time, never data.
-    static func cacheRoot(_ flag: String?, _ context: CommandContext) throws -> String {
+    static func cacheRoot(_ flag: String?, _ context: CommandContext) -> String {
         if let named = flag ?? context.variable("LIFEBOAT_CACHE") { return context.absolutePath(named) }
         if let cache = context.variable("XDG_CACHE_HOME"), cache.hasPrefix("/") { return "\(cache)/lifeboat" }
         if let home = context.variable("HOME") { return "\(context.absolutePath(home))/.cache/lifeboat" }
-        guard context.host.userID == 0 else { throw noHome("--cache FOLDER or LIFEBOAT_CACHE") }
-        return "/var/cache/lifeboat"
-    }
-
-    private static func noHome(_ remedy: String) -> LifeboatError {
-        LifeboatError("HOME is not set", hint: "Name a folder with \(remedy).", exitCode: .usage)
+        // Without HOME there is nowhere to keep anything: nothing can be made below a file, and the cache says so.
+        return context.host.userID == 0 ? "/var/cache/lifeboat" : "/dev/null"
     }
 }

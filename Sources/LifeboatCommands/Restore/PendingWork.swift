@@ -9,12 +9,25 @@ import LifeboatServices
 
 /// What a lifeboat that died left undone on this host: told by every command, put right by those that know the stack.
 enum PendingWork {
-    static func stateFolder(_ context: CommandContext) throws -> String {
+    static func stateFolder(_ context: CommandContext) throws(LifeboatError) -> String {
         try StateFolder.path(environment: context.environment, userID: context.host.userID)
     }
 
     /// Starts services that a dead lifeboat left stopped, and tells of restores that were cut off.
+    ///
+    /// A state directory that cannot be read is a warning here: commands that need it say so themselves.
     static func report(_ session: CommandSession) throws {
+        do {
+            try reportAll(session)
+        } catch {
+            let converted = LifeboatError.converting(
+                error, "cannot tell whether an earlier run left anything undone on this host")
+            if converted.exitCode == .interrupted { throw converted }
+            session.warn(converted)
+        }
+    }
+
+    private static func reportAll(_ session: CommandSession) throws {
         let folder: String
         do {
             folder = try stateFolder(session.context)

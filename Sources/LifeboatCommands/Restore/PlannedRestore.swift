@@ -76,10 +76,12 @@ struct PlannedRestore {
         request.oldData = selection.keepOld == nil ? .discard : .keep
         request.keepSeconds = selection.keepOld.map { Int64($0.seconds) }
         request.allowsIncomplete = selection.incomplete
-        let stateFolder = try PendingWork.stateFolder(session.context)
-        let history = RateHistory(stateFolder: stateFolder).measurements()
-        for problem in history.problems { session.warn(problem) }
-        request.rates = RecoveryRates(history.measurements)
+        // Without a state directory there is nothing to forecast from.
+        if let stateFolder = try? PendingWork.stateFolder(session.context) {
+            let history = RateHistory(stateFolder: stateFolder).measurements()
+            for problem in history.problems { session.warn(problem) }
+            request.rates = RecoveryRates(history.measurements)
+        }
 
         let lanes = RestoreExecutor.defaultLanes
         var options = RepositoryContent.Options(threads: max(1, session.context.host.processors / lanes))

@@ -143,20 +143,30 @@ package struct DockerProgram: Sendable {
     private let runner: any ProcessRunner
     /// Where the engine is, as the user has it.
     private let environment: [String: String]
+    /// What variables in Compose files come from.
+    private let projectVariables: [String: String]
 
-    package init(runner: any ProcessRunner, environment: [String: String]) {
+    /// `projectVariables`: see `ComposeVariables`.
+    package init(
+        runner: any ProcessRunner, environment: [String: String], projectVariables: [String: String] = [:]
+    ) {
         self.runner = runner
-        self.environment = environment
+        self.environment = InheritedEnvironment.containerEngine.filtered(environment)
+        self.projectVariables = projectVariables
     }
 
     func run(
-        _ words: [String], input: [UInt8] = [], deadline: Double, _ cancellation: Cancellation?
+        _ words: [String], input: [UInt8] = [], isForProject: Bool = false, deadline: Double,
+        _ cancellation: Cancellation?
     ) throws -> [UInt8] {
         var variables: [String: String?] = environment.mapValues { $0 }
+        if isForProject { variables.merge(projectVariables.mapValues { $0 }) { $1 } }
         variables["COMPOSE_ANSI"] = "never"
         variables["COMPOSE_PROGRESS"] = "quiet"
         let result = try runner.run(
-            ProcessCommand(words[0], Array(words.dropFirst()), environment: variables, workingDirectory: "/"),
+            ProcessCommand(
+                words[0], Array(words.dropFirst()), environment: variables, inherits: .containerEngine,
+                workingDirectory: "/"),
             input: input, outputLimit: 64 << 20, deadline: deadline, cancellation: cancellation)
         guard result.termination.succeeded else {
             throw LifeboatError(
@@ -194,7 +204,8 @@ package struct DockerProgram: Sendable {
     /// The project as Compose understands it, with everything in it.
     func model(_ project: ComposeProject, _ cancellation: Cancellation) throws -> JSONValue {
         let words = try composeWords(cancellation) + project.options(project: project.name)
-        let output = try run(words + ["config", "--format", "json"], deadline: 60, cancellation)
+        let output = try run(
+            words + ["config", "--format", "json"], isForProject: true, deadline: 60, cancellation)
         do {
             return try JSONDecoder().decode(JSONValue.self, from: Data(output))
         } catch {

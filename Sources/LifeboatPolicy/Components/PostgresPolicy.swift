@@ -64,7 +64,7 @@ package struct PostgresPolicy: Sendable, Equatable {
     }
 
     /// Nil: all.
-    private var names: Set<String>? {
+    var names: Set<String>? {
         switch databases {
         case .one(let name): [name]
         case .several(let names): Set(names)
@@ -84,7 +84,7 @@ extension PolicyReader {
         ]
         guard let fields = fields(node, path, known: known) else { return nil }
         let databases = databases(fields)
-        let host = text("host", in: fields)
+        let host = host("host", in: fields)
         let port = integer("port", in: fields, 1...65_535)
         let container = container(fields)
         let user = text("user", in: fields)

@@ -67,7 +67,7 @@ extension PolicyReader {
         guard let fields = fields(node, path, known: known) else { return nil }
         let transfer = choice("transfer", in: fields, among: RedisPolicy.Transfer.allCases.map(\.rawValue))
         let policy = RedisPolicy(
-            host: text("host", in: fields), port: integer("port", in: fields, 1...65_535),
+            host: host("host", in: fields), port: integer("port", in: fields, 1...65_535),
             socket: self.path("socket", in: fields), container: container(fields),
             user: text("user", in: fields), password: secret("password", in: fields), tls: tls("tls", in: fields),
             data: self.path("data", in: fields), transfer: transfer.flatMap { RedisPolicy.Transfer(rawValue: $0) })

@@ -78,7 +78,7 @@ extension MappedIndex {
     }
 
     /// What is wrong with the tables as such; nil when every record can be followed and found.
-    func structuralProblem() throws -> String? {
+    package func structuralProblem() throws -> String? {
         for number in 0..<frameCount where frame(number).pack >= packCount { return "frame \(number) names no pack" }
         for position in 0..<chunkCount {
             let location: ChunkLocation

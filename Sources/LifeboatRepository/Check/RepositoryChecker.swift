@@ -85,7 +85,14 @@ package struct RepositoryChecker {
             let names = (reading.sample ?? rotation.selection(packs, percent: percent)).filter { packs[$0] != nil }
             reading.sample = names
             suspects.formUnion(try readPacks(names, packs, indexes, &reading, &report))
-            if let last = names.last { try rotation.remember(last) }
+            if let last = names.last {
+                do {
+                    try rotation.remember(last)
+                } catch {
+                    // The next run takes its turn from a random place.
+                    repository.local.health.report(error)
+                }
+            }
         }
         var snapshots = SnapshotCheck(
             repository, indexes: IndexSet(indexes), suspects: suspects, progress: progress,

@@ -65,19 +65,8 @@ struct SnapshotCheck {
                 report.addProblem("snapshot \(problem.snapshot.shortHex)", problem.reason)
             }
         }
-        try remember(snapshots, &report)
-    }
-
-    /// Other hosts' snapshots too: this host notices when one of them is gone the next time.
-    private func remember(_ snapshots: [Snapshot], _ report: inout CheckReport) throws {
-        guard repository.distrust == nil else { return }
-        do {
-            try repository.remember(snapshots)
-        } catch {
-            report.notes.append(
-                "the state directory cannot be written, so this host will not notice when a snapshot of another host "
-                    + "goes: \(LifeboatError.converting(error).summary)")
-        }
+        // Other hosts' snapshots too: this host notices when one of them is gone the next time.
+        if repository.distrust == nil { repository.remember(snapshots) }
     }
 
     /// A manifest that cannot be used takes all of its snapshot with it.

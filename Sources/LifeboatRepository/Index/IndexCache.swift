@@ -11,10 +11,15 @@ import LifeboatStorage
 ///
 /// A copy is checked against its digest when it is fetched, and when it is opened as `CheckedCopy` tells. Losing the
 /// folder costs one download, never data; on a host that cannot read the repository it costs one full upload.
+///
+/// The folder is a help: what cannot be written there, because the disk is full or read-only, is kept in the memory of
+/// this process, and `health` says why.
 struct IndexCache: Sendable {
     private let folder: String
     private let mergedFolder: String
     private let sealing: Sealing
+    /// Whether the folder takes what is written to it.
+    let health: CacheHealth
     /// The folder of this repository.
     let localFolder: String
 
@@ -23,31 +28,29 @@ struct IndexCache: Sendable {
     static let singleBytes = 8 << 20
 
     /// `localFolder` is the cache of one repository.
-    init(folder localFolder: String, _ sealing: Sealing) throws {
+    init(folder localFolder: String, _ sealing: Sealing, _ health: CacheHealth = CacheHealth()) {
         self.localFolder = localFolder
         self.sealing = sealing
+        self.health = health
         folder = "\(localFolder)/index"
         mergedFolder = "\(localFolder)/merged"
         do {
             try FileTree.createFolders(folder)
             try FileTree.createFolders(mergedFolder)
         } catch {
-            throw error.lifeboatError.wrapped(
-                "cannot use the local cache",
-                hint: "Name a writable folder with --cache DIR or the environment variable LIFEBOAT_CACHE.")
+            health.report(error)
         }
     }
 
     /// Keeps a copy of config.json: the way out when the repository's own is damaged.
-    func keepConfig(_ bytes: [UInt8]) throws {
+    func keepConfig(_ bytes: [UInt8]) {
         let path = "\(localFolder)/config.json"
         // One that cannot be read is written again.
         if let kept = try? SmallFile.contents(path), kept == bytes { return }
         do {
             _ = try bytes.withUnsafeBytes { try AtomicFile.write([$0], to: path, durable: false) }
-        } catch let error as SystemCallError where [ENOSPC, EDQUOT, EROFS].contains(error.errorNumber) {
-            // The cache is on a full disk: the next run keeps one.
-            return
+        } catch {
+            health.report(error)
         }
     }
 
@@ -112,8 +115,12 @@ struct IndexCache: Sendable {
     /// Keeps the bytes of an index that the store does not have, and maps it: for looking at what a repair would give.
     func map(_ bytes: UnsafeRawBufferPointer) throws -> MappedIndex {
         let name = BLAKE3.hash(bytes)
-        try keep(bytes, as: name)
-        return try MappedIndex(path: path(name), name: name, digest: name, always: true)
+        if keep(bytes, as: name),
+            let mapped = try? MappedIndex(path: path(name), name: name, digest: name, always: true)
+        {
+            return mapped
+        }
+        return try MappedIndex(bytes, name: name)
     }
 
     /// Fetches the index of that name anew, and maps it.
@@ -125,9 +132,18 @@ struct IndexCache: Sendable {
         guard BLAKE3.hash(bytes) == name else {
             throw RepositoryError.damaged(key.text, "its bytes do not have the digest in its name")
         }
-        let plain = try sealing.open(bytes, key)
-        try plain.withUnsafeBytes { try keep($0, as: name) }
-        return try mapped(name, always: true, from: size)
+        return try hold(sealing.open(bytes, key), as: name, mappedFrom: size)
+    }
+
+    /// Keeps the plain bytes of an index under its name and maps them; without a cache to keep them in they stay in
+    /// memory.
+    func hold(
+        _ plain: [UInt8], as name: Digest, mappedFrom size: Int = MappedIndex.usuallyMappedFrom
+    ) throws -> MappedIndex {
+        try plain.withUnsafeBytes { plain in
+            if keep(plain, as: name), let mapped = try? mapped(name, always: true, from: size) { return mapped }
+            return try MappedIndex(plain, name: name)
+        }
     }
 
     private func fetch(_ name: Digest, from store: any ObjectStore) throws -> [UInt8] {
@@ -141,15 +157,15 @@ struct IndexCache: Sendable {
         }
     }
 
-    /// Keeps the plain bytes of an index under its name.
-    func keep(_ bytes: UnsafeRawBufferPointer, as name: Digest) throws {
+    /// Keeps the plain bytes of an index under its name; false when the cache does not take them.
+    private func keep(_ bytes: UnsafeRawBufferPointer, as name: Digest) -> Bool {
         do {
             try AtomicFile.write([bytes], to: path(name), durable: false)
             if sealing.isEncrypted { try AtomicFile.write(BLAKE3.hash(bytes).hex, to: digestPath(name)) }
+            return true
         } catch {
-            throw error.lifeboatError.wrapped(
-                "cannot keep an index in the local cache",
-                hint: "Name another folder with --cache DIR or the environment variable LIFEBOAT_CACHE.")
+            health.report(error)
+            return false
         }
     }
 
@@ -215,6 +231,8 @@ struct IndexCache: Sendable {
     /// Merges the indexes of those names. Nil when it cannot be done here, for want of space perhaps: they are searched
     /// one by one then. Throws when one of them cannot be had.
     private func merge(_ names: [Digest], from store: any ObjectStore) throws -> MergedIndex? {
+        // A merged index is made of the copies.
+        guard health.problem == nil else { return nil }
         let inputs = try names.map { name in
             // Opened only to see that it is sound, or to fetch it.
             let index = try open(name, from: store)
@@ -236,6 +254,7 @@ struct IndexCache: Sendable {
             for name in earlier where name != digest { removeMerged(name) }
             return merged
         } catch {
+            health.report(error)
             return nil
         }
     }

@@ -57,6 +57,26 @@ package final class MappedIndex: @unchecked Sendable {
         basesStart = chunksStart + chunkCount * IndexFormat.chunkSize
     }
 
+    /// Copies `bytes`, which are known to be those of the index, into memory: where no cache takes them.
+    package init(_ bytes: UnsafeRawBufferPointer, name: Digest) throws {
+        guard bytes.count >= IndexFormat.headerSize else {
+            throw Self.damaged(name, "it is shorter than its header")
+        }
+        let counts = try Self.counts(bytes, name)
+        let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 64)
+        copy.copyMemory(from: bytes)
+        memory = UnsafeRawBufferPointer(copy)
+        isMapped = false
+        self.name = name
+        packCount = counts.packs
+        frameCount = counts.frames
+        chunkCount = counts.chunks
+        baseCount = counts.bases
+        framesStart = IndexFormat.headerSize + packCount * IndexFormat.packSize
+        chunksStart = framesStart + frameCount * IndexFormat.frameSize
+        basesStart = chunksStart + chunkCount * IndexFormat.chunkSize
+    }
+
     deinit { Self.release(memory, mapped: isMapped) }
 
     package static let usuallyMappedFrom = 64 << 10
@@ -163,7 +183,8 @@ package final class MappedIndex: @unchecked Sendable {
         // Invariant: every record before `low` is smaller, every record from `high` on is not smaller.
         while high - low > 8 {
             let span = Double(highValue &- lowValue)
-            let fraction = span > 0 ? Double(wanted &- lowValue) / span : 0.5
+            // In an index whose ids are not in order the values say nothing: the guess has to stay inside.
+            let fraction = span > 0 && wanted >= lowValue ? min(Double(wanted - lowValue) / span, 1) : 0.5
             // One step inside the range, so that it always shrinks.
             let guess = min(max(low + Int(fraction * Double(high - low)), low), high - 1)
             let value = prefix(guess)

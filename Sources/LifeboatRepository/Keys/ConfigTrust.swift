@@ -10,20 +10,29 @@ package enum ConfigTrust {
     /// Nil when the configuration is the one this host trusts, or was changed with the signature of a key it trusts;
     /// else why not. On first use it is trusted when it carries a valid signature of its own, and remembered.
     ///
-    /// Throws only when the store or the state folder cannot be read.
+    /// What this host knows and cannot read is a reason too. What cannot be remembered is noted in `trust`. Throws only
+    /// when the store cannot be read.
     package static func distrust(
         _ bytes: [UInt8], _ config: RepositoryConfig, in store: any ObjectStore, _ trust: HostTrust
     ) throws -> LifeboatError? {
         let location = store.properties.location
-        if let known = try trust.repository(at: location), known != config.repositoryID {
+        let place: Digest?
+        let pin: HostTrust.Pin?
+        do {
+            place = try trust.repository(at: location)
+            pin = try trust.pin(config.repositoryID)
+        } catch {
+            return LifeboatError.converting(error).wrapped(
+                "cannot tell whether the repository at '\(location)' is the one this host trusts")
+        }
+        if let known = place, known != config.repositoryID {
             return untrusted(
                 location,
                 "this host knows repository \(known.shortHex) there, and finds \(config.repositoryID.shortHex)")
         }
         let digest = BLAKE3.hash(bytes)
-        let pin = try trust.pin(config.repositoryID)
         if let pin, pin.config == digest {
-            try trust.remember(config.repositoryID, at: location)
+            trust.noting { try trust.remember(config.repositoryID, at: location) }
             return nil
         }
         let keys = try pin.map { try $0.signers.map(key) } ?? config.signerKeys()
@@ -44,7 +53,7 @@ package enum ConfigTrust {
                     ? "its config.json is not signed by one of the keys it names"
                     : "its config.json was changed without the signature of a key this host trusts")
         }
-        try remember(config, digest: digest, at: location, trust)
+        trust.noting { try remember(config, digest: digest, at: location, trust) }
         return nil
     }
 

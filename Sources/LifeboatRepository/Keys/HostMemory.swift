@@ -2,44 +2,51 @@
 
 package import LifeboatCore
 
+/// What this host remembers of a repository. It is noted after what it is about was done in the repository: a state
+/// directory that cannot be written undoes nothing, and is `stateProblem`.
 extension Repository {
     /// Remembers a snapshot this host wrote or verified, so that its later absence is noticed.
-    func remember(_ snapshot: Snapshot) throws {
-        try remember([snapshot])
-    }
+    func remember(_ snapshot: Snapshot) { remember([snapshot]) }
 
     /// As `remember`, of several; their pins are remembered too. Writes only what is new.
-    func remember(_ snapshots: [Snapshot]) throws {
-        guard let trust, let known = try trust.pin(config.repositoryID) else { return }
-        var pin = known
-        for snapshot in snapshots {
-            let manifest = snapshot.manifest
-            let chain = "\(manifest.stack)/\(manifest.host)"
-            guard manifest.sequence > pin.newest[chain]?.sequence ?? 0 else { continue }
-            pin.newest[chain] = HostTrust.Pin.Seen(sequence: manifest.sequence, snapshot: snapshot.id)
-            if let pinned = manifest.pinned { pin.add(pinned, stack: manifest.stack) }
+    func remember(_ snapshots: [Snapshot]) {
+        changeMemory { pin in
+            for snapshot in snapshots {
+                let manifest = snapshot.manifest
+                let chain = "\(manifest.stack)/\(manifest.host)"
+                guard manifest.sequence > pin.newest[chain]?.sequence ?? 0 else { continue }
+                pin.newest[chain] = HostTrust.Pin.Seen(sequence: manifest.sequence, snapshot: snapshot.id)
+                if let pinned = manifest.pinned { pin.add(pinned, stack: manifest.stack) }
+            }
         }
-        guard pin != known else { return }
-        try trust.remember(pin, of: config.repositoryID)
     }
 
     /// Remembers a pin, so that its later absence is noticed.
-    func remember(_ reference: PinReference, stack: String) throws {
-        guard let trust, let known = try trust.pin(config.repositoryID) else { return }
-        var pin = known
-        pin.add([reference], stack: stack)
-        guard pin != known else { return }
-        try trust.remember(pin, of: config.repositoryID)
+    func remember(_ reference: PinReference, stack: String) {
+        changeMemory { $0.add([reference], stack: stack) }
     }
 
     /// The snapshot is pinned no longer.
-    func forgetPins(of snapshot: Digest, stack: String) throws {
-        guard let trust, let known = try trust.pin(config.repositoryID) else { return }
-        var pin = known
-        pin.pins?[stack]?.removeAll { $0.snapshot == snapshot }
-        guard pin != known else { return }
-        try trust.remember(pin, of: config.repositoryID)
+    func forgetPins(of snapshot: Digest, stack: String) {
+        changeMemory { $0.pins?[stack]?.removeAll { $0.snapshot == snapshot } }
     }
+
+    private func changeMemory(_ change: (inout HostTrust.Pin) -> Void) {
+        guard let trust else { return }
+        trust.noting {
+            guard let known = try trust.pin(config.repositoryID) else { return }
+            var pin = known
+            change(&pin)
+            guard pin != known else { return }
+            try trust.remember(pin, of: config.repositoryID)
+        }
+    }
+
+    /// Why this host could not remember what it saw of the repository so far; nil when it could.
+    package var stateProblem: LifeboatError? { trust?.problem }
+
+    /// Why the local cache could not be used so far; nil when it could. Everything works without it, only slower.
+    package var cacheProblem: LifeboatError? { local.health.problem }
 
     /// The newest snapshot of that stack and host this host remembers.
     package func newestRemembered(stack: String, host: String) throws -> HostTrust.Pin.Seen? {

@@ -10,15 +10,39 @@ import LifeboatIO
 /// Files under the state folder: `signing.key` (a minisign secret key without password, mode 0600) and
 /// `trusted/<repository id>.json`. Losing them costs trust on first use, never data. Blocking.
 package struct HostTrust: Sendable {
-    private let folder: String
+    /// Where they are; the error says why there is no such place on this host.
+    private let state: Result<String, LifeboatError>
+    /// The first thing that could not be written there.
+    private let unwritten = Monitor<LifeboatError?>(nil)
 
-    /// `state` is lifeboat's state folder on this host; it is made when something is written.
-    package init(state: String) { folder = state }
+    /// `state` is lifeboat's state directory on this host; it is made when something is written.
+    package init(state: String) { self.state = .success(state) }
 
-    private var signingKeyPath: String { "\(folder)/signing.key" }
+    /// On a host without a state directory every repository is new. Signing throws what `state` says.
+    package init(state: Result<String, LifeboatError>) { self.state = state }
+
+    private func signingKeyPath() throws(LifeboatError) -> String { "\(try state.get())/signing.key" }
+
+    /// Why something could not be remembered on this host so far; nil when all was.
+    package var problem: LifeboatError? { unwritten.withLock { $0 } }
+
+    /// Runs `body`, which remembers something. A failure is noted and not thrown: what was done in the repository before
+    /// is done.
+    func noting(_ body: () throws -> Void) {
+        do {
+            try body()
+        } catch {
+            let problem = LifeboatError.converting(
+                error, "this host cannot remember what it saw of the repository",
+                hint: "Make the state directory writable: until then nobody notices here when the repository is "
+                    + "exchanged or its newest snapshot is removed.")
+            unwritten.withLock { if $0 == nil { $0 = problem } }
+        }
+    }
 
     /// The key of this host; nil when it never made one.
     package func signingKey() throws -> MinisignSecretKey? {
+        let signingKeyPath = try signingKeyPath()
         guard let bytes = try SmallFile.contents(signingKeyPath) else { return nil }
         do throws(MinisignError) {
             return try MinisignSecretKey(Secret(String(decoding: bytes, as: UTF8.self)))
@@ -32,8 +56,9 @@ package struct HostTrust: Sendable {
         if let key = try signingKey() { return key }
         let key: MinisignSecretKey
         do throws(MinisignError) { key = try MinisignSecretKey.generate() } catch { throw error.lifeboatError }
-        try FileTree.createFolders(folder)
-        try key.encoded().reveal { try AtomicFile.write($0, to: signingKeyPath, replacing: false) }
+        let path = try signingKeyPath()
+        try FileTree.createFolders(state.get())
+        try key.encoded().reveal { try AtomicFile.write($0, to: path, replacing: false) }
         // Another process may have been first: its key is the one.
         return try signingKey() ?? key
     }
@@ -78,8 +103,7 @@ package struct HostTrust: Sendable {
 
     /// What is remembered of the repository; nil when this host never saw it.
     package func pin(_ repository: Digest) throws -> Pin? {
-        let path = pinPath(repository)
-        guard let bytes = try SmallFile.contents(path) else { return nil }
+        guard let path = try? pinPath(repository), let bytes = try contents(path) else { return nil }
         do {
             return try CanonicalJSON.decode(Pin.self, from: bytes)
         } catch {
@@ -90,17 +114,29 @@ package struct HostTrust: Sendable {
     }
 
     package func remember(_ pin: Pin, of repository: Digest) throws {
-        try FileTree.createFolders("\(folder)/trusted")
+        try FileTree.createFolders("\(state.get())/trusted")
         let bytes = try CanonicalJSON.encode(pin, pretty: true)
         try bytes.withUnsafeBytes { bytes -> Void in try AtomicFile.write([bytes], to: pinPath(repository)) }
     }
 
-    private func pinPath(_ repository: Digest) -> String { "\(folder)/trusted/\(repository.hex).json" }
+    private func pinPath(_ repository: Digest) throws(LifeboatError) -> String {
+        "\(try state.get())/trusted/\(repository.hex).json"
+    }
+
+    /// Nil when there is no such file, nor perhaps the directory it would be in.
+    private func contents(_ path: String) throws(SystemCallError) -> [UInt8]? {
+        do throws(SystemCallError) {
+            return try SmallFile.contents(path)
+        } catch {
+            if error.errorNumber == ENOTDIR { return nil }
+            throw error
+        }
+    }
 
     // MARK: places
 
     /// `<location>` → id of the repository this host knows there.
-    private var placesPath: String { "\(folder)/trusted/places.json" }
+    private func placesPath() throws(LifeboatError) -> String { "\(try state.get())/trusted/places.json" }
 
     /// The repository that was at `location` when this host last used it.
     package func repository(at location: String) throws -> Digest? {
@@ -119,14 +155,15 @@ package struct HostTrust: Sendable {
         var known = try places()
         let paths = Set([location, Self.resolved(location) ?? location])
         guard paths.contains(where: { known[$0] != repository }) else { return }
-        for path in paths { known[path] = repository }
-        try FileTree.createFolders("\(folder)/trusted")
+        for place in paths { known[place] = repository }
+        let path = try placesPath()
+        try FileTree.createFolders("\(state.get())/trusted")
         let bytes = try CanonicalJSON.encode(known, pretty: true)
-        try bytes.withUnsafeBytes { bytes -> Void in try AtomicFile.write([bytes], to: placesPath) }
+        try bytes.withUnsafeBytes { bytes -> Void in try AtomicFile.write([bytes], to: path) }
     }
 
     private func places() throws -> [String: Digest] {
-        guard let bytes = try SmallFile.contents(placesPath) else { return [:] }
+        guard let placesPath = try? placesPath(), let bytes = try contents(placesPath) else { return [:] }
         do {
             return try CanonicalJSON.decode([String: Digest].self, from: bytes)
         } catch {

@@ -11,6 +11,7 @@ import LifeboatIO
 /// Losing it costs one full read of the sources, never data. Thread-safe; blocking.
 struct LocalCopies: Sendable {
     let folder: String
+    let health: CacheHealth
 
     /// Copies that no backup used for so long are removed.
     private static let lifetimeDays = 60
@@ -19,13 +20,13 @@ struct LocalCopies: Sendable {
     private func manifestPath(_ id: Digest) -> String { "\(folder)/manifests/\(id.hex).json" }
 
     /// Keeps the plain bytes of a manifest under the id of its stored ones.
-    func keepManifest(_ bytes: [UInt8], _ id: Digest) throws {
-        try bytes.withUnsafeBytes { try keep($0, at: manifestPath(id)) }
+    func keepManifest(_ bytes: [UInt8], _ id: Digest) {
+        bytes.withUnsafeBytes { keep($0, at: manifestPath(id)) }
     }
 
     func manifest(_ id: Digest) throws -> [UInt8]? { try SmallFile.contents(manifestPath(id)) }
 
-    func keepChunk(_ bytes: UnsafeRawBufferPointer, _ id: Digest) throws { try keep(bytes, at: chunkPath(id)) }
+    func keepChunk(_ bytes: UnsafeRawBufferPointer, _ id: Digest) { keep(bytes, at: chunkPath(id)) }
 
     /// The bytes of a chunk, verified; nil when there is no sound copy.
     func chunk(_ id: Digest) throws -> [UInt8]? {
@@ -36,14 +37,13 @@ struct LocalCopies: Sendable {
         return bytes
     }
 
-    private func keep(_ bytes: UnsafeRawBufferPointer, at path: String) throws {
+    /// What cannot be kept costs the next backup a full read, as `health` says.
+    private func keep(_ bytes: UnsafeRawBufferPointer, at path: String) {
         do {
             try FileTree.createFolders(String(path[..<(path.lastIndex(of: "/") ?? path.endIndex)]))
             try AtomicFile.write([bytes], to: path, durable: false)
         } catch {
-            throw LifeboatError.converting(
-                error, "cannot keep a copy in the local cache",
-                hint: "Name another folder with --cache DIR or the environment variable LIFEBOAT_CACHE.")
+            health.report(error)
         }
     }
 

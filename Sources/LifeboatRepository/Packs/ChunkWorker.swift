@@ -47,7 +47,7 @@ final class ChunkWorker {
                 rebasing: batch.slab.memory[segment.offset..<segment.offset + segment.length])
             let id = BLAKE3.hash(data)
             ids.append(id)
-            if batch.keepsLocally { try local.keepChunk(data, id) }
+            if batch.keepsLocally { local.keepChunk(data, id) }
             guard known.claim(id) else {
                 segment.content.counterparts?.noteKnown(id, at: segment.start, length: segment.length)
                 continue

@@ -39,9 +39,9 @@ struct PruneMemory: Codable, Sendable {
             try bytes.withUnsafeBytes {
                 _ = try AtomicFile.write([$0], to: Self.path(repository), durable: false)
             }
-        } catch let error as SystemCallError where [ENOSPC, EDQUOT, EROFS].contains(error.errorNumber) {
-            // The cache is on the full disk too: the next run starts its measurements anew.
-            return
+        } catch {
+            // The next run starts its measurements anew.
+            repository.local.health.report(error)
         }
     }
 

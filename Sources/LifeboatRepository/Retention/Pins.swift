@@ -103,7 +103,7 @@ package enum Pins {
             throw LifeboatError("snapshot '\(pin.snapshot.shortHex)' was removed just now, and cannot be pinned")
         }
         if let reference = try reference(repository, stack: pin.stack, snapshot: pin.snapshot) {
-            try repository.remember(reference, stack: pin.stack)
+            repository.remember(reference, stack: pin.stack)
         }
         return isNew
     }
@@ -123,7 +123,7 @@ package enum Pins {
         let key = RepositoryLayout.pin(stack: stack, snapshot: snapshot)
         let wasThere = try repository.delete(key)
         _ = try repository.store.delete(RepositoryLayout.signature(of: repository.sealing.storedKey(key)))
-        try repository.forgetPins(of: snapshot, stack: stack)
+        repository.forgetPins(of: snapshot, stack: stack)
         return wasThere || !references.isEmpty
     }
 }

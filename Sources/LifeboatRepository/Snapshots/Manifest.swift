@@ -179,6 +179,27 @@ package struct Manifest: Codable, Sendable, Equatable {
         self.lifeboat = lifeboat
     }
 
+    /// Reads what a manifest object holds. Throws when it is not the JSON of a manifest, names a component twice, or has
+    /// numbers that cannot be: from here on sums over its components fit into 64 bits.
+    package init(decoding bytes: [UInt8]) throws {
+        self = try CanonicalJSON.decode(Manifest.self, from: bytes)
+        guard isPlausible else { throw Implausible() }
+    }
+
+    private struct Implausible: Error {}
+
+    /// 2^60 snapshots, files or bytes of one thing: more than there is.
+    private static let limit: UInt64 = 1 << 60
+
+    private var isPlausible: Bool {
+        func sum(_ numbers: [UInt64]) -> UInt64 { numbers.clampedSum { $0 } }
+        return Set(components.map(\.name)).count == components.count
+            && [sequence, bytesRead, bytesNew, bytesStored].allSatisfy { $0 <= Self.limit }
+            && sum(components.map(\.files)) <= Self.limit && sum(components.map(\.bytes)) <= Self.limit
+            && sum(components.flatMap { $0.parts.map(\.content.size) }) <= Self.limit
+            && freeze.map { (0...1e9).contains($0.seconds) } ?? true
+    }
+
     /// The checks that did not hold.
     package var failedChecks: [CheckResult] { checks?.filter { !$0.holds } ?? [] }
 

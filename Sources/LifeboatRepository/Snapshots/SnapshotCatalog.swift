@@ -147,7 +147,7 @@ package struct SnapshotCatalog: Sendable {
         }
         let manifest: Manifest
         do {
-            manifest = try CanonicalJSON.decode(Manifest.self, from: bytes)
+            manifest = try Manifest(decoding: bytes)
         } catch {
             throw RepositoryError.damaged(key.text, "it is not the JSON of a manifest")
         }
@@ -280,14 +280,14 @@ package struct SnapshotCatalog: Sendable {
         let id = BLAKE3.hash(bytes)
         let key = RepositoryLayout.manifest(stack: manifest.stack, time: manifest.frozen, id: id)
         let storedKey = repository.sealing.storedKey(key)
-        if !repository.sealing.canRead { try repository.local.keepManifest(plain, id) }
+        if !repository.sealing.canRead { repository.local.keepManifest(plain, id) }
         try Signing.storeSignature(
             of: bytes, storedKey, repository,
             comment: "lifeboat snapshot \(id.shortHex) sequence \(manifest.sequence)")
         _ = try bytes.withUnsafeBytes { try repository.store.putIfAbsent(storedKey, [$0]) }
         let stored = try read(key, repository, orCopy: true)
         guard stored.id == id else { throw RepositoryError.damaged(key.text, "it does not read back as written") }
-        try repository.remember(stored)
+        repository.remember(stored)
         return stored
     }
 

@@ -66,7 +66,7 @@ package struct ComposeCommand: Sendable {
     private let folder: String
     private let words = Monitor<[String]?>(nil)
 
-    /// Runs in `folder`; `environment` is what variables in Compose files come from.
+    /// Runs in `folder`; `environment` is what variables in Compose files come from, see `ComposeVariables`.
     package init(runner: any ProcessRunner, environment: [String: String], folder: String) {
         self.runner = runner
         self.environment = environment
@@ -102,7 +102,10 @@ package struct ComposeCommand: Sendable {
             let result: ProcessResult
             do {
                 result = try runner.run(
-                    ProcessCommand(candidate[0], arguments, environment: environment), deadline: 60,
+                    ProcessCommand(
+                        candidate[0], arguments,
+                        environment: InheritedEnvironment.containerEngine.filtered(environment),
+                        inherits: .containerEngine), deadline: 60,
                     cancellation: cancellation)
             } catch {
                 let converted = LifeboatError.converting(error)
@@ -144,7 +147,7 @@ package struct ComposeCommand: Sendable {
         environment["COMPOSE_PROGRESS"] = "quiet"
         let result = try runner.run(
             ProcessCommand(
-                program[0], Array(program.dropFirst()) + words, environment: environment,
+                program[0], Array(program.dropFirst()) + words, environment: environment, inherits: .containerEngine,
                 workingDirectory: project.directory ?? folder), input: [], outputLimit: 64 << 20, deadline: deadline,
             cancellation: cancellation)
         guard result.termination.succeeded else {

@@ -20,7 +20,7 @@ package struct EngineCommandLine: ContainerEngine {
     ) {
         self.docker = docker
         self.runner = runner
-        self.environment = environment
+        self.environment = InheritedEnvironment.containerEngine.filtered(environment)
         self.clock = clock
     }
 
@@ -126,7 +126,9 @@ package struct EngineCommandLine: ContainerEngine {
     private func once(_ words: [String], time: Double, _ cancellation: Cancellation?) throws -> ProcessResult {
         try cancellation?.check()
         return try runner.run(
-            ProcessCommand(docker[0], Array(docker.dropFirst()) + words, environment: environment), input: [],
+            ProcessCommand(
+                docker[0], Array(docker.dropFirst()) + words, environment: environment,
+                inherits: .containerEngine), input: [],
             outputLimit: Self.outputLimit, deadline: time + Self.answerTime, cancellation: cancellation)
     }
 }

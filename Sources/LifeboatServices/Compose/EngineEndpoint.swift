@@ -26,7 +26,8 @@ package enum EngineEndpoint {
             let result = try runner.run(
                 ProcessCommand(
                     "docker", ["context", "inspect", context, "--format", "{{.Endpoints.docker.Host}}"],
-                    environment: environment), deadline: 30)
+                    environment: InheritedEnvironment.containerEngine.filtered(environment),
+                    inherits: .containerEngine), deadline: 30)
             guard result.termination.succeeded else {
                 throw ServiceCommandRun.failure(["docker", "context", "inspect", context], result)
                     .wrapped("cannot find the container engine of context '\(context)'")

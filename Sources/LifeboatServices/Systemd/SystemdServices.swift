@@ -41,7 +41,7 @@ package struct SystemdServices: ServiceManager {
         known = Monitor(Set(names))
         self.isUser = isUser
         self.runner = runner
-        self.environment = environment
+        self.environment = InheritedEnvironment.systemd.filtered(environment)
         self.deadlines = deadlines
     }
 
@@ -107,8 +107,8 @@ package struct SystemdServices: ServiceManager {
     private func show(_ names: [String], _ cancellation: Cancellation?) throws -> [SystemdUnit] {
         let words = ["show", "--property=\(SystemdUnit.properties.joined(separator: ","))", "--"] + names
         let result = try ServiceCommandRun.result(
-            ServiceCommand(systemctl + words), runner, environment: environment, deadline: deadlines.answer,
-            cancellation)
+            ServiceCommand(systemctl + words), runner, environment: environment, inherits: .systemd,
+            deadline: deadlines.answer, cancellation)
         guard result.termination.succeeded else {
             throw ServiceCommandRun.failure(systemctl + words, result).wrapped(
                 "cannot ask systemd about \(subject)",
@@ -252,7 +252,8 @@ package struct SystemdServices: ServiceManager {
     ) throws {
         let command = systemctl + words
         let result = try ServiceCommandRun.result(
-            ServiceCommand(command), runner, environment: environment, deadline: deadline, cancellation)
+            ServiceCommand(command), runner, environment: environment, inherits: .systemd, deadline: deadline,
+            cancellation)
         guard result.termination.succeeded else {
             throw ServiceCommandRun.failure(command, result).wrapped("cannot \(verb) \(subject)", hint: hint)
         }

@@ -51,7 +51,8 @@ package struct CommandStore: DataStore {
         // The one place the values are needed: the child's environment.
         let variables = environment.mapValues { secret -> String? in secret.reveal { $0 } }
         return ProcessCommand(
-            words.first ?? "", Array(words.dropFirst()), environment: variables, workingDirectory: folder)
+            words.first ?? "", Array(words.dropFirst()), environment: variables, inherits: .everything,
+            workingDirectory: folder)
     }
 
     /// Only a run would tell whether it works: nothing is started here.

@@ -41,7 +41,8 @@ extension ServerContainer {
     /// The content of a file in the container, which runs.
     func open(_ path: String, _ runner: any ProcessRunner, cancellation: Cancellation) throws -> any ByteSource {
         let process = try runner.start(
-            ProcessCommand(engine, ["exec", try identifier(runner), "cat", path]), pipesInput: false,
+            ProcessCommand(
+                engine, ["exec", try identifier(runner), "cat", path], inherits: .containerEngine), pipesInput: false,
             pipesOutput: true, cancellation: cancellation)
         return ProgramSource(process, program: engine, "cannot read '\(path)' in \(self)")
     }

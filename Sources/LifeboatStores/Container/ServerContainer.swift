@@ -94,7 +94,8 @@ package struct ServerContainer: Sendable, Equatable, CustomStringConvertible {
 
     /// What the engine's program prints.
     func ask(_ arguments: [String], _ runner: any ProcessRunner) throws -> String {
-        let result = try runner.run(ProcessCommand(engine, arguments), deadline: Self.patience)
+        let result = try runner.run(
+            ProcessCommand(engine, arguments, inherits: .containerEngine), deadline: Self.patience)
         guard result.termination.succeeded else {
             throw LifeboatError(
                 "'\(engine)' cannot find \(self)",

@@ -89,12 +89,17 @@ struct PostgresTools {
     func command(
         _ program: String, _ arguments: [String], environment: [String: String?] = [:], input: Input? = nil
     ) -> ProcessCommand {
-        guard let container else { return ProcessCommand(path(program), arguments, environment: environment) }
+        guard let container else {
+            return ProcessCommand(
+                path(program), arguments, environment: environment, inherits: .postgresClient)
+        }
         guard let input, let script = Self.scripts[input] else {
-            return ProcessCommand(container.engine, ["exec", container.id, path(program)] + arguments)
+            return ProcessCommand(
+                container.engine, ["exec", container.id, path(program)] + arguments, inherits: .containerEngine)
         }
         return ProcessCommand(
-            container.engine, ["exec", "-i", container.id, "sh", "-c", script, "sh", path(program)] + arguments)
+            container.engine, ["exec", "-i", container.id, "sh", "-c", script, "sh", path(program)] + arguments,
+            inherits: .containerEngine)
     }
 
     /// Finds `programs` for a server: in its container when it has one; else in `folder` when one is given, else where
