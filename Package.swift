@@ -95,9 +95,18 @@ let testing: [Target] =
             dependencies: dependencies(
                 allButBackup + [
                     "LifeboatBackup", "LifeboatRestore", "LifeboatDrill", "LifeboatCommands", "LifeboatTesting",
-                    "lifeboat",
+                    "lifeboat", "LifeboatFuzz",
                 ]))
     ]
+
+/// Parsers on hostile input, in a process of its own. Not a product.
+let fuzzing: [Target] = [
+    .executableTarget(
+        name: "LifeboatFuzz",
+        dependencies: dependencies(
+            coreIO + ["LifeboatFormats", "LifeboatStorage", "LifeboatRepository", "LifeboatPolicy", "LifeboatStores"]),
+        path: "Tests/LifeboatFuzz")
+]
 
 let package = Package(
     name: "lifeboat",
@@ -110,7 +119,7 @@ let package = Package(
         + [
             .target(
                 name: "CBlake3", cSettings: [.unsafeFlags(["-O3", "-std=c11", "-Wall", "-Wextra", "-Werror"])])
-        ] + libraries + executables + testing,
+        ] + libraries + executables + testing + fuzzing,
     swiftLanguageModes: [.v6]
 )
 

@@ -92,7 +92,7 @@ struct ComponentReader: Sendable {
                     let content = try captureStream(open, parent: parent)
                     capture.component.parts.append(Manifest.Part(name: name, kind: .stream, content: content))
                     capture.component.files += 1
-                    capture.component.bytes += content.size
+                    capture.component.bytes.addClamped(content.size)
                 case .tree(let name, let source):
                     let isLast = number == parts.count - 1
                     var failure: (any Error)?
@@ -157,7 +157,7 @@ struct ComponentReader: Sendable {
         }
         let result = try tree.run(wasRead: wasRead)
         capture.component.files += result.entries
-        capture.component.bytes += result.bytes
+        capture.component.bytes.addClamped(result.bytes)
         capture.files.add(result.statistics)
         capture.problems += result.problems
         if result.vanished > 0 {

@@ -252,7 +252,7 @@ final class TreeCapture {
 
     private func write(_ entry: TreeEntry) throws {
         result.entries += 1
-        result.bytes += entry.content?.size ?? 0
+        result.bytes.addClamped(entry.content?.size ?? 0)
         MtreeEncoder.append(entry, to: &text)
         if text.count >= 1 << 18 { try writeText() }
     }

@@ -8,6 +8,8 @@ import LifeboatIO
 @main
 struct Main {
     static func main() {
+        let environment = CommandContext.processEnvironment()
+        CrashReports.disable(environment: environment)
         let cancellation = Cancellation()
         let output = CommandOutput.process()
         do {
@@ -17,7 +19,6 @@ struct Main {
             try? output.error.write(LifeboatError.converting(error).description + "\n")
             exit(ExitCode.failed.rawValue)
         }
-        let environment = CommandContext.processEnvironment()
         let context = CommandContext(
             clock: SystemClock(), environment: environment, workingDirectory: CommandContext.processFolder(),
             terminal: .current(environment: environment), output: output, input: StandardInput(),

@@ -86,8 +86,9 @@ struct ChildEnvironmentTests {
         try fixture.write(
             """
             \(includesOthers ? "include: [other.yml]" : "")
-            services: {web: {image: web, environment: {PASSWORD: "${NEEDED}"}}}
+            services: {web: {image: web, env_file: [./web.env], environment: {PASSWORD: "${NEEDED}"}}}
             """, to: "docker-compose.yml")
+        try fixture.write("URL=http://u:${ALSO_NEEDED}@host\n", to: "web.env")
         try fixture.write(
             """
             stack: canary
@@ -95,17 +96,18 @@ struct ChildEnvironmentTests {
             encryption: none
             services: {compose: {file: docker-compose.yml}, freeze: pause}
             components: {docs: {volume: {path: docs}}}
-            secrets: [NEEDED, NOT_NEEDED]
+            secrets: [NEEDED, ALSO_NEEDED, NOT_NEEDED]
             """, to: "lifeboat.yaml")
         try fixture.makeDocuments()
         #expect(try fixture.inRepository("repository", "init", "--encryption", "none").exit == 0)
         var environment = fixture.environment
         environment["PATH"] = "\(fixture.path)/bin:/usr/bin:/bin"
         environment["NEEDED"] = "needed"
+        environment["ALSO_NEEDED"] = "also"
         environment["NOT_NEEDED"] = Self.canary
         _ = try fixture.runner.run(["backup"], environment: environment, input: "", workingDirectory: fixture.path)
         let seen = try fixture.text("seen/compose").split(separator: "\n")
-        #expect(seen.contains("NEEDED=needed"), "\(seen)")
+        #expect(seen.contains("NEEDED=needed") && seen.contains("ALSO_NEEDED=also"), "\(seen)")
         #expect(seen.contains("NOT_NEEDED=\(Self.canary)") == includesOthers, "\(seen)")
     }
 

@@ -52,7 +52,7 @@ struct BackupReport: OutputRendering {
         filesChanged = outcome.files.changed
         filesUnchanged = outcome.files.unchanged
         filesRemoved = outcome.files.removed
-        bytes = manifest.components.reduce(0) { $0 &+ $1.bytes }
+        bytes = manifest.components.clampedSum(\.bytes)
         bytesRead = outcome.statistics.bytesRead
         bytesNew = outcome.statistics.bytesNew
         bytesStored = outcome.statistics.bytesStored

@@ -130,8 +130,8 @@ private struct ArchiveExport {
     }
 
     mutating func write(_ components: [Manifest.Component], time: Timestamp, to descriptor: Int32) throws {
-        counters.bytesTotal = components.reduce(0) { $0 &+ $1.bytes }
-        counters.filesTotal = components.reduce(0) { $0 &+ $1.files }
+        counters.bytesTotal = components.clampedSum(\.bytes)
+        counters.filesTotal = components.clampedSum(\.files)
         session.progress.report(.phaseStarted(name: "export", detail: nil))
         let archive = try ArchiveWriter(format, to: descriptor)
         for item in try LooseLayout(components, below: "").items {

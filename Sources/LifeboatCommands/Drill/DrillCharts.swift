@@ -160,7 +160,7 @@ enum DrillCharts {
 
     /// With one digit after the point.
     private static func number1(_ value: Double) -> String {
-        let tenths = Int((value * 10).rounded())
+        let tenths = Int(nearest: value * 10)
         return tenths.isMultiple(of: 10) ? "\(tenths / 10)" : "\(Double(tenths) / 10)"
     }
 }

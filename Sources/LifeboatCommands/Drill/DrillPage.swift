@@ -97,7 +97,7 @@ struct DrillPage {
 
     private var tiles: String {
         let objectives = result.objectives
-        let facts = result.components.reduce(0) { $0 + $1.comparedFacts }
+        let facts = result.components.clampedSum(\.comparedFacts)
         let different = result.components.reduce(0) { $0 + $1.facts.count { $0.state == .different } }
         let age = objectives.age.map { "newest snapshot \(DurationText.short($0)) old" } ?? "no good snapshot"
         let gap = objectives.worstGap.map { "; worst gap of late \(DurationText.short($0))" } ?? ""
@@ -113,7 +113,7 @@ struct DrillPage {
                 objectives.rpa.flatMap { point in objectives.rpo.map { point / $0 } })
             + tile(
                 "Data", "\(ByteCount(result.bytes))",
-                "\(grouped(result.components.reduce(0) { $0 + $1.files })) files and streams in "
+                "\(grouped(result.components.clampedSum(\.files))) files and streams in "
                     + counted(result.components.count, "component"), nil)
             + tile(
                 "Proof", counted(facts, "fact"),

@@ -96,7 +96,7 @@ struct DrillSummary: OutputRendering {
         let spans = names.map { name -> String in
             let stretches = phases.filter { $0.name == name }
             let seconds = stretches.reduce(0) { $0 + $1.seconds }
-            let bytes = name == DrillPhase.load ? stretches.reduce(0) { $0 + ($1.bytes ?? 0) } : 0
+            let bytes = name == DrillPhase.load ? stretches.clampedSum { $0.bytes ?? 0 } : 0
             let rate = bytes > 0 && seconds > 0 ? " at \(ByteCount(UInt64(Double(bytes) / seconds)))/s" : ""
             return "\(name) \(DurationText.short(seconds))\(rate)"
         }

@@ -8,10 +8,10 @@ package enum DurationText {
     package static func short(_ seconds: Double) -> String {
         guard seconds.isFinite, seconds >= 0, seconds < 1e12 else { return "?" }
         if seconds < 9.95 {
-            let tenths = Int((seconds * 10).rounded())
+            let tenths = Int(nearest: seconds * 10)
             return "\(tenths / 10).\(tenths % 10) s"
         }
-        let whole = Int(seconds.rounded())
+        let whole = Int(nearest: seconds)
         switch whole {
         case ..<60: return "\(whole) s"
         case ..<3600: return whole % 60 == 0 ? "\(whole / 60) min" : "\(whole / 60) min \(whole % 60) s"

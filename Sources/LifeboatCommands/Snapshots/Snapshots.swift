@@ -66,8 +66,8 @@ struct SnapshotRow: TableRow {
         previous = manifest.previous?.hex
         complete = manifest.complete
         // Sums over what a manifest claims: wrapping beats trapping on a forged one.
-        files = manifest.components.reduce(0) { $0 &+ $1.files }
-        bytes = manifest.components.reduce(0) { $0 &+ $1.bytes }
+        files = manifest.components.clampedSum(\.files)
+        bytes = manifest.components.clampedSum(\.bytes)
         bytesStored = manifest.bytesStored
         components = manifest.components.map(\.name)
         incompleteComponents = manifest.components.filter { !$0.isComplete }.map(\.name)

@@ -147,11 +147,12 @@ struct DrillProbes {
     ) -> DrillProbe {
         DrillProbe(name: title, kind: "neighbours", component: component) { cancellation in
             let report = try store.neighbours(in: collection, cancellation)
-            let recall = report.recall.map { ", \(Int(($0 * 100).rounded(.down))) % of their true neighbours" } ?? ""
+            let recall =
+                report.recall.map { ", \(Int(nearest: ($0 * 100).rounded(.down))) % of their true neighbours" } ?? ""
             guard report.isGood else {
                 throw LifeboatError(
                     report.lost.isEmpty
-                        ? "the index finds only \(Int((report.recall ?? 0) * 100)) % of the true neighbours"
+                        ? "the index finds only \(Int(nearest: ((report.recall ?? 0) * 100).rounded(.down))) % of the true neighbours"
                         : "\(report.lost.count) of \(report.queries) stored vectors do not find themselves",
                     causes: report.lost.prefix(3).map { "record '\($0)'" })
             }
@@ -266,7 +267,8 @@ struct DrillProbes {
         for seat in seats { environment["LIFEBOAT_DRILL_\(Self.variable(seat.name))"] = seat.place.address }
         let result = try request.runner.run(
             ProcessCommand(
-                program, Array(words.dropFirst()), environment: environment, workingDirectory: policy.folder),
+                program, Array(words.dropFirst()), environment: environment, inherits: .everything,
+                workingDirectory: policy.folder),
             deadline: within, cancellation: cancellation)
         guard result.termination.succeeded else {
             throw LifeboatError("\(result.termination)", causes: ProcessResult.lastLines(of: result.standardError))

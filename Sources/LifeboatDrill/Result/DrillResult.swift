@@ -325,7 +325,7 @@ package struct DrillResult: Codable, Sendable, Equatable {
     }
 
     /// Plain bytes of what was restored.
-    package var bytes: UInt64 { components.reduce(0) { $0 + $1.bytes } }
+    package var bytes: UInt64 { components.clampedSum(\.bytes) }
 
     /// What the program ends with.
     package var exitCode: ExitCode {

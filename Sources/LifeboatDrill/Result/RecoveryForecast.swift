@@ -49,7 +49,7 @@ package struct RecoveryForecast: Codable, Sendable, Equatable {
                         bytes: component.bytes.multipliedReportingOverflow(by: factor).partialValue)
             }
         }
-        let total = sizes.reduce(0) { $0 + $1.bytes }
+        let total = sizes.clampedSum(\.bytes)
         func whole(_ factor: UInt64) -> Span {
             common.reduce(sizes.reduce(Self.none) { $0 + span(factor, $1) }) {
                 $0

@@ -12,7 +12,7 @@ import LifeboatStores
 extension DrillRun {
     func bringUp() throws {
         let components = chosen()
-        let source = try timeline.measure(DrillPhase.verify, bytes: components.reduce(0) { $0 + $1.captured.bytes }) {
+        let source = try timeline.measure(DrillPhase.verify, bytes: components.clampedSum(\.captured.bytes)) {
             try verifiedSource(components)
         }
         try timeline.measure(DrillPhase.prepare) { try makeSandbox(components) }

@@ -16,7 +16,7 @@ final class LoadMeter: Sendable {
         /// What was read of streams, each counted once, however often it was read.
         var bytes: [String: UInt64] = [:]
 
-        var allBytes: UInt64 { bytes.values.reduce(0, +) }
+        var allBytes: UInt64 { bytes.values.clampedSum { $0 } }
     }
 
     private let state = Monitor(Figures())

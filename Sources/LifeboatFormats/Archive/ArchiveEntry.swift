@@ -53,6 +53,9 @@ final class ArchiveEntry {
         for attribute in item.extendedAttributes { try set(attribute) }
     }
 
+    /// Replaces the time by one of whole seconds.
+    func setModificationTime(_ seconds: Int64) { unsafe archive_entry_set_mtime(entry, time_t(seconds), 0) }
+
     private static func fileType(of kind: TreeEntry.Kind) -> mode_t {
         switch kind {
         case .file: Glibc.S_IFREG

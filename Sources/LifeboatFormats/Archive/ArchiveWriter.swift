@@ -2,6 +2,7 @@
 
 internal import CLibArchive
 internal import Glibc
+internal import LifeboatCore
 
 /// Writes a tree as one archive to a file descriptor, through libarchive: what `export` gives to other tools.
 ///
@@ -114,7 +115,13 @@ package final class ArchiveWriter {
         }
         if let reason = Self.refusal(of: item, in: format) { throw FormatError(.unsupported, Self.operation, reason) }
         let extents = try self.extents(of: item)
-        try entry.set(item, sparse: format == .zip ? nil : item.extents)
+        try entry.set(item, sparse: format == .zip || extents == nil ? nil : item.extents)
+        let time = item.modificationTime.seconds
+        let isTimeOutside = format == .zip && !Self.zipTimes.contains(time)
+        if isTimeOutside {
+            // libarchive asks localtime(3), which has no answer for years beyond its range.
+            entry.setModificationTime(min(max(time, Self.zipTimes.lowerBound), Self.zipTimes.upperBound))
+        }
         state = .failed
         let itemNames = [item.path, item.linkTarget ?? [], item.hardLink ?? []]
         let areUTF8 = itemNames.allSatisfy { String(validating: $0, as: UTF8.self) != nil }
@@ -136,8 +143,11 @@ package final class ArchiveWriter {
         if let extents { try unsafe write(extents, size: item.size, data) }
         try check(unsafe archive_write_finish_entry(archive))
         state = .open
-        return warning
+        return warning ?? (isTimeOutside ? "zip archives hold times of 1901 to 2038 only" : nil)
     }
+
+    /// Seconds since 1970 that the 32 bits of a zip archive's extra field can hold.
+    private static let zipTimes = Int64(Int32.min)...Int64(Int32.max)
 
     /// Writes what ends the archive. Only an archive for which this returned is whole.
     package func close() throws(FormatError) {

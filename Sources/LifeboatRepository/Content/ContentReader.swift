@@ -42,7 +42,11 @@ package final class ChunkSequence {
             guard count == ChunkList.recordSize else { throw damaged("its list of chunks ends inside a record") }
             let (id, length) = record.withUnsafeBytes { ChunkList.decode($0) }
             let start = offset
-            offset += UInt64(length)
+            let (end, overflow) = offset.addingReportingOverflow(UInt64(length))
+            guard !overflow, end <= reference.size else {
+                throw damaged("its chunks have more than the \(reference.size) bytes it is said to have")
+            }
+            offset = end
             return (id, start, length)
         }
         guard !started, reference.size > 0 else {

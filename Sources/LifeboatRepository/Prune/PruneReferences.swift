@@ -59,7 +59,7 @@ struct PruneReferences {
         try keys.compactMap { key in
             do {
                 let bytes = try repository.load(key, limit: Repository.documentLimit)
-                return Item(manifest: try CanonicalJSON.decode(Manifest.self, from: bytes))
+                return Item(manifest: try Manifest(decoding: bytes))
             } catch let error as StorageError where error.kind == .notFound {
                 return nil
             }

@@ -224,7 +224,7 @@ package struct RepairPlanner {
         var damaged: [RepairPlan.DamagedSnapshot] = []
         var manifests = ManifestSurvey()
 
-        var lostCount: UInt64 { damaged.reduce(0) { $0 + $1.lostCount } }
+        var lostCount: UInt64 { damaged.clampedSum { $0.lostCount } }
 
         func record(in plan: inout RepairPlan) {
             plan.damagedSnapshots = damaged

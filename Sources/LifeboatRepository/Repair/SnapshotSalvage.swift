@@ -57,7 +57,7 @@ struct SnapshotSalvage {
                 component.problems.append("lost: \(loss.count - UInt64(loss.names.count)) more")
             }
             manifest.components[number] = component
-            total.count += loss.count
+            total.count.addClamped(loss.count)
         }
         return (manifest, total)
     }
@@ -83,7 +83,7 @@ struct SnapshotSalvage {
         var bytes: UInt64 = 0
         _ = try examine(part, component.name, &loss) { entry in
             files += 1
-            bytes += entry.content?.size ?? 0
+            bytes.addClamped(entry.content?.size ?? 0)
             MtreeEncoder.append(entry, to: &text)
             guard text.count >= 1 << 18 else { return }
             try text.withUnsafeBytes { try target.append($0) }

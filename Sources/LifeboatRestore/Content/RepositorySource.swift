@@ -26,8 +26,8 @@ package struct RepositorySource: RestoreSource {
         reader = ChunkReader(repository, try repository.openIndexesOfPresentPacks(), reportingTo: progress)
         let components = snapshot.manifest.components.filter { components.contains($0.name) }
         counters = RestoreCounters(
-            progress, filesTotal: isPartial ? nil : components.reduce(0) { $0 + $1.files },
-            bytesTotal: isPartial ? nil : components.reduce(0) { $0 + $1.bytes })
+            progress, filesTotal: isPartial ? nil : components.clampedSum(\.files),
+            bytesTotal: isPartial ? nil : components.clampedSum(\.bytes))
     }
 
     /// The totals of the progress are those of the plan, which may restore components in part.
@@ -48,8 +48,8 @@ package struct RepositorySource: RestoreSource {
         // Counts of its own: what is read here is read again.
         let components = try components.map { try component($0) }
         let counters = RestoreCounters(
-            progress, filesTotal: components.reduce(0) { $0 + (selections[$1.name]?.files ?? $1.files) },
-            bytesTotal: components.reduce(0) { $0 + (selections[$1.name]?.bytes ?? $1.bytes) })
+            progress, filesTotal: components.clampedSum { selections[$0.name]?.files ?? $0.files },
+            bytesTotal: components.clampedSum { selections[$0.name]?.bytes ?? $0.bytes })
         for component in components {
             let content = RepositoryContent(component, reader, options: options, counters: counters)
             try content.readAll(selections[component.name], cancellation)

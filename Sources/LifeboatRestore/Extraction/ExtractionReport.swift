@@ -55,11 +55,11 @@ package struct ExtractionReport: Sendable, Equatable {
     }
 
     package mutating func add(_ other: ExtractionReport) {
-        files += other.files
+        files.addClamped(other.files)
         folders += other.folders
         links += other.links
         specials += other.specials
-        bytes += other.bytes
+        bytes.addClamped(other.bytes)
         for (kind, count) in other.problemCounts { problemCounts[kind, default: 0] += count }
         problems += other.problems.prefix(max(0, Self.problemLimit - problems.count))
     }

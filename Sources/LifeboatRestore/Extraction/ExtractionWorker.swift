@@ -284,7 +284,7 @@ extension ExtractionContext {
         do {
             try file.finish()
             report.files += 1
-            report.bytes += entry.content?.size ?? 0
+            report.bytes.addClamped(entry.content?.size ?? 0)
         } catch {
             try refuse(entry, error)
         }

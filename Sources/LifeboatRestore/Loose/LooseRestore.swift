@@ -83,8 +83,8 @@ package struct LooseRestore: Sendable {
             for item in layout.items { try Self.refuseExisting(item) }
         }
         let counters = RestoreCounters(
-            progress, filesTotal: components.reduce(0) { $0 + $1.files },
-            bytesTotal: components.reduce(0) { $0 + $1.bytes })
+            progress, filesTotal: components.clampedSum(\.files),
+            bytesTotal: components.clampedSum(\.bytes))
         var outcome = Outcome(components: [], report: ExtractionReport(), incomplete: [], warnings: [], seconds: 0)
         for component in components {
             progress.report(.phaseStarted(name: "restore", detail: component.name))

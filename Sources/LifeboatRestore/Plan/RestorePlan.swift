@@ -192,8 +192,8 @@ package struct RestorePlan: Codable, Sendable, Equatable {
         }
     }
 
-    package var bytes: UInt64 { components.reduce(0) { $0 + $1.bytes } }
-    package var files: UInt64 { components.reduce(0) { $0 + $1.files } }
+    package var bytes: UInt64 { components.clampedSum(\.bytes) }
+    package var files: UInt64 { components.clampedSum(\.files) }
 }
 
 /// One step of a restore.

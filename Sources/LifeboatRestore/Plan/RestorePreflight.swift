@@ -96,7 +96,7 @@ package struct RestorePreflight: Sendable {
             guard let free = there.map(\.free).min(), there.count > 1, there.allSatisfy({ $0.needed < $0.free }) else {
                 return nil
             }
-            let needed = there.reduce(UInt64(0)) { $0.addingReportingOverflow($1.needed).partialValue }
+            let needed = there.clampedSum(\.needed)
             guard needed >= free else { return nil }
             return LifeboatError(
                 "there is no room to stage \(there.count) components on one file system",

@@ -33,11 +33,33 @@ package enum ComposeVariables {
             paths += usualNames.map { "\(folder)/\($0)" }.filter { access($0, F_OK) == 0 }
         }
         var texts: [String] = []
-        for path in paths {
-            guard let bytes = try? SmallFile.contents(path, limit: 4 << 20) else { return nil }
-            texts.append(String(decoding: bytes, as: UTF8.self))
+        var known = Set(paths)
+        let own = paths.count
+        var position = 0
+        while position < paths.count {
+            let path = paths[position]
+            position += 1
+            guard let bytes = try? SmallFile.contents(path, limit: 4 << 20) else {
+                // What is only mentioned may be anything.
+                if position <= own { return nil } else { continue }
+            }
+            let text = String(decoding: bytes, as: UTF8.self)
+            texts.append(text)
+            // A file that the project's files name, such as an env_file, is filled in too.
+            guard let folder, project.files.contains(path) || usualNames.contains(where: { path == "\(folder)/\($0)" })
+            else { continue }
+            for word in text.split(whereSeparator: { $0.isWhitespace || "\"',:[]{}".contains($0) }) {
+                let named = word.hasPrefix("/") ? String(word) : "\(folder)/\(word)"
+                guard known.insert(named).inserted, isRegularFile(named) else { continue }
+                paths.append(named)
+            }
         }
         return texts
+    }
+
+    private static func isRegularFile(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
     }
 
     /// Whatever can be the name of a variable.

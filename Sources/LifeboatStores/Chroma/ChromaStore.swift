@@ -77,8 +77,10 @@ package struct ChromaStore: DataStore {
         for database in try databases() {
             for collection in try api.collections(database) {
                 let records = UInt64(clamping: try api.count(database, collection.id))
-                bytes +=
-                    records.multipliedReportingOverflow(by: UInt64((collection.dimension ?? 0) * 6 + 1000)).partialValue
+                // What a server says of itself: clamped to what can be.
+                let recordBytes = UInt64(min(max(collection.dimension ?? 0, 0), 1 << 24)) * 6 + 1000
+                let (product, overflow) = records.multipliedReportingOverflow(by: recordBytes)
+                bytes.addClamped(overflow ? .max : product)
                 if ChromaNames.isStaged(collection.name) {
                     probe.warnings.append(
                         LifeboatError("collection '\(collection.name)' is left over from a restore: it is not captured")

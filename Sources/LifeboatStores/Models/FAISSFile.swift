@@ -4,7 +4,7 @@ import LifeboatCore
 
 /// The header of a FAISS index as `write_index` of version 1.15 and earlier writes it. Flat indexes, also inside of id
 /// maps, have exactly one size; the others have one that is larger than their header.
-enum FAISSFile {
+package enum FAISSFile {
     private static let flat = ["IxFI", "IxF2", "IxFl"]
     private static let idMaps = ["IxMp", "IxM2"]
     private static let others = [
@@ -24,7 +24,7 @@ enum FAISSFile {
     }
 
     /// Throws what is wrong with it.
-    static func check(_ path: String) throws {
+    package static func check(_ path: String) throws {
         var reader = try HeaderReader(path)
         let end = try check(&reader, depth: 0)
         if let end, end != reader.size {
@@ -55,7 +55,8 @@ enum FAISSFile {
         if metric > 1 { try reader.skip(4) }
         if flat.contains(magic) {
             let numbers = try reader.number(8)
-            guard numbers == dimension * vectors else {
+            let (product, overflow) = dimension.multipliedReportingOverflow(by: vectors)
+            guard !overflow, numbers == product else {
                 throw ModelFileError("it has \(numbers) numbers for \(vectors) vectors of \(dimension) dimensions")
             }
             guard numbers <= reader.remaining / 4 else {

@@ -4,7 +4,7 @@ import LifeboatCore
 
 /// The header of a GGUF file (ggml's specification, versions 2 and 3): where its tensors lie, so that a file that was cut
 /// is known. The format has no checksum.
-enum GGUFFile {
+package enum GGUFFile {
     /// Elements and bytes of a block, by ggml type. Of a type that is not here only the place is checked.
     private static let blocks: [UInt32: (elements: UInt64, bytes: UInt64)] = [
         0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 40),
@@ -20,7 +20,7 @@ enum GGUFFile {
     private static let deepestArray = 4
 
     /// Throws what is wrong with it.
-    static func check(_ path: String) throws {
+    package static func check(_ path: String) throws {
         var reader = try HeaderReader(path)
         guard try reader.bytes(4) == Array("GGUF".utf8) else { throw ModelFileError("it does not begin with 'GGUF'") }
         var version = try reader.number(4)

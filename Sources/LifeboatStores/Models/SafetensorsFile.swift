@@ -4,7 +4,7 @@ import FoundationEssentials
 import LifeboatCore
 
 /// A safetensors file: eight bytes of length, a JSON header, and tensors without a gap up to the last byte.
-enum SafetensorsFile {
+package enum SafetensorsFile {
     private struct Tensor: Decodable {
         var dtype: String
         var shape: [UInt64]
@@ -41,7 +41,7 @@ enum SafetensorsFile {
     private static let longestParsed: UInt64 = 32 << 20
 
     /// Throws what is wrong with it.
-    static func check(_ path: String) throws {
+    package static func check(_ path: String) throws {
         var reader = try HeaderReader(path)
         let length = try reader.number(8)
         guard length >= 2, length <= longestHeader else { throw ModelFileError("its header has \(length) bytes") }
