@@ -33,6 +33,12 @@ struct ComponentCapture: Sendable {
         component.problems.append(told.causes.isEmpty ? told.message : told.causes.joined(separator: ": "))
     }
 
+    /// The component is not complete, though all its parts were read: the store says what is missing from it.
+    mutating func lack(_ problem: LifeboatError) {
+        problems.append(problem)
+        component.problems.append(([problem.message] + problem.causes).joined(separator: ": "))
+    }
+
     mutating func probe(_ cancellation: Cancellation) {
         do {
             try cancellation.check()
@@ -83,7 +89,8 @@ struct ComponentReader: Sendable {
         let old = baselines[capture.input.name]
         do {
             let parts = point.parts
-            var facts: StoreFacts?
+            // A failure to learn the facts leaves the component incomplete. What was read stays in the snapshot.
+            var facts: Result<StoreFacts, any Error>?
             for (number, part) in parts.enumerated() {
                 try cancellation.check()
                 switch part {
@@ -95,20 +102,24 @@ struct ComponentReader: Sendable {
                     capture.component.bytes.addClamped(content.size)
                 case .tree(let name, let source):
                     let isLast = number == parts.count - 1
-                    var failure: (any Error)?
                     let result = try captureTree(source, name, &capture, old, first?.trees[name]) {
                         guard isLast else { return }
-                        do { facts = try point.facts() } catch { failure = error }
+                        facts = Result { try point.facts() }
                         wasRead()
                     }
-                    if let failure { throw failure }
                     capture.component.parts.append(Manifest.Part(name: name, kind: .tree, content: result.content))
                 }
             }
-            if facts == nil { facts = try point.facts() }
-            capture.component.counts = facts?.counts ?? [:]
-            capture.component.texts = facts?.texts ?? [:]
+            switch facts ?? Result(catching: { try point.facts() }) {
+            case .success(let facts):
+                capture.component.counts = facts.counts
+                capture.component.texts = facts.texts
+            case .failure(let error):
+                try cancellation.check()
+                capture.fail(error)
+            }
             capture.warnings += point.warnings
+            for problem in point.problems { capture.lack(problem) }
         } catch {
             try cancellation.check()
             // A stage of the repository's side failed: that ends the backup. A store's failure ends its component.

@@ -12,6 +12,10 @@ package struct StoreFacts: Sendable, Equatable, Codable {
     /// `extension:pgcrypto` → `1.3`, `encoding` → `UTF8`. Told to the reader; the store decides what must match.
     package var texts: [String: String]
 
+    /// Names the text that tells which file system a folder lies on, where it is not the root's: another one at the next
+    /// backup is a share that is not mounted, or another disk.
+    package static let fileSystem = "file_system"
+
     package init(counts: [String: Int64] = [:], texts: [String: String] = [:]) {
         self.counts = counts
         self.texts = texts
@@ -84,12 +88,16 @@ package protocol CapturePoint: Sendable {
     /// What the capture of the parts found that does not end it; asked after they were read. None unless a store says
     /// otherwise.
     var warnings: [LifeboatError] { get }
+    /// What is missing from the parts although they were read to their ends (a model that lacks a file): the component
+    /// is kept, and incomplete. Read after `facts`. None unless a store says otherwise.
+    var problems: [LifeboatError] { get }
     /// Lets the point go (ends the exporting transaction …). Idempotent, never throws, called on every path.
     func release()
 }
 
 extension CapturePoint {
     package var warnings: [LifeboatError] { [] }
+    package var problems: [LifeboatError] { [] }
 }
 
 /// What of a component a snapshot holds, given back to its store for a restore. Implemented by the engine over the

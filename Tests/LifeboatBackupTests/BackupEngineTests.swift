@@ -108,6 +108,58 @@ import Testing
         #expect(throws: LifeboatError.self) { try SnapshotCatalog(fixture.repository).find("latest") }
     }
 
+    /// A folder whose facts cannot be learnt, or of which the store says that something is missing.
+    private struct DoubtfulStore: DataStore {
+        let volume: VolumeStore
+        let factsFail: Bool
+
+        var kind: String { volume.kind }
+        var subject: String { volume.subject }
+        func probe() throws -> StoreProbe { try volume.probe() }
+        func fixPoint(_ cancellation: Cancellation) throws -> any CapturePoint {
+            Point(point: try volume.fixPoint(cancellation), factsFail: factsFail)
+        }
+        func preflightRestore(_ content: any RestoreContent) throws -> [LifeboatError] { [] }
+        func planStaging(_ restoreID: String) throws -> StagedState { StagedState([:]) }
+        func stage(
+            _ content: any RestoreContent, _ state: StagedState, progress: any ProgressSink, cancellation: Cancellation
+        ) throws {}
+        func swap(_ state: StagedState) throws {}
+        func swapBack(_ state: StagedState) throws {}
+        func verify(_ content: any RestoreContent) throws -> [FactDifference] { [] }
+        func discard(_ state: StagedState) throws {}
+
+        private struct Point: CapturePoint {
+            let point: any CapturePoint
+            let factsFail: Bool
+            var method: String { point.method }
+            var parts: [CapturePart] { point.parts }
+            func facts() throws -> StoreFacts {
+                if factsFail { throw LifeboatError("the server went away") }
+                return try point.facts()
+            }
+            var problems: [LifeboatError] { [LifeboatError("half of it is missing", causes: ["it was never there"])] }
+            func release() { point.release() }
+        }
+    }
+
+    @Test(arguments: [true, false]) func `what was read stays in the snapshot whatever its facts say`(fail: Bool) throws
+    {
+        let fixture = try BackupFixture()
+        defer { fixture.remove() }
+        try fixture.fill(seed: 8)
+        let store = DoubtfulStore(volume: VolumeStore(path: fixture.source), factsFail: fail)
+        let outcome = try fixture.backUp([BackupComponent(name: "files", store: store, source: fixture.source)])
+        let component = try #require(outcome.snapshot.manifest.component("files"))
+        #expect(!outcome.snapshot.manifest.complete && outcome.problems.count == (fail ? 2 : 1))
+        #expect(component.problems.contains("half of it is missing: it was never there"))
+        #expect(component.parts.map(\.name) == ["files"] && component.bytes > 5_000_000)
+        #expect(component.counts.isEmpty == fail)
+        let second = try fixture.backUp()
+        #expect(second.snapshot.manifest.complete)
+        #expect(try fixture.restoredEqualsSource())
+    }
+
     @Test func aCancelledBackupLeavesNoSnapshot() throws {
         let fixture = try BackupFixture()
         defer { fixture.remove() }

@@ -19,8 +19,9 @@ package enum GGUFFile {
     private static let mostDimensions: UInt64 = 8
     private static let deepestArray = 4
 
-    /// Throws what is wrong with it.
-    package static func check(_ path: String) throws {
+    /// Throws what is wrong with it. Returns in how many files its model lies (`split.count`).
+    @discardableResult
+    package static func check(_ path: String) throws -> Int {
         var reader = try HeaderReader(path)
         guard try reader.bytes(4) == Array("GGUF".utf8) else { throw ModelFileError("it does not begin with 'GGUF'") }
         var version = try reader.number(4)
@@ -35,12 +36,15 @@ package enum GGUFFile {
             throw ModelFileError("it says to have \(tensors) tensors and \(keys) keys")
         }
         var alignment: UInt64 = 32
+        var shards = 1
         for _ in 0..<keys {
             let key = try name(&reader)
             let type = try reader.number(4)
             if key == "general.alignment", type == 4 {
                 alignment = try reader.number(4)
                 guard alignment > 0, alignment <= 1 << 20 else { throw ModelFileError("its alignment is \(alignment)") }
+            } else if key == "split.count", let width = width(type) {
+                shards = Int(clamping: try reader.number(Int(width)))
             } else {
                 try skipValue(type, &reader, depth: 0)
             }
@@ -53,6 +57,7 @@ package enum GGUFFile {
         guard !overflow, tensors == 0 || needed <= reader.size else {
             throw ModelFileError("its tensors end at byte \(needed), the file at \(reader.size)")
         }
+        return shards
     }
 
     private static func name(_ reader: inout HeaderReader) throws -> String {

@@ -9,6 +9,8 @@ struct HuggingFaceModels {
     /// Downloads in progress and their locks; tokens; the chunk cache, which is made anew.
     static let excluded = ["*.incomplete", ".locks", "/token", "/stored_tokens", "/xet"]
     private static let indexLimit = 32 << 20
+    /// Of `trees/<commit>.json`, as huggingface_hub 2 writes it.
+    private static let treeVersion: UInt64 = 1
 
     private let listing: ModelListing
     private var catalog = ModelCatalog(layout: .huggingFace)
@@ -65,22 +67,28 @@ struct HuggingFaceModels {
             let kind = listing.entries[path]?.kind
             commits[commit, default: []] += kind == .file || kind == .symbolicLink ? [path] : []
         }
-        for path in listing.paths where path.hasPrefix("\(folder)/refs/") && listing.size(path) != nil {
+        var refs: [String: [ModelRef]] = [:]
+        let references = "\(folder)/refs/"
+        for path in listing.paths where path.hasPrefix(references) && listing.size(path) != nil {
             let commit = (try? listing.read(path, limit: 4096)).map { String(decoding: $0, as: UTF8.self) } ?? ""
             let trimmed = String(commit.prefix { !$0.isWhitespace })
+            // Asking for a file that is not there, or downloading into another folder, leaves one alone: a usual state.
             if commits[trimmed] == nil {
-                catalog.problems.append(
-                    ModelProblem(
-                        model: repository.name,
-                        reason: "'\(path)' names commit '\(trimmed)', of which there is no snapshot"))
+                catalog.remarks.append(
+                    "\(repository.name): '\(path)' names commit '\(trimmed)', of which no file was downloaded")
+            } else {
+                refs[trimmed, default: []].append(
+                    ModelRef(name: String(path.dropFirst(references.count)), path: path))
             }
         }
         for commit in commits.keys.sorted() {
-            read(repository, folder, commit, commits[commit] ?? [])
+            read(repository, folder, commit, commits[commit] ?? [], refs[commit])
         }
     }
 
-    private mutating func read(_ repository: Repository, _ folder: String, _ commit: String, _ paths: [String]) {
+    private mutating func read(
+        _ repository: Repository, _ folder: String, _ commit: String, _ paths: [String], _ refs: [ModelRef]?
+    ) {
         let name = "\(repository.name)@\(commit)"
         let prefix = "\(folder)/snapshots/\(commit)/"
         var files: [ModelFile] = []
@@ -101,17 +109,19 @@ struct HuggingFaceModels {
             let content = target.hasPrefix("\(folder)/blobs/") ? ContentName(blobName: blob) : nil
             files.append(ModelFile(name: shown, path: target, size: size, content: content))
         }
-        checkShards(name, prefix, files)
+        for problem in ModelShards.problems(files, listing) {
+            catalog.problems.append(ModelProblem(model: name, reason: problem.reason))
+        }
         checkTree(name, "\(folder)/trees/\(commit).json", files)
-        var pull = ["huggingface-cli", "download", repository.name, "--revision", commit]
+        var pull = ["hf", "download", repository.name, "--revision", commit]
         if let type = repository.type { pull += ["--repo-type", type] }
-        catalog.models.append(Model(name: name, digest: "commit:\(commit)", files: files, pull: pull))
+        catalog.models.append(Model(name: name, digest: "commit:\(commit)", files: files, pull: pull, refs: refs))
     }
 
     private mutating func missing(_ shown: String, _ path: String, _ model: String) {
         let target = listing.target(of: path)
         // What is being downloaded is excluded from the listing's paths, and seen by its name beside the blob.
-        if let target, ModelListing.exists(listing.place("\(target).incomplete")) {
+        if let target, isBeingDownloaded(target) {
             catalog.remarks.append("\(model): '\(shown)' is being downloaded and is not in this snapshot")
         } else {
             catalog.problems.append(
@@ -119,29 +129,20 @@ struct HuggingFaceModels {
         }
     }
 
-    /// Every file a `*.safetensors.index.json` names must be there.
-    private mutating func checkShards(_ model: String, _ prefix: String, _ files: [ModelFile]) {
-        let names = Set(files.map(\.name))
-        for file in files where file.name.hasSuffix(".index.json") {
-            let folder = file.name.lastIndex(of: "/").map { file.name[...$0] } ?? ""
-            do {
-                guard case .object(let map)? = try listing.json(file.path, limit: Self.indexLimit)["weight_map"] else {
-                    continue
-                }
-                for shard in Set(map.values.compactMap(\.string)).sorted() where !names.contains("\(folder)\(shard)") {
-                    catalog.problems.append(
-                        ModelProblem(model: model, reason: "'\(shard)' is missing, which '\(file.name)' names"))
-                }
-            } catch {
-                catalog.problems.append(
-                    ModelProblem(model: model, reason: LifeboatError.converting(error).message))
-            }
-        }
+    /// Whether a download of this blob is in progress: `<blob>.incomplete`, since huggingface_hub 2
+    /// `<blob>.<8 hexadecimal digits>.incomplete`.
+    private func isBeingDownloaded(_ blob: String) -> Bool {
+        if ModelListing.exists(listing.place("\(blob).incomplete")) { return true }
+        guard let slash = blob.lastIndex(of: "/") else { return false }
+        let name = blob[blob.index(after: slash)...]
+        let names = (try? ModelListing.names(in: listing.place(String(blob[..<slash])))) ?? []
+        return names.contains { $0.hasPrefix("\(name).") && $0.hasSuffix(".incomplete") }
     }
 
     /// Newer caches keep a list of all files of a commit, with sizes. A download may have been of some only.
     private mutating func checkTree(_ model: String, _ path: String, _ files: [ModelFile]) {
-        guard listing.size(path) != nil, case .object(let tree)? = try? listing.json(path, limit: Self.indexLimit)
+        guard listing.size(path) != nil, let document = try? listing.json(path, limit: Self.indexLimit),
+            case .object(let tree)? = Self.files(of: document)
         else { return }
         for file in files {
             guard let entry = tree[file.name], let size = entry["lfs_size"]?.count ?? entry["size"]?.count else {
@@ -154,5 +155,12 @@ struct HuggingFaceModels {
         }
         let absent = tree.keys.filter { name in !files.contains { $0.name == name } }.count
         if absent > 0 { catalog.remarks.append("\(model): \(absent) of \(tree.count) files were never downloaded") }
+    }
+
+    /// The list itself: `{"format_version": 1, "files": {…}}`, of early versions without that frame. Nil for a version
+    /// that is not known.
+    private static func files(of document: JSONValue) -> JSONValue? {
+        guard let version = document["format_version"] else { return document }
+        return version.count == treeVersion ? document["files"] : nil
     }
 }

@@ -68,6 +68,11 @@ struct Model: Equatable, Codable {
     var files: [ModelFile]
     /// Words that fetch it again; nil when nobody knows where it came from.
     var pull: [String]?
+    /// Names that stand for its commit in a Hugging Face cache (`main`); nil when there are none.
+    var refs: [ModelRef]?
+
+    /// The commit of a repository of a Hugging Face cache.
+    var commit: String { digest.hasPrefix("commit:") ? String(digest.dropFirst(7)) : digest }
 
     /// Of its files, each counted once.
     var size: UInt64 {
@@ -77,7 +82,23 @@ struct Model: Equatable, Codable {
 
     /// For people.
     var sourceText: String {
-        pull.map { "fetch it with: \($0.joined(separator: " "))" } ?? "nothing is known of where it came from"
+        guard var pull else { return "nothing is known of where it came from" }
+        // Lists of earlier versions name the program that `hf` replaced.
+        if pull.first == "huggingface-cli" { pull[0] = "hf" }
+        return "fetch it with: \(pull.joined(separator: " "))"
+    }
+}
+
+/// A name of a commit, and where the cache keeps it.
+struct ModelRef: Equatable, Codable {
+    var name: String
+    /// Of the file that holds the commit, below the store's folder.
+    var path: String
+
+    /// What writes it.
+    func command(commit: String, in folder: String) -> String {
+        let parent = path.lastIndex(of: "/").map { "\(folder)/\(path[..<$0])" } ?? folder
+        return "mkdir -p '\(parent)' && printf %s \(commit) > '\(folder)/\(path)'"
     }
 }
 
@@ -94,8 +115,10 @@ struct ModelCatalog: Equatable {
     var layout: ModelLayout
     var models: [Model] = []
     var problems: [ModelProblem] = []
-    /// Worth knowing, and no fault of a model that is used: downloads in progress.
+    /// Worth knowing, and no fault of a model that is used: downloads in progress, references to what is not there.
     var remarks: [String] = []
+    /// Files that belong to no model, and that fetching the models does not bring back.
+    var others: [LeftOutFile] = []
     /// Paths of the documents models are named by, where there are such.
     var manifests: Set<String> = []
 
@@ -120,4 +143,14 @@ struct ModelLock: Codable, Equatable {
     var version = Self.version
     var layout: ModelLayout
     var models: [Model]
+    /// Files of the store that the list does not cover; nil when there are none.
+    var leftOut: [LeftOutFile]?
+}
+
+/// A file that `keep: manifest` does not keep.
+struct LeftOutFile: Equatable, Codable {
+    /// Below the store's folder.
+    var path: String
+    /// Of a link: zero.
+    var size: UInt64
 }

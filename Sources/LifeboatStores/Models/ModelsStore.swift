@@ -44,7 +44,7 @@ package struct ModelsStore: DataStore {
     package func probe() throws -> StoreProbe {
         let catalog = try catalog(Cancellation(), digests: false)
         var probe = StoreProbe()
-        probe.warnings = catalog.remarks.map { LifeboatError($0) }
+        probe.warnings = remarks(catalog)
         if catalog.models.isEmpty {
             probe.warnings.append(
                 LifeboatError(
@@ -53,21 +53,50 @@ package struct ModelsStore: DataStore {
         }
         switch keep {
         case .bytes: probe.estimatedBytes = catalog.models.reduce(0) { $0 &+ $1.size }
-        case .manifest:
-            let unknown = catalog.models.filter { $0.pull == nil }
-            if let first = unknown.first {
-                let more = unknown.count > 1 ? " and \(unknown.count - 1) more" : ""
-                probe.warnings.append(
-                    LifeboatError(
-                        "'keep: manifest' does not keep '\(first.name)'\(more), and nobody knows where it came from",
-                        hint: "Use 'keep: bytes' for files that cannot be fetched again."))
-            }
+        case .manifest: probe.warnings += notKept(catalog)
         }
         return probe
     }
 
+    /// So many things are named one by one; the rest is counted.
+    private static let namedLimit = 20
+
+    private func remarks(_ catalog: ModelCatalog) -> [LifeboatError] {
+        var warnings = catalog.remarks.prefix(Self.namedLimit).map { LifeboatError($0) }
+        let more = catalog.remarks.count - warnings.count
+        if more > 0 { warnings.append(LifeboatError("there are \(more) more remarks about models in '\(path)'")) }
+        return warnings
+    }
+
+    /// What `keep: manifest` leaves out, by name: models nobody can fetch again, and files that belong to no model.
+    private func notKept(_ catalog: ModelCatalog) -> [LifeboatError] {
+        func named(_ names: [String]) -> [String] {
+            let more = names.count - Self.namedLimit
+            return Array(names.prefix(Self.namedLimit)) + (more > 0 ? ["and \(more) more"] : [])
+        }
+        var warnings: [LifeboatError] = []
+        let unknown = catalog.models.filter { $0.pull == nil }
+        if !unknown.isEmpty {
+            warnings.append(
+                LifeboatError(
+                    "'keep: manifest' does not keep \(unknown.count) models of '\(path)' whose origin is not known",
+                    causes: named(unknown.map { "'\($0.name)', \(ByteCount($0.size))" }),
+                    hint: "Use 'keep: bytes' for files that cannot be fetched again."))
+        }
+        if !catalog.others.isEmpty {
+            let bytes = catalog.others.reduce(0) { $0 &+ $1.size }
+            warnings.append(
+                LifeboatError(
+                    "'keep: manifest' leaves out \(catalog.others.count) files of '\(path)' that belong to no model "
+                        + "(\(ByteCount(bytes)))",
+                    causes: named(catalog.others.map { "'\($0.path)'" }),
+                    hint: "The snapshot names all of them in \(Self.lockName). Use 'keep: bytes' to keep them."))
+        }
+        return warnings
+    }
+
     /// The catalogue of what is there. With `digests`, files that are named by nothing are hashed.
-    private func catalog(_ cancellation: Cancellation, digests: Bool) throws -> ModelCatalog {
+    func catalog(_ cancellation: Cancellation, digests: Bool) throws -> ModelCatalog {
         let root = try VolumePlace.resolved(path)
         var catalog = try ModelCatalog.read(root, layout: layout, cancellation)
         guard digests else { return catalog }
@@ -102,42 +131,54 @@ package struct ModelsStore: DataStore {
         }
     }
 
-    /// Facts of a catalogue. Throws what is wrong with it.
-    fileprivate func facts(_ catalog: ModelCatalog) throws -> StoreFacts {
-        try refuseProblems(catalog.problems)
+    /// Facts of a catalogue. A model that is not whole is no fact a restore compares; it is named with its first reason.
+    func facts(_ catalog: ModelCatalog) -> StoreFacts {
         var facts = StoreFacts()
         facts.texts["layout"] = catalog.layout.rawValue
         facts.texts["keep"] = keep.rawValue
-        facts.counts["models"] = Int64(catalog.models.count)
-        for model in catalog.models {
+        var broken: [String: String] = [:]
+        for problem in catalog.problems where broken[problem.model] == nil { broken[problem.model] = problem.reason }
+        var whole: Set<String> = []
+        for model in catalog.models where broken[model.name] == nil {
+            whole.insert(model.name)
             facts.texts[Self.modelFact + model.name] = "\(model.digest), \(ByteCount(model.size))"
         }
+        for (name, reason) in broken { facts.texts["incomplete:\(name)"] = reason }
+        facts.counts["models"] = Int64(whole.count)
         return facts
     }
 
-    fileprivate func refuseProblems(_ problems: [ModelProblem]) throws {
-        guard let first = problems.first else { return }
-        let named = problems.prefix(10).map(\.text)
-        throw LifeboatError(
-            problems.count == 1
-                ? "model '\(first.model)' in '\(path)' is not whole"
-                : "\(problems.count) things are wrong with the models in '\(path)'",
-            causes: named + (problems.count > named.count ? ["and \(problems.count - named.count) more"] : []),
-            hint: "Fetch these models again, or remove them.")
+    /// What is wrong with the models of a catalogue, one error each.
+    func problems(_ catalog: ModelCatalog) -> [LifeboatError] {
+        var seen: Set<ModelProblem> = []
+        let problems = catalog.problems.filter { seen.insert($0).inserted }
+        var errors = problems.prefix(Self.namedLimit).map { problem in
+            LifeboatError(
+                "model '\(problem.model)' in '\(path)' is not whole", causes: [problem.reason],
+                hint: "Fetch it again, or remove it. What there is of it is in the snapshot.", exitCode: .incomplete)
+        }
+        let more = problems.count - errors.count
+        if more > 0 {
+            errors.append(
+                LifeboatError(
+                    "\(more) more things are wrong with the models in '\(path)'", exitCode: .incomplete))
+        }
+        return errors
     }
 
-    /// The list as a part of the snapshot.
-    fileprivate func lock(_ cancellation: Cancellation) throws -> (bytes: [UInt8], facts: StoreFacts) {
+    /// The list as a part of the snapshot, and the catalogue it was made of.
+    func lock(_ cancellation: Cancellation) throws -> (bytes: [UInt8], catalog: ModelCatalog) {
         let catalog = try catalog(cancellation, digests: true)
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-        let lock = ModelLock(layout: catalog.layout, models: catalog.models)
-        return (Array(try encoder.encode(lock)) + [0x0A], try facts(catalog))
+        let lock = ModelLock(
+            layout: catalog.layout, models: catalog.models, leftOut: catalog.others.isEmpty ? nil : catalog.others)
+        return (Array(try encoder.encode(lock)) + [0x0A], catalog)
     }
 
     /// The catalogue with every digest that a snapshot keeps as a fact.
-    fileprivate func facts(_ cancellation: Cancellation) throws -> StoreFacts {
-        try facts(try catalog(cancellation, digests: layout == .files || isFiles))
+    func catalogWithDigests(_ cancellation: Cancellation) throws -> ModelCatalog {
+        try catalog(cancellation, digests: layout == .files || isFiles)
     }
 
     private var isFiles: Bool {
@@ -321,12 +362,28 @@ package struct ModelsStore: DataStore {
         _ lock: ModelLock, thoroughly: Bool, _ cancellation: Cancellation
     ) throws -> [FactDifference] {
         let root = try? VolumePlace.resolved(path)
-        return try lock.models.compactMap { model in
+        return try lock.models.flatMap { model -> [FactDifference] in
+            let refs = (model.refs ?? []).filter { ref in
+                guard let root else { return true }
+                return !ModelListing.exists("\(root)/\(ref.path)")
+            }
+            // A fetch by commit writes no reference, and without one the model is not found by its name offline.
+            let commands = refs.map { $0.command(commit: model.commit, in: path) }
             let found = try root.map { try state(model, $0, thoroughly, cancellation) } ?? "missing"
-            guard let found else { return nil }
-            return FactDifference(
-                name: Self.modelFact + model.name, expected: "\(model.digest), \(model.sourceText)",
-                found: found == "missing" ? nil : found, isLoss: false)
+            if let found {
+                let then = commands.isEmpty ? "" : "; then run: \(commands.joined(separator: "; "))"
+                return [
+                    FactDifference(
+                        name: Self.modelFact + model.name, expected: "\(model.digest), \(model.sourceText)\(then)",
+                        found: found == "missing" ? nil : found, isLoss: false)
+                ]
+            }
+            return zip(refs, commands).map { ref, command in
+                FactDifference(
+                    name: "reference '\(ref.name)' of \(model.name)",
+                    expected: "\(model.digest), write it with: \(command)",
+                    found: nil, isLoss: false)
+            }
         }
     }
 
@@ -356,89 +413,4 @@ package struct ModelsStore: DataStore {
         guard let first = reasons.first else { return nil }
         return reasons.count > 1 ? "not whole (\(first) and \(reasons.count - 1) more)" : "not whole (\(first))"
     }
-}
-
-/// The models there were when the point was fixed, and their files.
-private final class ModelTreePoint: CapturePoint {
-    private let store: ModelsStore
-    private let root: String
-    private let catalog: ModelCatalog
-    private let cancellation: Cancellation
-    private let source: CountedSource
-
-    init(store: ModelsStore, root: String, catalog: ModelCatalog, cancellation: Cancellation) {
-        self.store = store
-        self.root = root
-        self.catalog = catalog
-        self.cancellation = cancellation
-        let (layout, manifests) = (catalog.layout, catalog.manifests)
-        let folder = FolderSource(
-            root, FolderSource.Options(exclude: ExcludePatterns(catalog.layout.excluded), staysOnVolume: false))
-        source = CountedSource(
-            ModelTreeSource(folder, contents: catalog.contents(in: root)) { path in
-                // A manifest that came since names blobs the walk may have passed.
-                guard layout == .ollama, OllamaModels.trees.contains(where: { path.hasPrefix("\($0)/") }) else {
-                    return true
-                }
-                return manifests.contains(path)
-            })
-    }
-
-    var method: String { "file walk, digests compared" }
-
-    var parts: [CapturePart] { [.tree(name: VolumeStore.partName, source: source)] }
-
-    /// Throws when a model is not whole, or lost files since the point was fixed: they are not in the snapshot either.
-    func facts() throws -> StoreFacts {
-        var facts = try store.facts(cancellation)
-        let lost = catalog.models.flatMap { model in
-            model.files.compactMap { file -> ModelProblem? in
-                let place = file.path.isEmpty ? root : "\(root)/\(file.path)"
-                guard !ModelListing.exists(place) else { return nil }
-                return ModelProblem(model: model.name, reason: "'\(file.path)' was removed during the backup")
-            }
-        }
-        try store.refuseProblems(catalog.problems + lost)
-        // Models that came since are not in the snapshot.
-        let names = Set(catalog.models.map { "model:\($0.name)" })
-        facts.texts = facts.texts.filter { !$0.key.hasPrefix("model:") || names.contains($0.key) }
-        facts.counts["models"] = Int64(names.count)
-        let counts = source.counts ?? VolumeCounts()
-        facts.counts["files"] = counts.files
-        facts.counts["bytes"] = counts.bytes
-        return facts
-    }
-
-    func release() {}
-}
-
-/// The list of models, made when it is read.
-private final class ModelLockPoint: CapturePoint {
-    private let store: ModelsStore
-    private let cancellation: Cancellation
-    private let made = Monitor<(bytes: [UInt8], facts: StoreFacts)?>(nil)
-
-    init(store: ModelsStore, cancellation: Cancellation) {
-        self.store = store
-        self.cancellation = cancellation
-    }
-
-    var method: String { "list of models" }
-
-    var parts: [CapturePart] {
-        [.stream(name: ModelsStore.lockName) { MemorySource(try self.lock().bytes) }]
-    }
-
-    func facts() throws -> StoreFacts { try lock().facts }
-
-    private func lock() throws -> (bytes: [UInt8], facts: StoreFacts) {
-        try made.withLock { made in
-            if let made { return made }
-            let lock = try store.lock(cancellation)
-            made = lock
-            return lock
-        }
-    }
-
-    func release() {}
 }

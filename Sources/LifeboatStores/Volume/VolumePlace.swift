@@ -120,21 +120,8 @@ struct VolumePlace {
         return StagingRoom(place: path, device: device, needed: bytes, free: try freeBytes())
     }
 
-    /// Field 5 of each line of /proc/self/mountinfo (proc(5)), octal escapes undone.
-    static func mountPoints() throws -> [String] {
-        let file = try OwnedDescriptor.open("/proc/self/mountinfo", O_RDONLY)
-        var text: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 1 << 16)
-        while true {
-            let count = try buffer.withUnsafeMutableBytes { try DescriptorIO.read(file.raw, into: $0, "mountinfo") }
-            text += buffer[..<count]
-            if count < buffer.count { break }
-        }
-        return text.split(separator: 0x0A).compactMap { line in
-            let fields = line.split(separator: 0x20)
-            return fields.count > 4 ? unescaped(Array(fields[4])) : nil
-        }
-    }
+    /// The paths of all mount points.
+    static func mountPoints() throws -> [String] { try MountTable.read().map(\.point) }
 
     static func unescaped(_ field: [UInt8]) -> String {
         var bytes: [UInt8] = []

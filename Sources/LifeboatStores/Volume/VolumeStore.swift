@@ -56,7 +56,8 @@ package struct VolumeStore: DataStore {
 
     package func fixPoint(_ cancellation: Cancellation) throws -> any CapturePoint {
         let resolved = try VolumePlace.resolved(path)
-        return VolumePoint(CountedSource(FolderSource(resolved, options), path, liveDatabases))
+        return VolumePoint(
+            CountedSource(FolderSource(resolved, options), path, liveDatabases), MountTable.identity(of: resolved))
     }
 
     package func preflightRestore(_ content: any RestoreContent) throws -> [LifeboatError] {
@@ -180,13 +181,22 @@ struct VolumeCounts: Sendable {
 /// The moment of a walk.
 private struct VolumePoint: CapturePoint {
     private let source: CountedSource
+    private let fileSystem: String?
 
-    init(_ source: CountedSource) { self.source = source }
+    /// `fileSystem`: what the folder lies on, where that is not the root's.
+    init(_ source: CountedSource, _ fileSystem: String?) {
+        self.source = source
+        self.fileSystem = fileSystem
+    }
 
     var method: String { "file walk" }
     var parts: [CapturePart] { [.tree(name: VolumeStore.partName, source: source)] }
 
-    func facts() throws -> StoreFacts { try VolumeStore.facts(source) }
+    func facts() throws -> StoreFacts {
+        var facts = try VolumeStore.facts(source)
+        facts.texts[StoreFacts.fileSystem] = fileSystem
+        return facts
+    }
 
     /// Databases in it, once it was walked.
     var warnings: [LifeboatError] { source.warnings }

