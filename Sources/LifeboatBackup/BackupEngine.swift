@@ -88,6 +88,9 @@ package struct BackupEngine: Sendable {
             if hold == nil { try askLive(evaluation, captures) }
             try cancellation.check()
             let totals = try run.phase("finish packs and index") { try writer.finish() }
+            if let shrinkGuard = request.shrinkGuard {
+                captures.compare(shrinkGuard, catalog.snapshots, stack: request.stack, host: request.host)
+            }
             let done = captures.all
             var manifest = Manifest(
                 repositoryID: repository.config.repositoryID, stack: request.stack, host: request.host,

@@ -30,6 +30,8 @@ package struct BackupRequest: Sendable {
     package var freeze: FreezePlan?
     package var checks: [StackCheck] = []
     package var secrets: [BackupSecret] = []
+    /// Nil: a component may shrink as it likes.
+    package var shrinkGuard: ShrinkGuard?
 
     package init(
         stack: String, host: String, components: [BackupComponent], policyText: String?, lifeboatVersion: String

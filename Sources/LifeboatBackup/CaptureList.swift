@@ -30,6 +30,13 @@ final class CaptureList: Sendable {
         captures[index].withLock { $0 = capture }
     }
 
+    /// Compares every captured component with its last complete state.
+    func compare(_ shrinkGuard: ShrinkGuard, _ snapshots: [Snapshot], stack: String, host: String) {
+        for index in captures.indices {
+            update(index) { $0.compare(shrinkGuard, snapshots, stack: stack, host: host) }
+        }
+    }
+
     /// Lets all points go.
     func release() {
         for capture in all { capture.point?.release() }

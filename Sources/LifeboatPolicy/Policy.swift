@@ -20,6 +20,8 @@ package struct Policy: Sendable, Equatable {
     package var retention: RetentionPolicy?
     package var objectives: ObjectivesPolicy
     package var drill: DrillPolicy
+    /// When a component that lost most of what it had is taken for a mistake; nil: never.
+    package var shrinkGuard: GuardPolicy?
     /// The file it came from; nil for text.
     package var source: String?
     /// The folder relative paths were resolved against, absolute; commands of the policy run in it.
@@ -35,8 +37,8 @@ package struct Policy: Sendable, Equatable {
         services: ServicesPolicy = ServicesPolicy(), components: [ComponentPolicy] = [],
         health: [HealthProbePolicy] = [], checks: [StackCheck] = [], secrets: [SecretPolicy] = [],
         retention: RetentionPolicy? = nil, objectives: ObjectivesPolicy = ObjectivesPolicy(),
-        drill: DrillPolicy = DrillPolicy(), source: String? = nil, folder: String = "/", text: String = "",
-        secretVariables: Set<String> = []
+        drill: DrillPolicy = DrillPolicy(), shrinkGuard: GuardPolicy? = GuardPolicy(), source: String? = nil,
+        folder: String = "/", text: String = "", secretVariables: Set<String> = []
     ) {
         self.stack = stack
         self.repository = repository
@@ -49,6 +51,7 @@ package struct Policy: Sendable, Equatable {
         self.retention = retention
         self.objectives = objectives
         self.drill = drill
+        self.shrinkGuard = shrinkGuard
         self.source = source
         self.folder = folder
         self.text = text

@@ -34,7 +34,7 @@ package enum PolicyParser {
 extension PolicyReader {
     private static let topLevelKeys = [
         "stack", "repository", "encryption", "services", "components", "health", "checks", "secrets", "retention",
-        "objectives", "drill",
+        "objectives", "drill", "guard",
     ]
     private static let plannedKeys = [
         "notify": "Remove it, and let what runs lifeboat look at the exit code.",
@@ -69,12 +69,13 @@ extension PolicyReader {
         let retention = fields["retention"].flatMap { self.retention($0) }
         let objectives = fields["objectives"].map { self.objectives($0) } ?? ObjectivesPolicy()
         let drill = fields["drill"].map { self.drill($0, stores: Self.stores(fields)) } ?? DrillPolicy()
+        let shrinkGuard = fields["guard"].map { self.shrinkGuard($0, components: Self.stores(fields).keys.sorted()) }
         guard let stack, let repository, let encryption else { return nil }
         return Policy(
             stack: stack, repository: repository, encryption: encryption, services: services,
             components: components.map(\.policy), health: health, checks: checks, secrets: secrets,
-            retention: retention, objectives: objectives, drill: drill, source: source,
-            folder: folder, text: text, secretVariables: secretVariables)
+            retention: retention, objectives: objectives, drill: drill, shrinkGuard: shrinkGuard ?? GuardPolicy(),
+            source: source, folder: folder, text: text, secretVariables: secretVariables)
     }
 
     /// Names of the postgres components as they are written, so that a mistake in one is reported once.

@@ -45,4 +45,17 @@ let drillCases = ##"""
       hint: Ask a component that is a chroma or qdrant.
     lifeboat.yaml:15:14: 'drill.probes[6].http' must be an http:// or https:// URL with a host
       hint: Write it like http://127.0.0.1:8080/health.
+    === a guard that says something else
+    stack: demo
+    repository: /r
+    encryption: none
+    components: {docs: {volume: {path: /d}}}
+    guard: {least: 0%, except: [dcs], most: 3}
+    --- expected
+    lifeboat.yaml:5:16: 'guard.least' must be a share of more than 0% and at most 100%, not '0%'
+      hint: Write 'guard: 20%', 'guard: {least: 20%, except: [queue]}' or 'guard: off'.
+    lifeboat.yaml:5:29: 'guard.except' names no component: 'dcs'
+      hint: Did you mean 'docs'?
+    lifeboat.yaml:5:35: unknown key 'most' in 'guard'
+      hint: Known here: least, except.
     """##

@@ -35,6 +35,7 @@ import Testing
           timezone: America/Argentina/Buenos_Aires}
         objectives: {rto: 4h, rpo: 7d}
         drill: {sandbox: compose, folder: ./drills, sample: 12.5%}
+        guard: {least: 12.5%, except: [database]}
         """
 
     @Test func `every key of this version is read`() throws {
@@ -77,9 +78,21 @@ import Testing
                 timezone: "America/Argentina/Buenos_Aires"),
             objectives: ObjectivesPolicy(rto: 14_400, rpo: 604_800),
             drill: DrillPolicy(sandbox: .compose, folder: "/etc/lifeboat/drills", sample: 12.5),
+            shrinkGuard: GuardPolicy(least: 12.5, except: ["database"]),
             source: "/etc/x.yaml", folder: "/etc/lifeboat",
             text: Self.full)
         #expect(policy == expected)
+    }
+
+    @Test func `a guard is there unless it is off`() throws {
+        func read(_ line: String) throws -> GuardPolicy? {
+            let text = "stack: a\nrepository: /r\nencryption: none\ncomponents: {d: {volume: {path: /d}}}\n\(line)\n"
+            return try PolicyParser.parse(text, source: nil, folder: "/p").shrinkGuard
+        }
+        #expect(try read("") == GuardPolicy(least: 20))
+        #expect(try read("guard: 100%") == GuardPolicy(least: 100))
+        #expect(try read("guard: {except: [d]}") == GuardPolicy(least: 20, except: ["d"]))
+        #expect(try read("guard: off") == nil)
     }
 
     @Test func `redis and command are read`() throws {

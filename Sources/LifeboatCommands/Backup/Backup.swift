@@ -20,6 +20,12 @@ struct Backup: LifeboatCommand {
     @Argument(help: "Components of the policy, or paths to back up ad hoc.")
     var items: [String] = []
 
+    @Flag(
+        name: .long,
+        help:
+            "Confirm that components lost most of what they had: this snapshot counts, and later ones compare with it.")
+    var acceptShrink = false
+
     @OptionGroup var location: RepositoryOptions
     @OptionGroup(title: "Ad hoc backups") var adHoc: AdHocOptions
     @OptionGroup var output: OutputOptions
@@ -48,6 +54,9 @@ struct Backup: LifeboatCommand {
             request.freeze = try assembly.freezePlan()
             request.checks = assembly.checks(items)
             request.secrets = assembly.backupSecrets()
+            request.shrinkGuard = assembly.policy.shrinkGuard.map {
+                ShrinkGuard(least: $0.least, except: $0.except, isAccepted: acceptShrink)
+            }
         }
         let outcome = try engine.run(request)
         session.progress.finish()
@@ -102,6 +111,11 @@ struct Backup: LifeboatCommand {
         guard let repository = location.repository ?? context.variable("LIFEBOAT_REPOSITORY") else {
             throw LifeboatError(
                 "a backup of paths needs a repository", hint: "Give --repository FOLDER or set LIFEBOAT_REPOSITORY.",
+                exitCode: .usage)
+        }
+        guard !acceptShrink else {
+            throw LifeboatError(
+                "--accept-shrink is for backups by policy", hint: "Leave it out: backups of paths have no guard.",
                 exitCode: .usage)
         }
         guard !items.isEmpty else {
