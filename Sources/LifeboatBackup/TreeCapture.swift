@@ -18,7 +18,7 @@ final class TreeCapture {
         /// Entries that are missing or unsure, at most `problemLimit` of them with their names.
         var problems: [LifeboatError]
         var problemCount: UInt64
-        /// Entries that went away while their folder was read.
+        /// Entries that went away between the listing of their folder and their reading.
         var vanished: UInt64 = 0
     }
 
@@ -138,7 +138,6 @@ final class TreeCapture {
             try enqueue(Waiting(entry: old))
             return
         }
-        if old == nil { result.statistics.new += 1 } else { result.statistics.changed += 1 }
         var content: PendingContent?
         if item.entry.problem == nil {
             if let opener = item.opener, item.entry.hardLink == nil {
@@ -147,6 +146,12 @@ final class TreeCapture {
                 do { try walk.complete(&item) } catch { item.entry.problem = Self.reason(error) }
             }
         }
+        if item.note == .vanished, old == nil {
+            // It went away between the walk and its reading, and no snapshot knows it: a temporary file.
+            result.vanished += 1
+            return
+        }
+        if old == nil { result.statistics.new += 1 } else { result.statistics.changed += 1 }
         if item.entry.problem != nil { report(item.entry) }
         counters.countFile(bytes: 0)
         try enqueue(Waiting(entry: item.entry, content: content))
@@ -173,6 +178,7 @@ final class TreeCapture {
             do {
                 source = try opener.open()
             } catch {
+                if case FileTreeError.vanished? = error as? FileTreeError { item.note = .vanished }
                 item.entry.problem = Self.reason(error)
                 return nil
             }

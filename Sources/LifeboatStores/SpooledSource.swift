@@ -163,7 +163,8 @@ final class SpooledSource: ByteSource, @unchecked Sendable {
 }
 
 /// A file that is gone when it is closed, however the process ends.
-private final class UnnamedFile {
+/// A file without a name: gone when nobody uses it any more.
+final class UnnamedFile: Sendable {
     let raw: Int32
 
     init(in folder: String) throws(SystemCallError) {

@@ -15,6 +15,7 @@ private struct ScriptedStore: DataStore, CapturePoint, FileTreeSource, FileOpene
     enum Attempt: Sendable {
         case text(String, FileReadOutcome)
         case failure(String)
+        case vanished
     }
 
     private let attempts: BoundedQueue<Attempt>
@@ -77,6 +78,7 @@ private struct ScriptedStore: DataStore, CapturePoint, FileTreeSource, FileOpene
         switch attempts.pop() {
         case .text(let text, let outcome): return Content(Array(text.utf8), outcome)
         case .failure(let message): throw LifeboatError(message)
+        case .vanished: throw FileTreeError.vanished(path: "log")
         case nil: throw LifeboatError("read more often than the script has attempts")
         }
     }
@@ -148,5 +150,26 @@ private struct ScriptedStore: DataStore, CapturePoint, FileTreeSource, FileOpene
         #expect(!outcome.snapshot.manifest.complete)
         #expect(outcome.problems[0].causes == ["permission denied (EACCES)"])
         #expect(text == nil)
+    }
+
+    @Test func `a temporary file that vanished before it was read is counted, and nothing is missing`() throws {
+        for script: [ScriptedStore.Attempt] in [[.vanished], [.text("one", .changed), .vanished]] {
+            let (outcome, text) = try backUp(script)
+            #expect(outcome.snapshot.manifest.complete && outcome.problems.isEmpty && text == nil)
+            #expect(
+                outcome.warnings.map(\.message) == ["1 files of '/scripted' went away while their folders were read"])
+            #expect(outcome.files.new == 1, "the folder")
+        }
+    }
+
+    @Test func `a file of the last snapshot that vanished before it was read is reported`() throws {
+        let fixture = try BackupFixture()
+        defer { fixture.remove() }
+        func backUp(_ script: [ScriptedStore.Attempt]) throws -> BackupOutcome {
+            try fixture.backUp([BackupComponent(name: "files", store: ScriptedStore(script), source: "/scripted")])
+        }
+        #expect(try backUp([.text("one", .consistent)]).snapshot.manifest.complete)
+        // It may have been moved to where the walk had passed already.
+        #expect(try !backUp([.vanished]).snapshot.manifest.complete)
     }
 }

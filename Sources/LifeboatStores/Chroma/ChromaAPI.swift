@@ -63,6 +63,17 @@ struct ChromaAPI: Sendable {
         }
     }
 
+    func hasTenant() throws -> Bool {
+        try client.call(.get, base, "find tenant '\(tenant)'", accepting: [404]).isSuccess
+    }
+
+    /// One that is there is fine.
+    func createTenant() throws {
+        if try hasTenant() { return }
+        _ = try client.call(
+            .post, "/api/v2/tenants", "create tenant '\(tenant)'", json: try JSONText.encode(["name": tenant]))
+    }
+
     func hasDatabase(_ database: String) throws -> Bool {
         let response = try client.call(
             .get, "\(base)/databases/\(RESTClient.escaped(database))", "find database '\(database)'",
@@ -92,6 +103,8 @@ struct ChromaAPI: Sendable {
         /// As the server wrote them, members sorted; nil for null.
         var metadata: [UInt8]?
         var configuration: [UInt8]?
+        /// Which keys of metadata are indexed, and how; nil: the server knows none.
+        var schema: [UInt8]?
     }
 
     func collections(_ database: String, _ cancellation: Cancellation? = nil) throws -> [Collection] {
@@ -127,6 +140,7 @@ struct ChromaAPI: Sendable {
                 collection.dimension = Int(String(decoding: bytes[range], as: UTF8.self))
             case "metadata": collection.metadata = try Self.raw(&scanner, bytes)
             case "configuration_json": collection.configuration = try Self.raw(&scanner, bytes, withoutNulls: true)
+            case "schema": collection.schema = try Self.raw(&scanner, bytes)
             default: _ = try scanner.value()
             }
         }
@@ -169,11 +183,12 @@ struct ChromaAPI: Sendable {
 
     /// The id of a new collection. A collection of that name is an error.
     func create(
-        _ database: String, _ name: String, metadata: [UInt8]?, configuration: [UInt8]?
+        _ database: String, _ name: String, metadata: [UInt8]?, configuration: [UInt8]?, schema: [UInt8]? = nil
     ) throws -> String {
         var body = Array(#"{"name":"#.utf8) + JSONScanner.quoted(name)
         if let metadata { body += Array(#","metadata":"#.utf8) + metadata }
         if let configuration { body += Array(#","configuration":"#.utf8) + configuration }
+        if let schema { body += Array(#","schema":"#.utf8) + schema }
         body.append(UInt8(ascii: "}"))
         struct Created: Decodable { var id: String }
         let purpose = "create collection '\(name)'"

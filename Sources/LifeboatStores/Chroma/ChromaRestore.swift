@@ -35,8 +35,13 @@ extension ChromaStore: PartialStore {
         let contents = try contents(content)
         _ = try api.limits()
         let version = try api.version()
-        let existing = try api.databases()
         var warnings: [LifeboatError] = []
+        let hasTenant = try api.hasTenant()
+        if !hasTenant {
+            warnings.append(
+                LifeboatError("\(endpoint.subject) has no tenant '\(tenant)': the restore makes it, and it stays"))
+        }
+        let existing = hasTenant ? try api.databases() : []
         // Servers of the 1.x line tell the version of the interface, 1.0.0, whatever they are.
         let lines = [contents.server, version].map { $0.prefix { $0 != "." } }
         if lines[0] != lines[1] {
@@ -114,7 +119,15 @@ extension ChromaStore: PartialStore {
         counters.bytesTotal = contents.collections.reduce(0) { $0 + (content.streamSize($1.part) ?? 0) }
         for (number, collection) in contents.collections.enumerated() {
             counters.current = "collection '\(collection.place)'"
-            let id = try swap.createStaged(number, collection)
+            let (id, hasSchema) = try swap.createStaged(number, collection)
+            if !hasSchema {
+                progress.report(
+                    .warning(
+                        LifeboatError(
+                            "collection '\(collection.place)' was made without its schema",
+                            causes: ["the server does not take the one of the snapshot"],
+                            hint: "Which keys of metadata are indexed is what the server chooses.")))
+            }
             let source = try content.openStream(collection.part)
             defer { source.close() }
             let before = counters.bytesDone

@@ -114,6 +114,7 @@ package struct ChromaStore: DataStore {
                         dimension: collection.dimension,
                         metadata: collection.metadata.map { String(decoding: $0, as: UTF8.self) },
                         configuration: collection.configuration.map { String(decoding: $0, as: UTF8.self) },
+                        schema: collection.schema.map { String(decoding: $0, as: UTF8.self) },
                         records: records, last: last))
             }
         }
@@ -176,6 +177,8 @@ struct ChromaContents: Codable, Sendable, Equatable {
         /// JSON as the server wrote it.
         var metadata: String?
         var configuration: String?
+        /// Nil too in snapshots of earlier versions, and of servers that know none.
+        var schema: String?
         var records: Int64
         /// Id of the last record.
         var last: String?

@@ -49,6 +49,7 @@ struct ChromaSwap {
     /// Writes down what will be where. Removes what an interrupted staging of the same restore left.
     func begin(_ contents: ChromaContents) throws {
         if let left = try load() { try removeStaged(left) }
+        try api.createTenant()
         let existing = try api.databases()
         var record = Record(items: [], databases: contents.databases.filter { !existing.contains($0) })
         let places = ChromaNames.places(contents.collections.map(\.place), restore)
@@ -66,15 +67,43 @@ struct ChromaSwap {
         for database in record.databases { try api.createDatabase(database) }
     }
 
-    /// An empty collection with the settings of the captured one; its id.
-    func createStaged(_ number: Int, _ collection: ChromaContents.Collection) throws -> String {
+    /// An empty collection with the settings of the captured one: its id, and whether it has its schema too.
+    func createStaged(
+        _ number: Int, _ collection: ChromaContents.Collection
+    ) throws -> (id: String, hasSchema: Bool) {
         guard var record = try load(), record.items.indices.contains(number) else { throw lost() }
-        let id = try api.create(
-            collection.database, record.items[number].staged, metadata: collection.metadata.map { Array($0.utf8) },
-            configuration: collection.configuration.map { Array($0.utf8) })
+        let (id, hasSchema) = try create(collection, as: record.items[number].staged)
         record.items[number].stagedID = id
         try save(record)
-        return id
+        return (id, hasSchema)
+    }
+
+    /// Servers take configuration and schema together only when one of them is what they would choose by themselves,
+    /// and either may say what the other does not: tried one after the other until the collection is what it was.
+    private func create(
+        _ collection: ChromaContents.Collection, as name: String
+    ) throws -> (id: String, hasSchema: Bool) {
+        let metadata = collection.metadata.map { Array($0.utf8) }
+        let configuration = collection.configuration.map { Array($0.utf8) }
+        func create(_ configuration: [UInt8]?, _ schema: [UInt8]?) throws -> String {
+            try api.create(
+                collection.database, name, metadata: metadata, configuration: configuration, schema: schema)
+        }
+        guard let schema = collection.schema.map({ Array($0.utf8) }) else {
+            return (try create(configuration, nil), true)
+        }
+        for way in [(configuration, nil), (nil, schema), (configuration, schema)] {
+            let id: String
+            do {
+                id = try create(way.0, way.1)
+            } catch let error as RESTError where way.1 != nil && (400..<500).contains(error.status ?? 0) {
+                continue
+            }
+            let made = try api.collection(collection.database, named: name)
+            if made?.schema == schema, made?.configuration == configuration { return (id, true) }
+            try api.delete(collection.database, named: name)
+        }
+        return (try create(configuration, nil), false)
     }
 
     /// The collection is whole.
@@ -154,6 +183,7 @@ struct ChromaSwap {
 
     /// What was staged and is not live, and databases that were made for nothing else.
     private func removeStaged(_ record: Record) throws {
+        guard try api.hasTenant() else { return }
         let existing = try api.databases()
         for item in record.items where existing.contains(item.database) {
             // Nothing but this restore makes a collection of that name.

@@ -10,7 +10,8 @@ package struct RDBScanner: Sendable {
         package var keys: Int64 = 0
         /// Keys with a time to live.
         package var expires: Int64 = 0
-        /// Keys whose time has not come at the scanner's `now`.
+        /// Keys whose time has not come at the scanner's `now`, nor that of all fields of a hash (Valkey's): a server that
+        /// loads such a hash drops it, and counts it nowhere.
         package var alive: Int64 = 0
     }
 
@@ -48,6 +49,8 @@ package struct RDBScanner: Sendable {
         case quicklistNodes
         case pending, consumers, timedConsumers, groups, countedGroups, timedGroups
         case rawIDs
+        /// The time to live of a hash's field; the end of such a hash.
+        case fieldTime, timedFieldsEnd
     }
 
     /// Longer auxiliary texts are of no interest.
@@ -65,6 +68,9 @@ package struct RDBScanner: Sendable {
     private var selected = 0
     private var current = Database()
     private var expiry: UInt64?
+    /// Of the hash with timed fields that is being read.
+    private var keyIsAlive = false
+    private var hasLivingField = false
     private var auxiliaryName: String?
     /// When nothing is counted: the last eight bytes, and the one before them.
     private var tail: [UInt8] = []
@@ -208,6 +214,11 @@ package struct RDBScanner: Sendable {
             } else if let name = auxiliaryName, let value = text.value, auxiliary.count < 64 {
                 auxiliary[name] = value
             }
+        case .fieldTime:
+            guard let value = RDBEncoding.number(bytes, &position, 8) else { return }
+            used()
+            // Negative: it has none.
+            if Int64(bitPattern: value) < 0 || value > now { hasLivingField = true }
         case .header: try readHeader(bytes, &position)
         case .trailer:
             guard let stored = RDBEncoding.number(bytes, &position, 8) else { return }
@@ -258,7 +269,10 @@ package struct RDBScanner: Sendable {
     private mutating func compose(_ kind: Kind) -> Bool {
         switch kind {
         case .scores: parts((.strings, 1), (.bytes, 8))
-        case .timedFields: parts((.strings, 2), (.bytes, 8))
+        case .timedFields: parts((.strings, 2), (.fieldTime, 1))
+        case .timedFieldsEnd:
+            used()
+            if keyIsAlive, !hasLivingField { current.alive -= 1 }
         case .fieldsWithTime: parts((.lengths, 1), (.strings, 2))
         case .quicklistNodes: parts((.lengths, 1), (.strings, 1))
         case .rawIDs: parts((.bytes, 16))
@@ -321,12 +335,10 @@ package struct RDBScanner: Sendable {
             }
             push(.strings)
             current.keys += 1
-            if let expiry {
-                current.expires += 1
-                if expiry > now { current.alive += 1 }
-            } else {
-                current.alive += 1
-            }
+            if expiry != nil { current.expires += 1 }
+            keyIsAlive = expiry.map { $0 > now } ?? true
+            hasLivingField = false
+            if keyIsAlive { current.alive += 1 }
             expiry = nil
         }
     }
@@ -346,7 +358,10 @@ package struct RDBScanner: Sendable {
             push(.counted, 1, next: type == 15 ? .groups : type == 19 ? .countedGroups : .timedGroups)
             push(.lengths, type == 15 ? 3 : 8)
             push(.counted, 2, next: .strings)
-        case 22: push(.counted, 1, next: isValkey ? .timedFields : .fieldsWithTime)
+        case 22 where isValkey:
+            push(.timedFieldsEnd)
+            push(.counted, 1, next: .timedFields)
+        case 22: push(.counted, 1, next: .fieldsWithTime)
         case 23 where !isValkey: push(.strings)
         case 24 where !isValkey:
             push(.counted, 1, next: .fieldsWithTime)

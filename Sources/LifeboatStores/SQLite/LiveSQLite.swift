@@ -94,7 +94,8 @@ struct LiveSQLite {
         try Self.retrying(patience, cancellation) {
             try connection.query("BEGIN")
             do {
-                try connection.query("SELECT count(*) FROM sqlite_schema")
+                // A schema that a newer library wrote is no hindrance: pages are copied, not tables.
+                _ = try connection.readSchema()
             } catch {
                 // The transaction began without a lock; ending it cannot fail.
                 _ = try? connection.query("ROLLBACK")

@@ -57,6 +57,21 @@ final class SQLiteConnection {
     /// shared memory. It does so under its exclusive lock, when no other program has the database open.
     func removeOwnLogOnClose() { _ = lifeboat_sqlite_set_no_checkpoint_on_close(handle, 0) }
 
+    /// What of the schema this library does not understand, in its words (a newer one's syntax); nil when it understands
+    /// all. From then on this connection reads the rest. Throws when the schema itself cannot be read, which is damage.
+    func readSchema() throws -> String? {
+        let ask = "SELECT count(*) FROM sqlite_schema"
+        do {
+            try query(ask)
+            return nil
+        } catch let error as SQLiteError where error.primaryCode == SQLITE_CORRUPT {
+            let status = lifeboat_sqlite_read_unknown_schema(handle)
+            guard status == SQLITE_OK else { throw error }
+            try query(ask)
+            return error.message
+        }
+    }
+
     /// The path as the `file:` URI of it: `?`, `#` and `%` mean something there.
     private static func uri(_ path: String) -> String {
         var bytes = Array("file:".utf8)

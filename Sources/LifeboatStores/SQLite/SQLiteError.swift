@@ -37,7 +37,8 @@ package struct SQLiteError: Error, Equatable, LifeboatErrorConvertible {
             "Run as root or as the user the database belongs to: its folder must be writable for that user."
         case SQLITE_FULL: "Free some space there, or set TMPDIR to a folder on a larger file system."
         case SQLITE_CORRUPT:
-            "The database itself is damaged: look at it with 'sqlite3 FILE .recover', or restore an earlier snapshot."
+            "If its own program cannot read it either, look at it with 'sqlite3 FILE .recover', or restore an earlier"
+                + " snapshot."
         case SQLITE_NOTADB:
             "Name a SQLite database; one that is encrypted can be kept as a 'volume' while it is stopped."
         case SQLITE_IOERR: "Look at the kernel log (dmesg): the disk or the file system reports an error."

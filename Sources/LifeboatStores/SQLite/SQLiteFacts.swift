@@ -9,15 +9,29 @@ enum SQLiteFacts {
     /// Texts that say what the content is: they are the same after a restore, or something was lost.
     static let compared = ["user_version", "application_id", "encoding"]
 
-    /// Rows by table (`rows:documents`). Views, virtual tables and SQLite's own tables have none of their own.
+    /// Rows by table (`rows:documents`). Views, virtual tables and SQLite's own tables have none of their own, and what
+    /// needs a collation or module of its own program is not counted.
     static func rows(_ connection: SQLiteConnection, _ cancellation: Cancellation?) throws -> [String: Int64] {
         var counts: [String: Int64] = [:]
         for row in try connection.query("PRAGMA main.table_list") where row.count > 2 {
             guard row[2] == "table", let name = row[1], !name.hasPrefix("sqlite_") else { continue }
-            counts["rows:\(name)"] = try connection.number(
-                "SELECT count(*) FROM main.\(quoted(name))", cancellation: cancellation)
+            counts["rows:\(name)"] = try count(quoted(name), connection, cancellation)
         }
         return counts
+    }
+
+    /// Nil when the library cannot tell. By an index where there is one, which may need what only its program has.
+    private static func count(
+        _ table: String, _ connection: SQLiteConnection, _ cancellation: Cancellation?
+    ) throws -> Int64? {
+        for way in ["", " NOT INDEXED"] {
+            do {
+                return try connection.number("SELECT count(*) FROM main.\(table)\(way)", cancellation: cancellation)
+            } catch let error as SQLiteError where error.primaryCode == SQLITE_ERROR {
+                continue
+            }
+        }
+        return nil
     }
 
     static func texts(_ connection: SQLiteConnection) throws -> [String: String] {
@@ -48,8 +62,16 @@ enum SQLiteFacts {
 
     private static let findingsLimit = 10
 
-    /// `PRAGMA integrity_check`; where the schema needs what is not there, `quick_check`.
+    /// `PRAGMA integrity_check`; where the schema needs what is not there, `quick_check`. A schema that this library does
+    /// not understand leaves pages nobody seems to use: then nothing it finds is damage for sure.
     static func integrity(_ connection: SQLiteConnection, _ cancellation: Cancellation?) throws -> Integrity {
+        let unknown: String?
+        do {
+            unknown = try connection.readSchema()
+        } catch let error as SQLiteError where [SQLITE_CORRUPT, SQLITE_NOTADB].contains(error.primaryCode) {
+            return .damaged([error.message])
+        }
+        if let unknown { return .unverified("\(unknown) (SQLite \(SQLiteConnection.libraryVersion))") }
         do {
             return try check("integrity_check", connection, cancellation)
         } catch let error as SQLiteError where error.primaryCode == SQLITE_ERROR {

@@ -30,6 +30,11 @@ final class CountedSource: FileTreeSource {
     /// The databases the last walk met.
     var warnings: [LifeboatError] { last.withLock { $0?.databases.warnings(in: path) } ?? [] }
 
+    /// The databases the last walk met that lie in a folder in which files changed after they were listed.
+    func torn(_ changes: ChangedFiles) -> [LifeboatError] {
+        last.withLock { $0?.databases.found ?? [] }.compactMap { $0.torn(in: path, changes) }
+    }
+
     func walk(_ cancellation: Cancellation) throws -> any FileTreeWalk {
         CountedWalk(try source.walk(cancellation), self, rule)
     }

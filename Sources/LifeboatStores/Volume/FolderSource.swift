@@ -33,14 +33,19 @@ package struct FolderSource: FileTreeSource {
 
     private let path: String
     private let options: Options
+    private let changes: ChangedFiles?
 
-    package init(_ path: String, _ options: Options = Options()) {
+    package init(_ path: String, _ options: Options = Options()) { self.init(path, options, changes: nil) }
+
+    /// `changes` gets the paths of files that are opened and are not what the walk found any more.
+    init(_ path: String, _ options: Options, changes: ChangedFiles?) {
         self.path = path
         self.options = options
+        self.changes = changes
     }
 
     /// Throws when the root itself cannot be examined or its parent not be opened.
     package func walk(_ cancellation: Cancellation) throws -> any FileTreeWalk {
-        try FolderWalk(path, options, cancellation)
+        try FolderWalk(path, options, cancellation, changes: changes)
     }
 }

@@ -14,6 +14,8 @@ final class FolderWalk: FileTreeWalk {
         var entry = 0
         /// Subfolders of the segment that were entered.
         var folders = 0
+        /// Database files of this folder the walk has met, by name.
+        var groups: [[UInt8]: LogGroup] = [:]
     }
 
     /// The first name found of a file with several.
@@ -35,7 +37,12 @@ final class FolderWalk: FileTreeWalk {
     private var isClosed = false
     private var firstNames: [FileStatus.Identity: FirstName] = [:]
 
-    init(_ path: String, _ options: FolderSource.Options, _ cancellation: Cancellation) throws {
+    private let changes: ChangedFiles?
+
+    init(
+        _ path: String, _ options: FolderSource.Options, _ cancellation: Cancellation, changes: ChangedFiles? = nil
+    ) throws {
+        self.changes = changes
         let root = try WalkedRoot(path)
         self.root = root
         self.cancellation = cancellation
@@ -139,8 +146,12 @@ final class FolderWalk: FileTreeWalk {
         let status = found.status
         let object = WalkedObject(
             place: .folder(listing.folder), path: path, name: listing.names.bytes, nameStart: Int(found.nameStart),
-            status: status)
-        guard status.isFolder else { return item(of: status, path: path, object: object) }
+            status: status, changes: changes)
+        guard status.isFolder else {
+            var item = item(of: status, path: path, object: object)
+            if !listing.databases.isEmpty { readTogether(&item, object, Array(name), listing, frame) }
+            return item
+        }
         var item = FileTreeItem(entry: TreeEntry(path, status), object: object)
         if !reader.walks(status) {
             item.note = .mountPoint
@@ -151,8 +162,25 @@ final class FolderWalk: FileTreeWalk {
             frames[frame].folders += 1
             enter(child, &item.entry)
             if child.isCacheFolder { item.note = .cacheFolder }
+            if child.failure?.number == ENOENT { item.note = .vanished }
         }
         return item
+    }
+
+    /// A database file with logs, or a log of one the walk has met, is opened together with the others.
+    private func readTogether(
+        _ item: inout FileTreeItem, _ object: WalkedObject, _ name: [UInt8], _ listing: WalkListing, _ frame: Int
+    ) {
+        guard item.opener != nil else { return }
+        if listing.databases.contains(name) {
+            let group = LogGroup(listing.folder, database: name, walked: object.status)
+            frames[frame].groups[name] = group
+            item.opener = DatabaseOpener(object: object, group: group)
+        } else if let base = LogGroup.base(of: name[...]), let group = frames[frame].groups[Array(base)] {
+            item.opener = LogOpener(object: object, group: group, name: name)
+            // Never taken from an earlier snapshot: it has to be of the same state as its database file.
+            item.entry.changeFacts = nil
+        }
     }
 
     /// Everything but folders.
@@ -216,7 +244,7 @@ final class FolderWalk: FileTreeWalk {
         // An item of another walk, or one that could not be examined, has nothing to be completed with.
         guard let object = item.object as? WalkedObject else { return }
         if item.entry.kind == .file || item.entry.hardLink != nil { return }
-        object.complete(&item.entry)
+        if !object.complete(&item.entry) { item.note = .vanished }
     }
 
     static func problem(_ what: String, _ error: Errno?) -> String {

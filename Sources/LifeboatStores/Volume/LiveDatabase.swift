@@ -22,6 +22,10 @@ struct LiveDatabase: Equatable {
         case redis, chroma, qdrant
         /// With its log or journal.
         case sqlite
+        /// One file and its logs: DuckDB, Kuzu, LadybugDB.
+        case file(String)
+        /// A folder that an embedded database keeps: LanceDB, Milvus Lite, chDB, Qdrant Edge.
+        case folder(String)
     }
 
     var kind: Kind
@@ -36,16 +40,20 @@ struct LiveDatabase: Equatable {
         case .chroma: "a Chroma database"
         case .qdrant: "the storage of a Qdrant server"
         case .sqlite: "a SQLite database in use"
+        case .file(let engine): "a \(engine) database in use"
+        case .folder(let engine): "a \(engine) database"
         }
     }
 
-    private var store: String {
+    /// The component that captures it as one state; nil when there is none of its own.
+    private var store: String? {
         switch kind {
         case .postgres: "postgres"
         case .redis: "redis"
         case .chroma: "chroma"
         case .qdrant: "qdrant"
         case .sqlite: "sqlite"
+        case .file, .folder: nil
         }
     }
 
@@ -53,14 +61,42 @@ struct LiveDatabase: Equatable {
         switch kind {
         case .postgres(isRunning: true):
             "there is a postmaster.pid: the server runs, or did not stop in order; copied file by file it will not start"
+        case .file:
+            "changes wait in its log: the file and its logs are read together, and again when one of them changed"
         case .sqlite: "changes wait in its log or journal: copied at different moments the files do not fit together"
         default: "files of a running database change while they are copied, and the copy may not open"
         }
     }
 
+    private var isOneFile: Bool {
+        switch kind {
+        case .sqlite, .file: true
+        default: false
+        }
+    }
+
+    /// What is wrong when files of it changed after they were listed; nil when none did. `volume` is the volume's path.
+    func torn(in volume: String, _ changes: ChangedFiles) -> LifeboatError? {
+        // A file and its logs are read together, and say themselves when that did not work out.
+        guard !isOneFile else { return nil }
+        let count = changes.count(below: path)
+        guard count > 0 else { return nil }
+        return LifeboatError(
+            "\(name) in '\(path.isEmpty ? volume : "\(volume)/\(path)")' changed while it was read",
+            causes: ["\(count) of its files are of a later time than the others"], hint: finding(in: volume).hint,
+            exitCode: .incomplete)
+    }
+
     /// `volume` is the volume's path.
     func finding(in volume: String) -> LifeboatError {
         let place = path.isEmpty ? volume : "\(volume)/\(path)"
+        guard let store else {
+            return LifeboatError(
+                "'\(place)' is \(name)", causes: [cause],
+                hint: "Let 'services.freeze' hold or stop what writes to it, or let a 'command' component export it"
+                    + " and leave it out here, 'exclude: [\"/\(path)\(isOneFile ? "*" : "")\"]'. With"
+                    + " 'allow_live_databases: true' it is copied as it is.")
+        }
         var hint = "Protect it as a '\(store)' component"
         if !path.isEmpty {
             hint += " and leave it out here, 'exclude: [\"/\(path)\(kind == .sqlite ? "*" : "")\"]'"
@@ -107,7 +143,17 @@ struct LiveDatabaseWatch {
         guard let last = name.last else { return nil }
         switch item.entry.kind {
         case .directory:
-            return name.elementsEqual("appendonlydir".utf8) ? LiveDatabase(kind: .redis, path: folder) : nil
+            if name.elementsEqual("appendonlydir".utf8) { return LiveDatabase(kind: .redis, path: folder) }
+            // X.lance/_versions; data, metadata and store of the engine that chDB embeds.
+            if name.elementsEqual("_versions".utf8), folder.hasSuffix(".lance") {
+                return LiveDatabase(kind: .folder("LanceDB"), path: folder)
+            }
+            if name.elementsEqual("metadata".utf8), object.hasSibling("store"), object.hasSibling("data"),
+                object.hasSibling("tmp")
+            {
+                return LiveDatabase(kind: .folder("chDB"), path: folder)
+            }
+            return nil
         case .file: break
         default: return nil
         }
@@ -122,6 +168,10 @@ struct LiveDatabaseWatch {
                 ? LiveDatabase(kind: .redis, path: folder) : nil
         case UInt8(ascii: "3") where name.elementsEqual("chroma.sqlite3".utf8):
             return LiveDatabase(kind: .chroma, path: folder)
+        case UInt8(ascii: "n") where name.elementsEqual("edge_config.json".utf8):
+            return object.hasSibling("segments") ? LiveDatabase(kind: .folder("Qdrant Edge"), path: folder) : nil
+        case UInt8(ascii: "K") where name.elementsEqual("LOCK".utf8):
+            return object.hasSibling("collections") ? LiveDatabase(kind: .folder("Milvus Lite"), path: folder) : nil
         case UInt8(ascii: "n") where name.elementsEqual("raft_state.json".utf8):
             return object.hasSibling("collections") ? LiveDatabase(kind: .qdrant, path: folder) : nil
         case UInt8(ascii: "l"):
@@ -141,9 +191,25 @@ struct LiveDatabaseWatch {
                 return LiveDatabase(
                     kind: .sqlite, path: String(decoding: bytes[..<database.endIndex], as: UTF8.self))
             }
-            return nil
+            guard name.suffix(4).elementsEqual(".wal".utf8) else { return nil }
+            return fileDatabase(bytes, name.dropLast(4), object)
         default: return nil
         }
+    }
+
+    /// The database that a log `X.wal` belongs to, by what its file begins with.
+    private static func fileDatabase(
+        _ path: [UInt8], _ name: ArraySlice<UInt8>, _ object: WalkedObject
+    ) -> LiveDatabase? {
+        guard let begin = object.beginning(ofSibling: String(decoding: name, as: UTF8.self), 16) else { return nil }
+        let marks: [(engine: String, offset: Int, mark: String)] = [
+            ("DuckDB", 8, "DUCK"), ("Kuzu", 0, "KUZU"), ("LadybugDB", 0, "LBUG"),
+        ]
+        for (engine, offset, mark) in marks where begin.dropFirst(offset).starts(with: mark.utf8) {
+            return LiveDatabase(
+                kind: .file(engine), path: String(decoding: path[..<name.endIndex], as: UTF8.self))
+        }
+        return nil
     }
 
     /// Whether a file begins with one of these. One that cannot be opened is left to the capture, which reports it.

@@ -49,6 +49,8 @@ final class WalkListing: @unchecked Sendable {
     /// Why the folder could not be read, or not to its end.
     fileprivate(set) var failure: Errno?
     fileprivate(set) var isCacheFolder = false
+    /// Names of database files with a log beside them.
+    fileprivate(set) var databases: Set<[UInt8]> = []
 
     init(_ folder: TrackedFolder) { self.folder = folder }
 
@@ -56,6 +58,7 @@ final class WalkListing: @unchecked Sendable {
     func clear() {
         names = FolderNames()
         segments = []
+        databases = []
     }
 }
 
@@ -190,6 +193,7 @@ final class ReadAhead: Sendable {
         }
         listing.names = names
         listing.failure = failure
+        listing.databases = LogGroup.databases(in: names)
         if names.count <= segmentLength {
             // The usual folder is examined at once, by the thread that has it open.
             let segment = WalkSegment(0..<names.count)

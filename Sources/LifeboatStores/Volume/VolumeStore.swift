@@ -56,8 +56,10 @@ package struct VolumeStore: DataStore {
 
     package func fixPoint(_ cancellation: Cancellation) throws -> any CapturePoint {
         let resolved = try VolumePlace.resolved(path)
+        let changes = ChangedFiles()
         return VolumePoint(
-            CountedSource(FolderSource(resolved, options), path, liveDatabases), MountTable.identity(of: resolved))
+            CountedSource(FolderSource(resolved, options, changes: changes), path, liveDatabases), path, changes,
+            MountTable.identity(of: resolved))
     }
 
     package func preflightRestore(_ content: any RestoreContent) throws -> [LifeboatError] {
@@ -181,11 +183,15 @@ struct VolumeCounts: Sendable {
 /// The moment of a walk.
 private struct VolumePoint: CapturePoint {
     private let source: CountedSource
+    private let path: String
+    private let changes: ChangedFiles
     private let fileSystem: String?
 
-    /// `fileSystem`: what the folder lies on, where that is not the root's.
-    init(_ source: CountedSource, _ fileSystem: String?) {
+    /// `path` names the folder for people. `fileSystem`: what it lies on, where that is not the root's.
+    init(_ source: CountedSource, _ path: String, _ changes: ChangedFiles, _ fileSystem: String?) {
         self.source = source
+        self.path = path
+        self.changes = changes
         self.fileSystem = fileSystem
     }
 
@@ -198,8 +204,20 @@ private struct VolumePoint: CapturePoint {
         return facts
     }
 
-    /// Databases in it, once it was walked.
-    var warnings: [LifeboatError] { source.warnings }
+    /// Databases in it, once it was walked, and files that are of a later time than the walk.
+    var warnings: [LifeboatError] {
+        let changed = changes.count
+        guard changed > 0 else { return source.warnings }
+        return source.warnings + [
+            LifeboatError(
+                "\(changed) files of '\(path)' changed after the folder was listed",
+                causes: ["each is as it was when it was read, which is not the same time for all"],
+                hint: "Let 'services.freeze' hold what writes there if they belong together.")
+        ]
+    }
+
+    /// Databases of many files of which some changed while they were read: no state the database ever was in.
+    var problems: [LifeboatError] { source.torn(changes) }
 
     func release() {}
 }

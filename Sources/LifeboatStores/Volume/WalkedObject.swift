@@ -59,8 +59,14 @@ final class WalkedObject: FileOpener {
     private let nameStart: Int
     /// As the walk found it.
     let status: FileStatus
+    private let changes: ChangedFiles?
 
-    init(place: Place, path: [UInt8], name: [UInt8], nameStart: Int = 0, status: FileStatus) {
+    /// `changes` gets the path when the file is not what the walk found any more when it is opened.
+    init(
+        place: Place, path: [UInt8], name: [UInt8], nameStart: Int = 0, status: FileStatus,
+        changes: ChangedFiles? = nil
+    ) {
+        self.changes = changes
         self.place = place
         self.path = path
         self.name = name
@@ -93,6 +99,21 @@ final class WalkedObject: FileOpener {
         return (try? FileStatus.at(folder.raw, name)) != nil
     }
 
+    /// The first bytes, at most `count`, of the file of this name in the same folder.
+    func beginning(ofSibling name: String, _ count: Int) -> [UInt8]? {
+        guard case .folder = place, let folder = try? folder(),
+            let raw = try? openDescriptor(
+                folder.raw, Array(name.utf8).map { CChar(bitPattern: $0) } + [0],
+                O_RDONLY | O_NOFOLLOW | O_NONBLOCK, mode: 0)
+        else { return nil }
+        let file = OwnedDescriptor(owning: raw)
+        var bytes = [UInt8](repeating: 0, count: count)
+        guard let read = try? bytes.withUnsafeMutableBytes({ try DescriptorIO.read(file.raw, into: $0, name) }) else {
+            return nil
+        }
+        return Array(bytes[..<read])
+    }
+
     func linkTarget() throws(Errno) -> [UInt8] {
         let folder = try folder()
         var capacity = max(256, Int(clamping: min(status.size, 1 << 20)) + 1)
@@ -114,8 +135,9 @@ final class WalkedObject: FileOpener {
         }
     }
 
-    /// Extended attributes, flags of folders, and whether the change facts hold.
-    func complete(_ entry: inout TreeEntry) {
+    /// Extended attributes, flags of folders, and whether the change facts hold. False: there is nothing of that name any
+    /// more.
+    func complete(_ entry: inout TreeEntry) -> Bool {
         let now = changeClock()
         do throws(Errno) {
             let folder = try folder()
@@ -129,9 +151,11 @@ final class WalkedObject: FileOpener {
             if !changeFactsHold(fresh, examinedAt: now) { updated.changeFacts = nil }
             entry = updated
             try completeAttributes(&entry, folder)
+            return true
         } catch {
             entry.changeFacts = nil
             entry.addProblem(FolderWalk.problem("its attributes cannot be read", error))
+            return error.number != ENOENT
         }
     }
 
@@ -174,6 +198,7 @@ final class WalkedObject: FileOpener {
             guard opened.isFile, opened.volume == status.volume else { throw Errno(ELOOP) }
             // Other names of the walk's file may have become hard links to this entry.
             if opened.inode != status.inode, status.links > 1 { throw Errno(ELOOP) }
+            if !opened.isSame(as: status) { changes?.add(path) }
             return try FileCapture(consume file, opened, examinedAt: now, shownPath)
         } catch {
             switch error.number {
@@ -184,6 +209,37 @@ final class WalkedObject: FileOpener {
                     SystemCallError("open", shownPath, errorNumber: error.number))
             }
         }
+    }
+}
+
+/// Files that changed between the walk and their opening: each is read as one state, but not of the time of the walk.
+/// Thread-safe.
+final class ChangedFiles: Sendable {
+    private struct State {
+        var paths: Set<[UInt8]> = []
+        /// Beyond the limit they are only counted.
+        var more = 0
+    }
+
+    private static let limit = 10_000
+    private let state = Monitor(State())
+
+    func add(_ path: [UInt8]) {
+        state.withLock { state in
+            if state.paths.count < Self.limit {
+                state.paths.insert(path)
+            } else if !state.paths.contains(path) {
+                state.more += 1
+            }
+        }
+    }
+
+    var count: Int { state.withLock { $0.paths.count + $0.more } }
+
+    /// How many of those that are known by name lie below a folder (empty: anywhere).
+    func count(below folder: String) -> Int {
+        let prefix = folder.isEmpty ? [] : Array(folder.utf8) + [0x2F]
+        return state.withLock { state in state.paths.count { $0.starts(with: prefix) } }
     }
 }
 

@@ -79,6 +79,25 @@ struct RDBScannerTests {
         #expect(later.databases[9]?.alive == 1 && later.databases[0]?.alive == 10)
     }
 
+    @Test func `a hash is gone when the time of all its fields has passed`() throws {
+        let server = try RedisServer(.valkey9)
+        defer { server.remove() }
+        let connection = try server.connect()
+        try connection.command("HSET", "gone", "a", "1", "b", "2")
+        try connection.command("HPEXPIRE", "gone", "50000000", "FIELDS", "2", "a", "b")
+        try connection.command("HSET", "part", "a", "1", "b", "2")
+        try connection.command("HPEXPIRE", "part", "50000000", "FIELDS", "1", "a")
+        try connection.command("SET", "plain", "x")
+        let bytes = try server.store().captureStreams().rdb
+        let scanner = try scan(bytes)
+        let time = try #require(scanner.auxiliary["ctime"].flatMap { UInt64($0) }) * 1000
+        #expect(scanner.databases[0]?.keys == 3 && scanner.databases[0]?.alive == 3)
+        for pieces in [1, 7, 1 << 20] {
+            let later = try scan(bytes, pieces: pieces, now: time + 70_000_000)
+            #expect(later.databases[0]?.keys == 3 && later.databases[0]?.alive == 2)
+        }
+    }
+
     @Test func `a file cut at any byte, or with one changed, never passes`() throws {
         let bytes = try Self.small(.redis7)
         for length in 0..<bytes.count {

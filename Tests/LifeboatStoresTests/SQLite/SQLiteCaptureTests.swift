@@ -232,6 +232,48 @@ import Testing
         #expect(content.facts.texts["integrity"]?.hasPrefix("not fully checked: ") == true, "\(content.facts)")
     }
 
+    @Test(arguments: ["wal", "delete"])
+    func `what this library does not understand is captured, restored, and not called damage`(_ journal: String) throws
+    {
+        let scratch = try Scratch()
+        let path = scratch("app.db")
+        _ = try SQLiteProgram.run(
+            """
+            import sqlite3, sys
+            database = sqlite3.connect(sys.argv[1], isolation_level=None)
+            database.create_collation("house", lambda a, b: (a > b) - (a < b))
+            database.execute("PRAGMA journal_mode=\(journal)")
+            database.execute("CREATE TABLE words (word TEXT COLLATE house PRIMARY KEY, page)")
+            database.executemany("INSERT INTO words VALUES (?, ?)", [(str(n), n) for n in range(500)])
+            database.execute("CREATE TABLE later (a)")
+            database.executemany("INSERT INTO later VALUES (?)", [(n,) for n in range(700)])
+            database.execute("CREATE TABLE plain (a)")
+            database.execute("INSERT INTO plain VALUES (1)")
+            database.execute("PRAGMA writable_schema=ON")
+            database.execute("UPDATE sqlite_schema SET sql = 'CREATE TABLE later (a) FUTURE' WHERE name = 'later'")
+            database.execute("PRAGMA schema_version=99")
+            """, path)
+        let store = SQLiteStore(path: path, temporaryFolder: scratch.path)
+        let point = try store.fixPoint(Cancellation())
+        let content: MemoryContent
+        do {
+            defer { point.release() }
+            guard case .stream(let name, let open) = try #require(point.parts.first) else { return }
+            let bytes = try MemoryContent.bytes(of: try open())
+            content = MemoryContent(try point.facts(), streams: [name: bytes])
+            #expect(point.problems.isEmpty && point.warnings.count == 1, "\(point.warnings)")
+        }
+        #expect(content.facts.texts["integrity"]?.hasPrefix("not fully checked: ") == true, "\(content.facts)")
+        #expect(content.facts.counts["rows:words"] == 500 && content.facts.counts["rows:plain"] == 1)
+        unlink(path)
+        for ending in ["-wal", "-shm"] { unlink(path + ending) }
+        let state = try store.planStaging("r1")
+        try store.stage(content, state, progress: SilentProgress(), cancellation: Cancellation())
+        try store.swap(state)
+        #expect(try store.verify(content).isEmpty)
+        try store.discard(state)
+    }
+
     @Test func `a damaged database is kept and named, and not called complete`() throws {
         let scratch = try Scratch()
         let path = scratch("app.db")

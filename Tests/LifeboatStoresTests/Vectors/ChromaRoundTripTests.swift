@@ -8,6 +8,41 @@ import Testing
 
 @Suite(.enabled(if: ChromaServer.shouldRun, .init(rawValue: ChromaServer.skipReason)))
 struct ChromaRoundTripTests {
+    @Test func `a schema comes back, into a tenant that is not there`() throws {
+        let chroma = try ChromaServer()
+        defer { chroma.remove() }
+        let state = try Scratch()
+        for (name, more) in [
+            ("plain", ""),
+            (
+                "keyed",
+                #","schema":{"defaults":{},"keys":{"topic":{"string":{"string_inverted_index":"#
+                    + #"{"enabled":false,"config":{}}}}}}"#
+            ),
+            ("known", #","configuration":{"embedding_function":{"type":"known","name":"default","config":{}}}"#),
+        ] {
+            try chroma.server.call("POST", ChromaServer.collections(), #"{"name":"\#(name)"\#(more)}"#)
+        }
+        func store(_ tenant: String) -> ChromaStore {
+            ChromaStore(url: chroma.server.url, tenant: tenant, stateFolder: state.path)
+        }
+        func settings(_ name: String, _ tenant: String = "default_tenant") throws -> [JSONValue?] {
+            let path = "/api/v2/tenants/\(tenant)/databases/default_database/collections/\(name)"
+            let collection = try chroma.server.call("GET", path)
+            return ["schema", "configuration_json", "metadata"].map { collection.value(at: $0) }
+        }
+        let names = ["plain", "keyed", "known"]
+        let before = try names.map { try settings($0) }
+        let captured = try capture(store("default_tenant"))
+        for name in names { try chroma.server.call("DELETE", "\(ChromaServer.collections())/\(name)") }
+        #expect(try restore(store("default_tenant"), captured, "r1") == [])
+        #expect(try names.map { try settings($0) } == before)
+        let other = store("other")
+        #expect(try other.preflightRestore(captured).map(\.message).contains { $0.contains("no tenant 'other'") })
+        #expect(try restore(other, captured, "r2") == [])
+        #expect(try names.map { try settings($0, "other") } == before)
+    }
+
     @Test func everythingComesBackWhateverHappenedMeanwhile() throws {
         let chroma = try ChromaServer()
         defer { chroma.remove() }
