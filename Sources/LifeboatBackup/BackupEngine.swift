@@ -68,6 +68,11 @@ package struct BackupEngine: Sendable {
         let secrets = try SecretFingerprints.make(request.secrets, previous: previous?.manifest.secrets)
         warnings += secrets.warnings
         let writer = try RepositoryWriter(repository, settings)
+        let deltaCache = repository.deltaCache(stack: request.stack, limit: request.deltaCache)
+        let bases = Dictionary(
+            request.components.compactMap { component in
+                deltaCache.map { (component.name, $0.component(component.name)) }
+            }, uniquingKeysWith: { first, _ in first })
         let hold = request.freeze.map {
             WriterHold($0, stack: request.stack, clock: clock, progress: progress)
         }
@@ -76,7 +81,7 @@ package struct BackupEngine: Sendable {
         do {
             let reader = ComponentReader(
                 writer: writer, parentReader: ChunkReader(repository, writer.parentIndexes, cacheLimit: 8 << 20),
-                baselines: catalog.newestComponents(stack: request.stack, host: request.host),
+                baselines: catalog.newestComponents(stack: request.stack, host: request.host), bases: bases,
                 counters: CaptureCounters(progress, writer), progress: progress, cancellation: cancellation,
                 cacheFolder: repository.cacheFolder)
             let evaluation = CheckEvaluation(request.checks)
@@ -116,6 +121,11 @@ package struct BackupEngine: Sendable {
             // The snapshot exists: a lease that cannot be given back dies by itself.
             if let failure = lease.release() { warnings.append(failure) }
             repository.removeStaleCopies(now: clock.now())
+            deltaCache?.finish(
+                done.compactMap { capture in
+                    guard capture.component.isComplete else { return nil }
+                    return bases[capture.name].map { (capture.name, $0) }
+                }, now: clock.now())
             warnings += done.flatMap(\.warnings)
             return BackupOutcome(
                 snapshot: snapshot, previous: previous, statistics: totals,

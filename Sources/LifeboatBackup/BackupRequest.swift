@@ -32,6 +32,9 @@ package struct BackupRequest: Sendable {
     package var secrets: [BackupSecret] = []
     /// Nil: a component may shrink as it likes.
     package var shrinkGuard: ShrinkGuard?
+    /// Bytes that plain copies of the last snapshot may take on a host that cannot read the repository; nil: a tenth of
+    /// the free disk space.
+    package var deltaCache: UInt64?
 
     package init(
         stack: String, host: String, components: [BackupComponent], policyText: String?, lifeboatVersion: String

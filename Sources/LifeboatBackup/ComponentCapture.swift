@@ -68,6 +68,8 @@ struct ComponentReader: Sendable {
     let parentReader: ChunkReader
     /// By name, the components that trees and streams are compared with: each of the newest snapshot that contains it.
     let baselines: [String: Manifest.Component]
+    /// By name, the plain copies of components on a host that cannot read the repository.
+    let bases: [String: DeltaBases]
     let counters: CaptureCounters
     let progress: any ProgressSink
     let cancellation: Cancellation
@@ -96,7 +98,8 @@ struct ComponentReader: Sendable {
                 switch part {
                 case .stream(let name, let open):
                     let parent = old?.parts.first { $0.name == name && $0.kind == .stream }?.content
-                    let content = try captureStream(open, parent: parent)
+                    let content = try captureStream(
+                        open, parent: parent, bases[capture.input.name])
                     capture.component.parts.append(Manifest.Part(name: name, kind: .stream, content: content))
                     capture.component.files += 1
                     capture.component.bytes.addClamped(content.size)
@@ -132,12 +135,12 @@ struct ComponentReader: Sendable {
     }
 
     private func captureStream(
-        _ open: () throws -> any ByteSource, parent: ContentReference?
+        _ open: () throws -> any ByteSource, parent: ContentReference?, _ bases: DeltaBases?
     ) throws -> ContentReference {
         let source = try open()
         defer { source.close() }
         let target = writer.makeContentWriter()
-        if let parent { target.beginContent(parent: parent, parentReader) }
+        if parent != nil || bases != nil { target.beginContent(parent: parent, parentReader, bases: bases) }
         while true {
             try cancellation.check()
             let count = try source.read(into: try target.space())
@@ -161,10 +164,10 @@ struct ComponentReader: Sendable {
             tree = try TreeCapture(
                 source, parent: spool.reader(), writer: writer, parentReader: parentReader,
                 counters: CaptureCounters(SilentProgress(), writer), cancellation: cancellation, usesDeltas: false,
-                reuse: { _ in true }, place: Self.place(shown))
+                bases: bases[capture.input.name], reuse: { _ in true }, place: Self.place(shown))
         } else {
             tree = try self.tree(
-                source, name, old, shown, output: .repository)
+                source, name, old, shown, output: .repository, bases[capture.input.name])
         }
         let result = try tree.run(wasRead: wasRead)
         capture.component.files += result.entries
@@ -193,7 +196,7 @@ struct ComponentReader: Sendable {
                 let spool = try TreeSpool(in: cacheFolder)
                 let tree = try tree(
                     source, name, baselines[input.name], input.source,
-                    output: .spool(spool))
+                    output: .spool(spool), bases[input.name])
                 pass.files.add(try tree.run().statistics)
                 pass.trees[name] = spool
             }
@@ -207,12 +210,13 @@ struct ComponentReader: Sendable {
 
     private func tree(
         _ source: any FileTreeSource, _ name: String, _ old: Manifest.Component?, _ shown: String,
-        output: TreeCapture.TreeOutput
+        output: TreeCapture.TreeOutput, _ bases: DeltaBases?
     ) throws -> TreeCapture {
         let presence = ContentPresence(parentReader)
         return try TreeCapture(
             source, parent: try parentTree(old, part: name, source: shown), writer: writer, parentReader: parentReader,
-            counters: counters, cancellation: cancellation, output: output, reuse: { presence.isComplete($0) },
+            counters: counters, cancellation: cancellation, output: output, bases: bases,
+            reuse: { presence.isComplete($0) },
             place: Self.place(shown))
     }
 

@@ -43,6 +43,7 @@ final class TreeCapture {
     private let tree: TreeOutput
     private let treeWriter: ContentWriter
     private let usesDeltas: Bool
+    private let bases: DeltaBases?
     private let counters: CaptureCounters
     private let cancellation: Cancellation
     private let place: (_ path: [UInt8]) -> String
@@ -63,11 +64,11 @@ final class TreeCapture {
         statistics: FileStatistics(), problems: [], problemCount: 0)
 
     /// `parent` is an earlier tree, `parentReader` reads what it refers to, with `usesDeltas` as bases of deltas too;
-    /// `reuse` tells whether content of it is still in the repository; `place` names a path for people.
+    /// `bases` are the plain copies of the component on a host that cannot read the repository. `reuse` tells whether content of it is still in the repository; `place` names a path for people.
     init(
         _ source: any FileTreeSource, parent: MtreeReader?, writer: RepositoryWriter, parentReader: ChunkReader,
         counters: CaptureCounters, cancellation: Cancellation, output: TreeOutput = .repository,
-        usesDeltas: Bool = true, reuse: @escaping (ContentReference) -> Bool,
+        usesDeltas: Bool = true, bases: DeltaBases? = nil, reuse: @escaping (ContentReference) -> Bool,
         place: @escaping (_ path: [UInt8]) -> String
     ) throws {
         walk = try source.walk(cancellation)
@@ -79,6 +80,7 @@ final class TreeCapture {
         self.cancellation = cancellation
         self.place = place
         self.usesDeltas = usesDeltas
+        self.bases = bases
         files = writer.makeContentWriter()
         tree = output
         treeWriter = writer.makeContentWriter(isReread: true)
@@ -183,8 +185,10 @@ final class TreeCapture {
                 return nil
             }
             defer { source.close() }
-            if usesDeltas, let parent = old?.content, parent.size >= DeltaChunks.minimumContent {
-                files.beginContent(parent: parent, parentReader)
+            let parent = usesDeltas ? old?.content.flatMap { $0.size >= DeltaChunks.minimumContent ? $0 : nil } : nil
+            let copies = item.entry.size >= DeltaChunks.minimumContent ? bases : nil
+            if parent != nil || copies != nil {
+                files.beginContent(parent: parent, parentReader, bases: copies, skipsNoise: true)
             }
             let outcome: FileReadOutcome
             do {
@@ -259,6 +263,9 @@ final class TreeCapture {
     private func write(_ entry: TreeEntry) throws {
         result.entries += 1
         result.bytes.addClamped(entry.content?.size ?? 0)
+        if let bases, let content = entry.content, content.size >= DeltaChunks.minimumContent {
+            bases.keep(content.id)
+        }
         MtreeEncoder.append(entry, to: &text)
         if text.count >= 1 << 18 { try writeText() }
     }

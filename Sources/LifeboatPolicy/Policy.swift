@@ -22,6 +22,9 @@ package struct Policy: Sendable, Equatable {
     package var drill: DrillPolicy
     /// When a component that lost most of what it had is taken for a mistake; nil: never.
     package var shrinkGuard: GuardPolicy?
+    /// Bytes that plain copies of the last snapshot may take on a host that cannot read the repository, 0 for none; nil:
+    /// a tenth of the free disk space.
+    package var deltaCache: UInt64?
     /// The file it came from; nil for text.
     package var source: String?
     /// The folder relative paths were resolved against, absolute; commands of the policy run in it.
@@ -37,8 +40,8 @@ package struct Policy: Sendable, Equatable {
         services: ServicesPolicy = ServicesPolicy(), components: [ComponentPolicy] = [],
         health: [HealthProbePolicy] = [], checks: [StackCheck] = [], secrets: [SecretPolicy] = [],
         retention: RetentionPolicy? = nil, objectives: ObjectivesPolicy = ObjectivesPolicy(),
-        drill: DrillPolicy = DrillPolicy(), shrinkGuard: GuardPolicy? = GuardPolicy(), source: String? = nil,
-        folder: String = "/", text: String = "", secretVariables: Set<String> = []
+        drill: DrillPolicy = DrillPolicy(), shrinkGuard: GuardPolicy? = GuardPolicy(), deltaCache: UInt64? = nil,
+        source: String? = nil, folder: String = "/", text: String = "", secretVariables: Set<String> = []
     ) {
         self.stack = stack
         self.repository = repository
@@ -52,6 +55,7 @@ package struct Policy: Sendable, Equatable {
         self.objectives = objectives
         self.drill = drill
         self.shrinkGuard = shrinkGuard
+        self.deltaCache = deltaCache
         self.source = source
         self.folder = folder
         self.text = text

@@ -34,7 +34,7 @@ package enum PolicyParser {
 extension PolicyReader {
     private static let topLevelKeys = [
         "stack", "repository", "encryption", "services", "components", "health", "checks", "secrets", "retention",
-        "objectives", "drill", "guard",
+        "objectives", "drill", "guard", "delta_cache",
     ]
     private static let plannedKeys = [
         "notify": "Remove it, and let what runs lifeboat look at the exit code.",
@@ -70,12 +70,27 @@ extension PolicyReader {
         let objectives = fields["objectives"].map { self.objectives($0) } ?? ObjectivesPolicy()
         let drill = fields["drill"].map { self.drill($0, stores: Self.stores(fields)) } ?? DrillPolicy()
         let shrinkGuard = fields["guard"].map { self.shrinkGuard($0, components: Self.stores(fields).keys.sorted()) }
+        let deltaCache = fields["delta_cache"].flatMap { self.deltaCache($0) }
         guard let stack, let repository, let encryption else { return nil }
         return Policy(
             stack: stack, repository: repository, encryption: encryption, services: services,
             components: components.map(\.policy), health: health, checks: checks, secrets: secrets,
             retention: retention, objectives: objectives, drill: drill, shrinkGuard: shrinkGuard ?? GuardPolicy(),
-            source: source, folder: folder, text: text, secretVariables: secretVariables)
+            deltaCache: deltaCache, source: source, folder: folder, text: text, secretVariables: secretVariables)
+    }
+
+    /// Bytes; 0 for `none`.
+    private mutating func deltaCache(_ node: LocatedNode) -> UInt64? {
+        let key = "delta_cache"
+        guard let text = text(node, key, "a size such as 20GiB, or none") else { return nil }
+        if text == "none" { return 0 }
+        guard let bytes = SizeText.bytes(text) else {
+            report(
+                "'\(key)' must be a size or 'none', not '\(Self.shortened(text))'", at: node.location,
+                hint: "Write 'delta_cache: 20GiB' or 'delta_cache: none'.")
+            return nil
+        }
+        return bytes
     }
 
     /// Names of the postgres components as they are written, so that a mistake in one is reported once.

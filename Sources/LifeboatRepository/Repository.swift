@@ -51,11 +51,14 @@ package struct Repository: Sendable {
         let id = Digest(
             bigEndianWords: generator.next(), generator.next(), generator.next(), generator.next())
         let key = try trust?.signingKeyCreating()
+        let recovery = try key == nil || recipients.isEmpty ? nil : RecoveryKey.make(for: recipients)
         let config = RepositoryConfig(
             repositoryID: id, created: clock.now(), chunker: chunker, recipients: recipients,
-            signers: key.map { [RepositoryConfig.Signer(host: host, key: $0.publicKey.text)] } ?? [])
+            signers: (key.map { [RepositoryConfig.Signer(host: host, key: $0.publicKey.text)] } ?? [])
+                + (recovery.map { [$0.signer] } ?? []))
         try Array(RepositoryReadme.text.utf8).withUnsafeBytes { try store.put(RepositoryLayout.readme, [$0]) }
         try beforeConfig()
+        try recovery?.store(in: store)
         let bytes = try config.encoded()
         if let key { try storeSignature(of: bytes, config, key, in: store) }
         guard try bytes.withUnsafeBytes({ try store.putIfAbsent(RepositoryLayout.config, [$0]) }) else {
@@ -80,11 +83,29 @@ package struct Repository: Sendable {
     }
 
     /// Replaces the configuration: who can read and who signs. Needs the signature of a key the repository trusts.
-    package func replaceConfig(_ changed: RepositoryConfig) throws {
+    ///
+    /// When the readers change, or with `renewingRecoveryKey`, a new recovery key takes the place of the old one: the
+    /// new readers can open it, and a removed one can open only what nobody trusts any more.
+    package func replaceConfig(_ changed: RepositoryConfig, renewingRecoveryKey: Bool = false) throws {
         try requireTrusted()
         guard let trust, let key = try Signing.key(trust, config) else {
             throw LifeboatError("the configuration of a repository without signers cannot be changed")
         }
+        var changed = changed
+        var recovery: RecoveryKey.Fresh?
+        if !changed.recipients.isEmpty, renewingRecoveryKey || changed.recipients != config.recipients {
+            let fresh = try RecoveryKey.make(for: changed.ageRecipients())
+            changed.signers.removeAll(where: \.isRecovery)
+            changed.signers.append(fresh.signer)
+            try fresh.store(in: store)
+            recovery = fresh
+        }
+        try store(changed, signedBy: key, trust)
+        if let recovery { try RecoveryKey.removeOthers(than: recovery.object, from: store) }
+    }
+
+    /// Stores a configuration: its signature first, which means nothing without it.
+    func store(_ changed: RepositoryConfig, signedBy key: MinisignSecretKey, _ trust: HostTrust) throws {
         let bytes = try changed.encoded()
         try Self.storeSignature(of: bytes, changed, key, in: store)
         try bytes.withUnsafeBytes { try store.put(RepositoryLayout.config, [$0]) }
@@ -170,11 +191,26 @@ package struct Repository: Sendable {
             case .passphrase: true
             }
         }
-        guard !fits else { return }
+        guard try !fits && !opensSomeManifest() else { return }
         throw LifeboatError(
             "the key that was given is not one of this repository's",
             causes: ["its recipients are \(config.recipients.joined(separator: ", "))"],
             hint: "Give the identity of one of them with --identity FILE.", exitCode: .wrongKey)
+    }
+
+    /// Whether the keys open a manifest although none is one of today's recipients': those of a reader that was removed
+    /// open what was written before.
+    private func opensSomeManifest() throws -> Bool {
+        for object in try objects(RepositoryLayout.snapshotPrefix) {
+            do {
+                _ = try load(object.key)
+                return true
+            } catch {
+                // For other keys, damaged, or gone by now.
+                continue
+            }
+        }
+        return false
     }
 
     /// Throws `wrongKey` on a host that cannot read what the repository holds.
@@ -275,9 +311,10 @@ package struct Repository: Sendable {
 
     /// Opens every index the store lists, for finding chunks. Without a key they cannot be read: with `skippingSealed` the
     /// copies of those this host wrote are opened instead, else that throws. With `passingOverDamage` damaged ones are
-    /// left out and named in the set; else the first of them throws.
+    /// left out and named in the set; else the first of them throws. Those that were written for other readers are left
+    /// out, and counted in `unreadable`.
     package func openIndexes(skippingSealed: Bool = false, passingOverDamage: Bool = false) throws -> IndexSet {
-        try openListed(skippingSealed, passingOverDamage) { try cache.open($0, from: store) }
+        try openListed(skippingSealed, passingOverDamage, skipsUnreadable: true) { try cache.open($0, from: store) }
     }
 
     /// Opens every index the store lists one by one, for reading all that is in them. No local copy is trusted unhashed:
@@ -300,10 +337,14 @@ package struct Repository: Sendable {
     /// A prune may put a merged index in the place of others meanwhile, and a listing is no snapshot: it is repeated
     /// until it shows nothing new, so that no chunk falls between the old indexes and the new one.
     private func openListed(
-        _ skippingSealed: Bool, _ passingOverDamage: Bool, _ open: ([Digest]) throws -> IndexSet
+        _ skippingSealed: Bool, _ passingOverDamage: Bool, skipsUnreadable: Bool = false,
+        _ open: ([Digest]) throws -> IndexSet
     ) throws -> IndexSet {
         var damaged: [Digest: LifeboatError] = [:]
-        func list() throws -> [Digest] { try indexNames(skippingSealed).filter { damaged[$0] == nil } }
+        var unreadable: Set<Digest> = []
+        func list() throws -> [Digest] {
+            try indexNames(skippingSealed).filter { damaged[$0] == nil && !unreadable.contains($0) }
+        }
         var names = try list()
         var attempt = 1
         while true {
@@ -311,10 +352,16 @@ package struct Repository: Sendable {
                 var opened = try open(names)
                 let again = try list()
                 if attempt >= Self.indexListings || Set(again).isSubset(of: names) {
+                    opened.unreadable = unreadable.count
                     opened.damagedIndexes = damaged.sorted { $0.key < $1.key }.map(\.value)
                     return opened
                 }
                 names = again
+            } catch let error as LifeboatError
+                where error.exitCode == .wrongKey && skipsUnreadable && sealing.canRead && attempt < Self.indexListings
+            {
+                unreadable.formUnion(try names.filter { try !cache.canOpen($0, from: store) })
+                names = try list()
             } catch let error as LifeboatError where error.exitCode == .damagedRepository {
                 // Gone since it was listed, or really lost: a new listing tells.
                 let again = try list()

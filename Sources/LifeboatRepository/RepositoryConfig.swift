@@ -25,14 +25,20 @@ package struct RepositoryConfig: Codable, Sendable, Equatable {
     package var signers: [Signer]
     package var integrity: Digest
 
-    /// A host that signs: its name, for people, and its minisign public key.
+    /// A host that signs: its name, for people, and its minisign public key. Or the recovery key.
     package struct Signer: Codable, Sendable, Equatable {
         package var host: String
         package var key: String
-        package init(host: String, key: String) {
+        /// `recovery` for the recovery key, which signs this file only; nil for a host.
+        package var role: String?
+
+        package init(host: String, key: String, role: String? = nil) {
             self.host = host
             self.key = key
+            self.role = role
         }
+
+        package var isRecovery: Bool { role == RecoveryKey.role }
     }
 
     /// The words of `encryption`.
@@ -105,9 +111,9 @@ package struct RepositoryConfig: Codable, Sendable, Equatable {
         }
     }
 
-    /// The keys whose signature makes a manifest count.
-    package func signerKeys() throws -> [MinisignPublicKey] {
-        try signers.map { signer in
+    /// The keys whose signature may change this file; of the `hosts` alone: those whose signature makes a manifest count.
+    package func signerKeys(hosts: Bool = false) throws -> [MinisignPublicKey] {
+        try signers.filter { !hosts || !$0.isRecovery }.map { signer in
             do throws(MinisignError) { return try MinisignPublicKey(signer.key) } catch {
                 throw RepositoryError.damaged("config.json", error.lifeboatError.summary)
             }

@@ -53,9 +53,23 @@ package enum RepositoryLayout {
     /// The 12 digits in the name of a wrapped identity; nil for other objects.
     package static func wrappedIdentityName(_ object: ObjectKey) -> String? {
         let text = object.text
-        guard text.hasPrefix(keyPrefix), text.hasSuffix(".age") else { return nil }
+        guard text.hasPrefix(keyPrefix), text.hasSuffix(".age"), recoveryKeyName(object) == nil else { return nil }
         return String(text.dropFirst(keyPrefix.utf8.count).dropLast(4))
     }
+
+    /// `keys/recovery-<12 digits of the digest of its bytes>.age`: the recovery key, for the recipients.
+    package static func recoveryKey(_ bytes: Digest) -> ObjectKey {
+        key("\(keyPrefix)\(recoveryInfix)\(bytes.shortHex).age")
+    }
+
+    /// The 12 digits in the name of a recovery key; nil for other objects.
+    package static func recoveryKeyName(_ object: ObjectKey) -> String? {
+        let text = object.text
+        guard text.hasPrefix(keyPrefix + recoveryInfix), text.hasSuffix(".age") else { return nil }
+        return String(text.dropFirst(keyPrefix.utf8.count + recoveryInfix.utf8.count).dropLast(4))
+    }
+
+    private static let recoveryInfix = "recovery-"
 
     /// `keys/config-<12 digits>.minisig`: the signature of the config.json of that digest. Named by what it signs, so
     /// that it can be stored before config.json is replaced.
@@ -95,6 +109,17 @@ package enum RepositoryLayout {
     /// Stack and short id in the name of a manifest; nil when it is not the name of one.
     package static func manifestName(_ object: ObjectKey) -> (stack: String, shortID: String)? {
         stackAndShortID(object, prefix: snapshotPrefix)
+    }
+
+    /// The time in the name of a manifest, of a list of forgotten snapshots or of a drill's result; nil where there is
+    /// none.
+    package static func time(of object: ObjectKey) -> Timestamp? {
+        guard let name = object.text.split(separator: "/").last?.prefix(16), name.utf8.count == 16 else { return nil }
+        let text = Array(name)
+        // `20261121T020000Z`, which is RFC 3339 without its separators.
+        return Timestamp(
+            parsing: String(text[..<4]) + "-" + String(text[4..<6]) + "-" + String(text[6..<11]) + ":"
+                + String(text[11..<13]) + ":" + String(text[13...]))
     }
 
     private static func stackAndShortID(

@@ -185,7 +185,10 @@ package final class RepositoryWriter: Sendable {
             (ids, lengths) = try translatingFailure { try completion.waitUntilComplete(pending) }
             depth += 1
         }
-        return ContentReference(id: ids[0], depth: depth, size: size)
+        let reference = ContentReference(id: ids[0], depth: depth, size: size)
+        content.copy?.finish(as: reference)
+        content.copy = nil
+        return reference
     }
 
     /// Ends all stages, stores the last pack and the index: everything written is durable when it returns. Every

@@ -8,7 +8,8 @@ import Testing
 struct HelpTests {
     static let commands = [
         "", "init", "repository", "repository init", "repository info", "repository trust", "key",
-        "key generate", "key list", "key add", "key remove", "key export-recovery-sheet", "backup", "check", "scrub",
+        "key generate", "key list", "key add", "key remove", "key adopt", "key rewrap", "key export-recovery-sheet",
+        "backup", "check", "scrub",
         "repair",
         "snapshots", "show", "ls",
         "find", "diff", "cat", "export", "forget", "pin", "unpin", "plan", "prune", "restore", "resume",

@@ -124,6 +124,14 @@ class EncryptedLifeboat(Lifeboat):
         return [[*command, "--identity", str(self.identity)] for command in super().forget(keep)]
 
 
+class WriteOnlyLifeboat(EncryptedLifeboat):
+    name = "lifeboat-write"
+    settings = "as lifeboat-age, backups without the identity: deltas from copies in the cache"
+
+    def backup(self, number: int, data: Path) -> list[str]:
+        return Lifeboat.backup(self, number, data)
+
+
 class Restic(Tool):
     name = "restic"
     settings = "repository version 2, default compression (auto); it always encrypts"
@@ -216,7 +224,7 @@ class TarZstd(Tool):
                 f"set -o pipefail; zstd -dc -q {archive} | tar -C {shlex.quote(str(target))} -xpf -"]
 
 
-NAMES = ("lifeboat", "lifeboat-age", "restic", "borg", "borg-zstd", "tar-zstd")
+NAMES = ("lifeboat", "lifeboat-age", "lifeboat-write", "restic", "borg", "borg-zstd", "tar-zstd")
 DEFAULT_NAMES = ("lifeboat", "lifeboat-age", "restic", "borg", "tar-zstd")
 
 
@@ -237,10 +245,11 @@ def make(names: list[str], work: Path, program: str) -> list[Tool]:
     for name in names:
         if name == "lifeboat":
             tools.append(Lifeboat(work, program))
-        elif name == "lifeboat-age":
+        elif name in ("lifeboat-age", "lifeboat-write"):
             if not EncryptedLifeboat.is_supported(program):
                 raise SystemExit("error: this lifeboat has no 'repository init --recipient'")
-            tools.append(EncryptedLifeboat(work, program))
+            kind = EncryptedLifeboat if name == "lifeboat-age" else WriteOnlyLifeboat
+            tools.append(kind(work, program))
         elif name == "restic":
             if shutil.which("restic") is None:
                 raise SystemExit("error: restic is not installed")

@@ -57,6 +57,7 @@ struct Backup: LifeboatCommand {
             request.shrinkGuard = assembly.policy.shrinkGuard.map {
                 ShrinkGuard(least: $0.least, except: $0.except, isAccepted: acceptShrink)
             }
+            request.deltaCache = assembly.policy.deltaCache
         }
         let outcome = try engine.run(request)
         session.progress.finish()

@@ -30,7 +30,7 @@ struct Diff: LifeboatCommand {
 
     func run(_ session: CommandSession) throws -> ExitCode {
         let repository = try location.openForReading(session, for: .reading)
-        let catalog = try SnapshotCatalog(repository)
+        let catalog = try SnapshotCatalog.readable(repository, session)
         let before = try selection.find(old, catalog, repository, location, session)
         let after = try selection.find(new, catalog, repository, location, session)
         let reader = try session.reader(repository)

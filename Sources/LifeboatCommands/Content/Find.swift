@@ -34,7 +34,7 @@ struct Find: LifeboatCommand {
 
     func run(_ session: CommandSession) throws -> ExitCode {
         let repository = try location.openForReading(session, for: .reading)
-        let catalog = try SnapshotCatalog(repository)
+        let catalog = try SnapshotCatalog.readable(repository, session)
         let chosen =
             try snapshot.isEmpty
             ? catalog.snapshots.filter { selection.stack == nil || $0.manifest.stack == selection.stack }

@@ -94,7 +94,9 @@ struct DrillReportCommand: LifeboatCommand {
         _ entry: DrillHistory.Entry, _ history: DrillHistory, _ repository: Repository
     ) throws -> RecoveryForecast? {
         let stack = entry.result.stack
-        let newest = try SnapshotCatalog(repository, stack: stack).snapshots.last { $0.manifest.complete }
+        let newest = try SnapshotCatalog(repository, stack: stack, skippingSealed: true).snapshots.last {
+            $0.manifest.complete
+        }
         let drilled = entry.result.components.map { (name: $0.name, store: $0.store, bytes: $0.bytes) }
         let sizes = newest?.manifest.components.map { (name: $0.name, store: $0.store, bytes: $0.bytes) } ?? drilled
         return RecoveryForecast(history.entries.map(\.result), stack: stack, sizes: sizes)

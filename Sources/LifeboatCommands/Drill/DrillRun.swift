@@ -123,7 +123,7 @@ struct DrillRunCommand: LifeboatCommand {
         let (repository, catalog, chosen) = try timeline.measure(DrillPhase.resolve) {
             () -> (Repository, SnapshotCatalog, Snapshot) in
             let repository = try location.openForReading(session, policy: policy)
-            let catalog = try SnapshotCatalog(repository, stack: policy.stack)
+            let catalog = try SnapshotCatalog.readable(repository, stack: policy.stack, session)
             let chosen = try SnapshotOptions.choose(
                 snapshot, at: at?.timestamp(session.context), catalog, stack: policy.stack, repository, session)
             return (repository, catalog, chosen)

@@ -8,7 +8,10 @@ import LifeboatFormats
 struct KeyNoun: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "key", abstract: "Make keys, and say who can read and write a repository.",
-        subcommands: [KeyGenerate.self, KeyList.self, KeyAdd.self, KeyRemove.self, KeyExportRecoverySheet.self])
+        subcommands: [
+            KeyGenerate.self, KeyList.self, KeyAdd.self, KeyRemove.self, KeyAdopt.self, KeyRewrap.self,
+            KeyExportRecoverySheet.self,
+        ])
 }
 
 /// Keys as people type them.

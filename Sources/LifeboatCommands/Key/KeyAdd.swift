@@ -17,9 +17,9 @@ struct NamedKeys: ParsableArguments {
         help: ArgumentHelp("A host that backs up, by the key 'key list' prints there (repeatable).", valueName: "RW…"))
     var signer: [String] = []
 
-    /// `passphraseOption` names a third kind of key, which `passphrase` gives.
-    func requireSome(or passphrase: String?, _ passphraseOption: String) throws {
-        guard recipient.isEmpty, signer.isEmpty, passphrase == nil else { return }
+    /// `passphraseOption` names a third kind of key, which `passphrase` gives; `others`: a key of another kind was named.
+    func requireSome(or passphrase: String?, _ passphraseOption: String, others: Bool = false) throws {
+        guard recipient.isEmpty, signer.isEmpty, passphrase == nil, !others else { return }
         throw LifeboatError(
             "no key was named", hint: "Give --recipient age1…, --signer RW… or \(passphraseOption) FILE.",
             exitCode: .usage)
@@ -30,8 +30,8 @@ struct NamedKeys: ParsableArguments {
 struct KeyAdd: LifeboatCommand {
     static let configuration = CommandConfiguration(
         commandName: "add", abstract: "Let somebody read what is backed up from now on, or let a host back up.",
-        discussion: "A new reader opens snapshots whose data is written from now on; what is stored already stays "
-            + "readable for the old ones only. A new passphrase opens all that the key opens with which this command is "
+        discussion: "A new reader opens snapshots whose data is written from now on; what is stored already is for the "
+            + "old ones only until 'lifeboat key rewrap' makes it readable for all. A new passphrase opens all that the key opens with which this command is "
             + "run. Only a host the repository trusts can do this.")
 
     @OptionGroup var location: RepositoryOptions
@@ -45,10 +45,15 @@ struct KeyAdd: LifeboatCommand {
         help: ArgumentHelp("A passphrase to wrap the identity with that opens the repository.", valueName: "file"))
     var newPassphraseFile: String?
 
+    @Flag(
+        name: .long,
+        help: "A new recovery key in place of the old one, if any: with it readers let a new host in ('key adopt').")
+    var recoveryKey = false
+
     @OptionGroup var output: OutputOptions
 
     func run(_ session: CommandSession) throws -> ExitCode {
-        try keys.requireSome(or: newPassphraseFile, "--new-passphrase-file")
+        try keys.requireSome(or: newPassphraseFile, "--new-passphrase-file", others: recoveryKey)
         let repository = try location.open(session)
         if let newPassphraseFile {
             try wrap(repository, with: KeyOptions.secret(newPassphraseFile, for: "new passphrase", session), session)
@@ -60,6 +65,12 @@ struct KeyAdd: LifeboatCommand {
                 "the repository is not encrypted, and stays so",
                 hint: "Create a new one with 'lifeboat repository init --recipient age1…'.")
         }
+        guard !recoveryKey || !config.recipients.isEmpty else {
+            throw LifeboatError(
+                "a repository that is not encrypted has no recovery key",
+                causes: ["whoever can read its storage could take the key and change who signs"],
+                hint: "A new host is let in with 'lifeboat key adopt --yes' there.")
+        }
         for recipient in recipients where !config.recipients.contains(recipient.text) {
             config.recipients.append(recipient.text)
         }
@@ -67,13 +78,17 @@ struct KeyAdd: LifeboatCommand {
         where !config.signers.contains(where: { $0.key == signer.text }) {
             config.signers.append(RepositoryConfig.Signer(host: host, key: signer.text))
         }
-        if config != repository.config {
-            try repository.replaceConfig(config)
+        if config != repository.config || recoveryKey {
+            try repository.replaceConfig(config, renewingRecoveryKey: recoveryKey)
         } else if newPassphraseFile == nil {
             session.note("the repository knows these keys already")
             return .done
         }
         try session.emitReport(KeyChangeReport(recipients: config.recipients, signers: config.signers))
+        if config.recipients != repository.config.recipients {
+            session.note(
+                "what is stored already is for the old readers only; 'lifeboat key rewrap' makes it readable for all")
+        }
         return .done
     }
 
@@ -102,8 +117,9 @@ struct KeyAdd: LifeboatCommand {
 struct KeyRemove: LifeboatCommand {
     static let configuration = CommandConfiguration(
         commandName: "remove", abstract: "Encrypt no longer for a reader, or trust a host's signatures no longer.",
-        discussion: "What is stored already stays readable for a removed reader. Snapshots of a removed host no "
-            + "longer count: they cannot be restored with lifeboat until its key is added again.")
+        discussion: "What is stored already stays readable for a removed reader until 'lifeboat key rewrap' and a "
+            + "prune after it. Snapshots of a removed host no longer count: they cannot be restored with lifeboat until its key is added again."
+    )
 
     @OptionGroup var location: RepositoryOptions
     @OptionGroup var keys: NamedKeys
@@ -131,7 +147,7 @@ struct KeyRemove: LifeboatCommand {
             guard config.signers.contains(where: { $0.key == text }) else { throw unknown(text) }
             config.signers.removeAll { $0.key == text }
         }
-        guard !config.signers.isEmpty else {
+        guard config.signers.contains(where: { !$0.isRecovery }) else {
             throw LifeboatError(
                 "the last signer cannot be removed", hint: "Add another one first with 'lifeboat key add'.")
         }
@@ -155,13 +171,14 @@ struct KeyRemove: LifeboatCommand {
     }
 }
 
-private struct KeyChangeReport: OutputRendering {
+struct KeyChangeReport: OutputRendering {
     static let messageType = "summary"
     let recipients: [String]
     let signers: [RepositoryConfig.Signer]
 
     var text: String {
-        "the repository now has \(recipients.count) reader\(recipients.count == 1 ? "" : "s") and "
-            + "\(signers.count) signer\(signers.count == 1 ? "" : "s")"
+        let hosts = signers.count { !$0.isRecovery }
+        return "the repository now has \(recipients.count) reader\(recipients.count == 1 ? "" : "s") and "
+            + "\(hosts) signer\(hosts == 1 ? "" : "s")"
     }
 }

@@ -21,7 +21,9 @@ struct KeyList: LifeboatCommand {
         let wrapped = try WrappedIdentity.list(repository.store).count
         let config = repository.config
         var rows = config.recipients.map { KeyRow(role: "reader", key: $0, host: "", thisHost: false) }
-        rows += config.signers.map { KeyRow(role: "signer", key: $0.key, host: $0.host, thisHost: $0.key == own) }
+        rows += config.signers.map {
+            KeyRow(role: $0.role ?? "signer", key: $0.key, host: $0.host, thisHost: $0.key == own)
+        }
         if !own.isEmpty, !config.signers.contains(where: { $0.key == own }) {
             rows.append(KeyRow(role: "untrusted", key: own, host: session.context.host.name, thisHost: true))
         }
@@ -34,7 +36,7 @@ struct KeyList: LifeboatCommand {
 private struct KeyRow: TableRow {
     static let messageType = "key"
     static let columns = [TableColumn("ROLE"), TableColumn("KEY"), TableColumn("HOST")]
-    /// `reader`, `signer`, or `untrusted`: this host's key, which the repository does not know.
+    /// `reader`, `signer`, `recovery` (the recovery key), or `untrusted`: this host's key, which the repository does not know.
     let role: String
     let key: String
     let host: String

@@ -162,26 +162,55 @@ struct RepositoryOptions: ParsableArguments {
     }
 
     /// The repository has to be encrypted the way the policy says, before anything is written to it.
+    ///
+    /// Other recipients than the policy names are a warning on a host that has backed up there before: it accepts a
+    /// change of readers only with the signature of a key it trusts. On any other host they end the backup, since the
+    /// repository may be one that somebody else put there.
     func requireEncryption(of repository: Repository, _ session: CommandSession) throws {
         guard let (encryption, policy) = try policyEncryption(session) else { return }
         let config = repository.config
+        if case .recipients(let wanted) = encryption, !config.recipients.isEmpty {
+            guard Set(wanted) != Set(config.recipients) else { return }
+            var difference = Self.otherRecipients(wanted, config, policy)
+            let host = session.context.host.name
+            guard try repository.newestRemembered(stack: policy.stack, host: host) == nil else {
+                return try session.warnAlways(difference)
+            }
+            difference.exitCode = .usage
+            throw difference
+        }
         let difference: String? =
             switch encryption {
             case .none: config.recipients.isEmpty ? nil : "the policy says 'encryption: none'; it is encrypted"
             case .passphrase: config.recipients.isEmpty ? "the policy wants a passphrase; it is not encrypted" : nil
-            case .recipients(let wanted):
-                Set(wanted) == Set(config.recipients)
-                    ? nil
-                    : config.recipients.isEmpty
-                        ? "the policy wants it encrypted; it is not"
-                        : "the policy names \(wanted.joined(separator: ", ")); its recipients are "
-                            + config.recipients.joined(separator: ", ")
+            case .recipients: config.recipients.isEmpty ? "the policy wants it encrypted; it is not" : nil
             }
         guard let difference else { return }
         throw LifeboatError(
             "the repository is not encrypted as the policy of stack '\(policy.stack)' says", causes: [difference],
             hint: "Correct the policy, or change the repository's readers with 'lifeboat key add' and 'key remove'.",
             exitCode: .usage)
+    }
+}
+
+extension RepositoryOptions {
+    /// Tells which readers differ, and which line of the policy to change.
+    private static func otherRecipients(
+        _ wanted: [String], _ config: RepositoryConfig, _ policy: Policy
+    ) -> LifeboatError {
+        let missing = wanted.filter { !config.recipients.contains($0) }
+        let extra = config.recipients.filter { !wanted.contains($0) }
+        var causes: [String] = []
+        if !extra.isEmpty { causes.append("the repository is also encrypted for \(extra.joined(separator: ", "))") }
+        if !missing.isEmpty { causes.append("it is not encrypted for \(missing.joined(separator: ", "))") }
+        let lines = policy.text.split(separator: "\n", omittingEmptySubsequences: false)
+        let number = lines.firstIndex { $0.hasPrefix("encryption:") }.map { ":\($0 + 1)" } ?? ""
+        let file = policy.source.map { "'\(EscapedName.line($0))\(number)'" } ?? "the policy"
+        return LifeboatError(
+            "the policy of stack '\(policy.stack)' names other recipients than the repository has", causes: causes,
+            hint: "If the repository is right, write in \(file): "
+                + "encryption: {recipients: [\(config.recipients.joined(separator: ", "))]}. "
+                + "If the policy is, run 'lifeboat key add' and 'lifeboat key remove'.")
     }
 }
 

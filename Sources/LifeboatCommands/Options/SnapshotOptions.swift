@@ -15,7 +15,7 @@ struct SnapshotOptions: ParsableArguments {
         _ text: String, at time: Timestamp? = nil, _ repository: Repository, _ location: RepositoryOptions,
         _ session: CommandSession
     ) throws -> Snapshot {
-        let catalog = try SnapshotCatalog(repository)
+        let catalog = try SnapshotCatalog.readable(repository, session)
         return try find(text, at: time, catalog, repository, location, session)
     }
 

@@ -15,7 +15,7 @@ struct RepositoryInfo: LifeboatCommand {
 
     func run(_ session: CommandSession) throws -> ExitCode {
         let repository = try location.open(session, for: .reading)
-        let catalog = try SnapshotCatalog(repository)
+        let catalog = try SnapshotCatalog.readable(repository, session)
         let packs = try repository.objects(RepositoryLayout.packPrefix)
         let indexes = try repository.objects(RepositoryLayout.indexPrefix)
         let config = repository.config

@@ -34,7 +34,7 @@ struct RecoveryRun {
         let snapshot: Snapshot
         do {
             repository = try command.location.openForReading(session, policy: assembly.policy)
-            snapshot = try SnapshotCatalog(repository).find(record.plan.snapshot.hex, stack: nil)
+            snapshot = try SnapshotCatalog.readable(repository, session).find(record.plan.snapshot.hex, stack: nil)
         } catch {
             let isInPlace = record.plan.isInPlace
             throw LifeboatError.converting(

@@ -3,6 +3,7 @@
 import LifeboatCore
 import LifeboatPolicy
 import LifeboatRepository
+import LifeboatStorage
 
 /// Retention as the last step of a backup by policy.
 ///
@@ -32,8 +33,7 @@ enum RetentionAfterBackup {
             return (nil, nil)
         }
         guard repository.sealing.canRead else {
-            session.note("retention was left out: this host has no key to read the repository with")
-            return (nil, nil)
+            return withoutKey(policy, settings, repository, session)
         }
         let context = session.context
         do {
@@ -53,4 +53,37 @@ enum RetentionAfterBackup {
             return (outcome, told)
         }
     }
+
+    /// Names of objects tell which snapshots the rules would remove; removing them, and the data they alone need, is
+    /// for a host with the key. A warning once none of those has done so for longer than a week.
+    private static func withoutKey(
+        _ policy: Policy, _ settings: RetentionPolicy, _ repository: Repository, _ session: CommandSession
+    ) -> (outcome: Outcome?, error: LifeboatError?) {
+        let context = session.context
+        do {
+            let overdue = try Retention(repository, stack: policy.stack).overdue(
+                RetentionRules(settings),
+                calendar: RetentionCalendar(zone: RetentionOptions.zone(settings.timezone, context)),
+                now: context.clock.now(), patience: patience)
+            guard overdue > 0 else {
+                session.note("retention was left out: this host has no key to read the repository with")
+                return (nil, nil)
+            }
+            let file = policy.source.map { " --policy \(ShellWord.quoted($0))" } ?? ""
+            let warning = LifeboatError(
+                "retention has not run for more than a week, and this host cannot run it: it has no key to read the "
+                    + "repository with",
+                causes: ["by their names, \(overdue) snapshots are kept by no rule of the policy"],
+                hint: "On a host with the key, run every week: lifeboat forget --yes\(file) --identity FILE && "
+                    + "lifeboat prune --repository \(ShellWord.quoted(repository.store.properties.location)) "
+                    + "--identity FILE")
+            return (Outcome(kept: nil, removed: nil, problem: warning.message), warning)
+        } catch {
+            let told = LifeboatError.converting(error, "cannot tell whether retention is overdue")
+            return (Outcome(kept: nil, removed: nil, problem: told.message), told)
+        }
+    }
+
+    /// Seconds: a week and a day.
+    private static let patience = 8.0 * 86_400
 }

@@ -13,6 +13,9 @@ struct Show: LifeboatCommand {
     @Argument(help: "Id of the snapshot (4 digits or more), or 'latest'.")
     var snapshot: String
 
+    @Flag(name: .long, help: "Print only the text of the policy that the snapshot holds.")
+    var policyText = false
+
     @OptionGroup var location: RepositoryOptions
     @OptionGroup var selection: SnapshotOptions
     @OptionGroup var output: OutputOptions
@@ -20,9 +23,27 @@ struct Show: LifeboatCommand {
     func run(_ session: CommandSession) throws -> ExitCode {
         let repository = try location.open(session, for: .reading)
         let found = try selection.find(snapshot, repository, location, session)
-        try session.emit(SnapshotReport(id: found.id.hex, manifest: found.manifest))
+        guard policyText else {
+            try session.emit(SnapshotReport(id: found.id.hex, manifest: found.manifest))
+            return .done
+        }
+        guard let policy = found.manifest.policy else {
+            throw LifeboatError(
+                "snapshot '\(found.id.shortHex)' holds no policy", causes: ["it is an ad hoc backup of paths"],
+                hint: "Restore it with 'lifeboat restore \(found.id.shortHex) --to DIR'.")
+        }
+        try session.emit(PolicyTextReport(snapshot: found.id.hex, policy: policy))
         return .done
     }
+}
+
+/// The policy of a snapshot, as it was written.
+struct PolicyTextReport: OutputRendering {
+    static let messageType = "summary"
+    let snapshot: String
+    let policy: String
+
+    var text: String { policy.hasSuffix("\n") ? String(policy.dropLast()) : policy }
 }
 
 /// A snapshot in full: the manifest and its id.
@@ -46,7 +67,7 @@ struct SnapshotReport: OutputRendering {
             ("read", "\(ByteCount(manifest.bytesRead))"),
             ("new", "\(ByteCount(manifest.bytesNew))"),
             ("stored", "\(ByteCount(manifest.bytesStored))"),
-            ("policy", manifest.policy == nil ? "none (ad hoc)" : "kept in the snapshot (see --json)"),
+            ("policy", manifest.policy == nil ? "none (ad hoc)" : "kept in the snapshot (see --policy-text)"),
             ("lifeboat", EscapedName.line(manifest.lifeboat)),
         ]
         var sections: [String] = []
@@ -58,6 +79,9 @@ struct SnapshotReport: OutputRendering {
         for component in manifest.components { sections.append(Self.section(component)) }
         if let origins = manifest.repairedFrom {
             fields.append(("repaired from", origins.map(\.shortHex).joined(separator: ", ")))
+        }
+        if let earlier = manifest.rewrappedFrom {
+            fields.append(("id before", earlier.map(\.shortHex).joined(separator: ", ")))
         }
         fields.removeAll { $0.value.isEmpty }
         return ([TextTable.fields(fields)] + sections).joined(separator: "\n\n")

@@ -19,14 +19,14 @@ struct Snapshots: LifeboatCommand {
 
     func run(_ session: CommandSession) throws -> ExitCode {
         let repository = try location.open(session, for: .reading)
-        let catalog = try SnapshotCatalog(repository, stack: stack)
+        let catalog = try SnapshotCatalog.readable(repository, stack: stack, session)
         let missing = try catalog.missing(repository, stack: stack)
         try session.emitTable(catalog.snapshots.map(SnapshotRow.init), whenEmpty: "there are no snapshots")
         if session.printsJSON {
             try session.emit(
                 SnapshotsSummary(
                     snapshots: catalog.snapshots.count, damagedSnapshots: catalog.damaged.count,
-                    missingSnapshots: missing.count))
+                    missingSnapshots: missing.count, unreadableSnapshots: catalog.sealed))
         }
         for damage in catalog.damaged { try session.problem(damage) }
         for missing in missing { try session.problem(missing.error) }
@@ -89,5 +89,7 @@ private struct SnapshotsSummary: OutputRendering {
     let snapshots: Int
     let damagedSnapshots: Int
     let missingSnapshots: Int
+    /// Written for other readers than the key that was given.
+    let unreadableSnapshots: Int
     var text: String { "" }
 }

@@ -3,8 +3,10 @@
 /// The age v1 file format (age-encryption.org/v1): small files in one piece.
 package enum Age {
     /// The age file of `plain`, for at least one recipient.
-    package static func seal(_ plain: [UInt8], recipients: [AgeRecipient]) throws(AgeError) -> [UInt8] {
-        try seal(plain, try AgeWriter(recipients: recipients))
+    package static func seal(
+        _ plain: [UInt8], recipients: [AgeRecipient], tag: String? = nil
+    ) throws(AgeError) -> [UInt8] {
+        try seal(plain, try AgeWriter(recipients: recipients, tag: tag))
     }
 
     /// The age file of `plain`, all of it in memory, with a fresh `writer`.

@@ -16,12 +16,14 @@ package final class AgeWriter {
     private let held: UnsafeMutableRawBufferPointer
     private var heldCount = 0
 
-    /// For everyone who holds an identity of one of `recipients`, of which there is at least one.
-    package convenience init(recipients: [AgeRecipient]) throws(AgeError) {
+    /// For everyone who holds an identity of one of `recipients`, of which there is at least one. `tag` goes into the
+    /// header as it is (`AgeReaders`): printable ASCII without spaces.
+    package convenience init(recipients: [AgeRecipient], tag: String? = nil) throws(AgeError) {
         guard !recipients.isEmpty else { throw .key("no recipient to encrypt for") }
         let fileKey = try AgeError.wrapping(try LibCrypto.randomSecret(FileKey.count))
         var stanzas: [AgeHeader.Stanza] = []
         for recipient in recipients { stanzas.append(try X25519Stanza.wrap(fileKey, for: recipient)) }
+        if let tag { stanzas.append(AgeReaders.stanza(tag)) }
         try self.init(fileKey, stanzas)
     }
 

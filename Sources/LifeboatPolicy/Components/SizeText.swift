@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Reads numbers of bytes: `512B`, `1KiB`, `20 MiB`, `1.5GB`. A unit is needed: 1000 may be meant as anything.
-enum SizeText {
+package enum SizeText {
     private static let units: [(name: String, bytes: Double)] = [
         ("KiB", 1024), ("MiB", 1_048_576), ("GiB", 1_073_741_824), ("TiB", 1_099_511_627_776), ("KB", 1e3), ("MB", 1e6),
         ("GB", 1e9), ("TB", 1e12), ("B", 1),
     ]
 
     /// Nil: no size, or none below 2^53 bytes.
-    static func bytes(_ text: String) -> UInt64? {
+    package static func bytes(_ text: String) -> UInt64? {
         for (name, factor) in units where text.hasSuffix(name) {
             var number = text.dropLast(name.count)
             while number.last == " " { number.removeLast() }

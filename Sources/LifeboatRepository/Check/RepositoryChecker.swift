@@ -102,7 +102,7 @@ package struct RepositoryChecker {
         for problem in try records.problems() + records.missingPins(SnapshotCatalog(repository)) {
             report.addProblem(problem.key.text, problem.reason)
         }
-        for problem in try WrappedIdentity.problems(in: repository.store) {
+        for problem in try WrappedIdentity.problems(in: repository.store) + RecoveryKey.problems(of: repository) {
             report.addProblem(problem.key.text, problem.reason)
         }
         return report

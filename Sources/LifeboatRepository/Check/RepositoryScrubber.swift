@@ -100,7 +100,9 @@ package struct RepositoryScrubber {
             report.snapshots += 1
             return .shortDigest(name.shortID)
         }
-        if let name = RepositoryLayout.wrappedIdentityName(key) { return .shortDigest(name) }
+        if let name = RepositoryLayout.wrappedIdentityName(key) ?? RepositoryLayout.recoveryKeyName(key) {
+            return .shortDigest(name)
+        }
         if let name = RepositoryLayout.drillName(plain) { return .shortDigest(name.shortID) }
         // Named by their plain text, which is the stored one only when nothing is encrypted.
         if !isEncrypted, let name = RepositoryLayout.forgottenName(key) { return .shortDigest(name.shortID) }

@@ -32,12 +32,20 @@ package final class ContentWriter {
         maximumChunk = writer.chunkerParameters.maximum
     }
 
-    /// Tells what the next content grew from, so that its chunks may be stored as deltas; to be called before its first
+    /// Sets what the next content grew from, so that its chunks may be stored as deltas; to be called before its first
     /// byte, again after `discardContent`. `reader` must use indexes that are restricted to packs that are present. A
     /// parent whose list of chunks cannot be read gives no deltas, and no error: all is stored whole.
-    package func beginContent(parent: ContentReference, _ reader: ChunkReader) {
-        guard parent.size >= UInt64(DeltaChunks.minimumChunk) else { return }
-        content.counterparts = try? Counterparts(reader, parent: parent, maximumChunk: maximumChunk)
+    ///
+    /// `bases`: on a host that cannot read packs, where the parent's bytes are read from and those of this content are
+    /// kept for the next backup; `skipsNoise`: only those that compress.
+    package func beginContent(
+        parent: ContentReference?, _ reader: ChunkReader, bases: DeltaBases? = nil, skipsNoise: Bool = false
+    ) {
+        content.copy = bases?.newCopy(skipsNoise: skipsNoise)
+        guard let parent, parent.size >= UInt64(DeltaChunks.minimumChunk) else { return }
+        let copy = reader.canRead ? nil : bases?.copy(of: parent.id)
+        guard reader.canRead || copy != nil else { return }
+        content.counterparts = try? Counterparts(reader, parent: parent, maximumChunk: maximumChunk, copy: copy)
     }
 
     /// Room to put the next bytes of the content into; at least 64 KiB. Blocks while all slabs are in use.

@@ -18,6 +18,8 @@ final class Counterparts: Sendable {
         /// Where the first begins in the parent; nil when the bases are not chunks of the parent itself.
         var start: UInt64?
         var length: Int
+        /// Where the bases are in the parent; what they are read by from a copy of it.
+        fileprivate var places: [(start: UInt64, length: Int)]
         /// Stored and plain bytes of a frame of the base: what such data compresses to by itself.
         fileprivate var frame: (stored: UInt32, plain: UInt32)
 
@@ -57,6 +59,8 @@ final class Counterparts: Sendable {
 
     private let reader: ChunkReader
     private let maximumChunk: Int
+    /// Where the parent's bytes come from on a host that cannot read packs; nil: from `reader`.
+    private let copy: DeltaBaseFile?
     // The sequence in the state is only used with the lock held.
     private let state: Monitor<State>
 
@@ -77,9 +81,12 @@ final class Counterparts: Sendable {
     private static let pieceSize = 64
 
     /// Throws when the parent's list of chunks cannot be opened. `reader` must use indexes that are restricted to packs
-    /// that are present.
-    init(_ reader: ChunkReader, parent: ContentReference, maximumChunk: Int) throws {
+    /// that are present. `copy`: a plain copy of the parent, on a host that cannot read packs.
+    init(
+        _ reader: ChunkReader, parent: ContentReference, maximumChunk: Int, copy: DeltaBaseFile? = nil
+    ) throws {
         self.reader = reader
+        self.copy = copy
         self.maximumChunk = maximumChunk
         var state = State()
         state.rest = try ChunkSequence(reader, parent)
@@ -108,6 +115,15 @@ final class Counterparts: Sendable {
     /// whole then, which is right whatever became of the base. Returns their length.
     func read(_ candidate: Candidate, into buffer: UnsafeMutableRawBufferPointer) -> Int? {
         var end = 0
+        if let copy {
+            for (base, place) in zip(candidate.bases, candidate.places) {
+                guard place.length <= buffer.count - end else { return nil }
+                let target = UnsafeMutableRawBufferPointer(rebasing: buffer[end..<end + place.length])
+                guard copy.read(base, at: place.start, into: target) else { return nil }
+                end += place.length
+            }
+            return end
+        }
         for base in candidate.bases {
             do {
                 try reader.withChunk(base) { bytes in
@@ -180,7 +196,7 @@ final class Counterparts: Sendable {
         for (number, record) in records.enumerated() {
             let anchor: Anchor?
             do {
-                anchor = try reader.withChunk(record.id) { bytes in
+                anchor = try withBytes(of: record) { bytes in
                     let skipped = number == 0 && end > record.start ? min(bytes.count, Int(end - record.start)) : 0
                     let rest = UnsafeRawBufferPointer(rebasing: bytes[skipped...])
                     if number == 0, let found = Self.beginning(of: rest, in: data) {
@@ -203,6 +219,17 @@ final class Counterparts: Sendable {
             return true
         }
         return false
+    }
+
+    /// Hands the bytes of a chunk of the parent to `body`.
+    private func withBytes<Result>(
+        of record: Record, _ body: (UnsafeRawBufferPointer) throws -> Result
+    ) throws -> Result {
+        guard let copy else { return try reader.withChunk(record.id, body) }
+        let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(record.length), alignment: 64)
+        defer { bytes.deallocate() }
+        guard copy.read(record.id, at: record.start, into: bytes) else { throw LifeboatError.interrupted }
+        return try body(UnsafeRawBufferPointer(bytes))
     }
 
     /// Offsets of a piece of the first half of `base` in both.
@@ -319,6 +346,8 @@ final class Counterparts: Sendable {
             var moved = false
             for record in records {
                 guard let base = try usableBase(record.id, indexes) else { return nil }
+                // A copy has the chunks of the parent, and not what their deltas rest on.
+                guard copy == nil || base == record.id else { return nil }
                 if base != record.id { moved = true }
                 bases.append(base)
             }
@@ -327,7 +356,8 @@ final class Counterparts: Sendable {
             if bases.count == 2, bases[0] == bases[1] { bases.removeLast() }
             return Candidate(
                 bases: bases, start: moved || bases.count < records.count ? nil : records[0].start,
-                length: records.reduce(0) { $0 + Int($1.length) }, frame: frame)
+                length: records.reduce(0) { $0 + Int($1.length) },
+                places: records.map { ($0.start, Int($0.length)) }, frame: frame)
         } catch {
             // An index with impossible records: none of its chunks is a base.
             return nil
@@ -359,19 +389,6 @@ final class Counterparts: Sendable {
             }
             guard let base = locations.first?.bases.first else { return nil }
             id = base
-        }
-        return nil
-    }
-}
-
-extension UnsafeRawBufferPointer {
-    /// Offset of the first occurrence of `piece`; nil when there is none.
-    fileprivate func firstRange(of piece: UnsafeRawBufferPointer) -> Int? {
-        guard piece.count >= 8, count >= piece.count else { return nil }
-        // Comparing eight bytes at a time rules out nearly every offset.
-        let head = piece.loadUnaligned(as: UInt64.self)
-        for offset in 0...(count - piece.count) where loadUnaligned(fromByteOffset: offset, as: UInt64.self) == head {
-            if self[offset..<offset + piece.count].elementsEqual(piece) { return offset }
         }
         return nil
     }

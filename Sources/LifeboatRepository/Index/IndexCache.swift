@@ -112,6 +112,18 @@ struct IndexCache: Sendable {
         return try reopen(name, from: store, mappedFrom: size)
     }
 
+    /// False when the index was written for other readers; true also when it cannot be had, which opening it reports.
+    func canOpen(_ name: Digest, from store: any ObjectStore) throws -> Bool {
+        do {
+            _ = try open(name, from: store)
+        } catch let error as LifeboatError where error.exitCode == .wrongKey {
+            return false
+        } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+            return true
+        }
+        return true
+    }
+
     /// Keeps the bytes of an index that the store does not have, and maps it: for looking at what a repair would give.
     func map(_ bytes: UnsafeRawBufferPointer) throws -> MappedIndex {
         let name = BLAKE3.hash(bytes)

@@ -19,6 +19,8 @@ package struct IndexSet: Sendable {
     private var positions: [Int]?
     /// Packs that cannot be counted on.
     private var unusable: Set<Digest> = []
+    /// Indexes that were left out, since they were written for other readers: what is in them only is not found.
+    package internal(set) var unreadable = 0
     /// Indexes of the repository that are damaged: what only they name is unknown here.
     package internal(set) var damagedIndexes: [LifeboatError] = []
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import LifeboatCore
+package import LifeboatCore
 package import LifeboatFormats
 import LifeboatIO
 package import LifeboatStorage
@@ -29,6 +29,12 @@ package struct Sealing: Sendable {
 
     static let suffix = ".age"
 
+    /// What the age header of every object says of the readers it was written for: the first 12 digits of the BLAKE3 of
+    /// the recipients, sorted, one a line.
+    var readersTag: String {
+        BLAKE3.hash(Array(recipients.map { $0.text + "\n" }.sorted().joined().utf8)).shortHex
+    }
+
     /// The name in the store of the object that the rest of lifeboat calls `key`.
     package func storedKey(_ key: ObjectKey) -> ObjectKey {
         // Shorter than the limit: every name of the layout is.
@@ -46,7 +52,7 @@ package struct Sealing: Sendable {
     func seal(_ plain: [UInt8]) throws -> [UInt8] {
         guard isEncrypted else { return plain }
         do throws(AgeError) {
-            return try Age.seal(plain, recipients: recipients)
+            return try Age.seal(plain, recipients: recipients, tag: readersTag)
         } catch {
             throw error.lifeboatError
         }
@@ -109,10 +115,23 @@ package struct Sealing: Sendable {
             hint: "Give the key with --identity FILE or --passphrase-file FILE.", exitCode: .wrongKey)
     }
 
+    /// What was written before the key that was given belonged to a reader, or after it no longer did.
+    package static func forOtherReaders(_ subject: String, _ cause: String) -> LifeboatError {
+        LifeboatError(
+            "\(subject) cannot be read with the key that was given", causes: [cause],
+            hint: "Give the key of a reader it was written for, or make everything readable for today's readers with "
+                + "'lifeboat key rewrap' on a host that has that key.", exitCode: .wrongKey)
+    }
+
     /// An object of the repository's own recipients that does not open: the wrong key, or damage.
     static func cannotOpen(_ key: ObjectKey, _ error: AgeError) -> LifeboatError {
         let told = error.lifeboatError
-        guard told.exitCode != .wrongKey else { return told.wrapped("cannot read object '\(key)'") }
+        guard told.exitCode != .wrongKey else {
+            return told.wrapped(
+                "cannot read object '\(key)'",
+                hint: "Give a key it was written for. If it was written for other readers than today's, "
+                    + "'lifeboat key rewrap' on a host that has their key makes it readable.")
+        }
         return RepositoryError.damaged(key.text, told.summary)
     }
 }
@@ -128,9 +147,9 @@ final class SealedReads: Sendable {
     /// About 8 MiB of headers; beyond it all are forgotten, which costs one small read each.
     private static let limit = 32_768
     /// Room for the header of 20 recipients.
-    private static let headerGuess: UInt64 = 4096
+    static let headerGuess: UInt64 = 4096
     /// No header is larger: an age file with more is not one of ours.
-    private static let headerLimit: UInt64 = 1 << 20
+    static let headerLimit: UInt64 = 1 << 20
 
     func read(
         _ key: ObjectKey, at offset: UInt64, into target: UnsafeMutableRawBufferPointer, _ store: any ObjectStore,

@@ -27,8 +27,9 @@ enum Signing {
             throw LifeboatError(
                 "the repository does not trust this host's signatures",
                 causes: ["this host's key is \(key.publicKey.text)"],
-                hint: "On a host it trusts, run 'lifeboat key add --signer \(key.publicKey.text)'.", exitCode: .wrongKey
-            )
+                hint: "On a host it trusts, run 'lifeboat key add --signer \(key.publicKey.text)'. If none is left, "
+                    + "run 'lifeboat key adopt' here, with the identity or passphrase that reads the repository.",
+                exitCode: .wrongKey)
         }
         return key
     }
@@ -60,8 +61,25 @@ enum Signing {
             default: throw error.lifeboatError
             }
         }
-        guard ConfigTrust.isSigned(bytes, signature, by: try repository.config.signerKeys()) else {
+        guard ConfigTrust.isSigned(bytes, signature, by: try repository.config.signerKeys(hosts: true)) else {
             throw RepositoryError.damaged(stored.text, "it is not signed by a host this repository trusts")
         }
+    }
+
+    /// The comment that the signature of the stored bytes of `key` covers. Throws as `verify`; empty in a repository
+    /// without signers.
+    static func comment(_ bytes: [UInt8], _ stored: ObjectKey, _ repository: Repository) throws -> String {
+        try verify(bytes, stored, repository)
+        guard !repository.config.signers.isEmpty else { return "" }
+        let signature = try repository.store.get(RepositoryLayout.signature(of: stored), limit: signatureLimit)
+        for key in try repository.config.signerKeys(hosts: true) {
+            do {
+                return try bytes.withUnsafeBytes { try key.verify($0, signature: signature) }
+            } catch is MinisignError {
+                // Not this key's signature: the next may fit.
+                continue
+            }
+        }
+        throw RepositoryError.damaged(stored.text, "it is not signed by a host this repository trusts")
     }
 }

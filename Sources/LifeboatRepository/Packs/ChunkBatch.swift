@@ -42,6 +42,8 @@ package final class PendingContent: @unchecked Sendable {
     var handedOut: UInt64 = 0
     /// Where its chunks may find bases for deltas; set by the writing thread before the first chunk is handed out.
     var counterparts: Counterparts?
+    /// Where its plain bytes are kept for the next backup; set and taken away by the writing thread.
+    var copy: DeltaBaseCopy?
     /// No more chunks will be added; set by the writing thread.
     var isFinished = false
 

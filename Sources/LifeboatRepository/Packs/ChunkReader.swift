@@ -62,6 +62,9 @@ package final class ChunkReader: Sendable {
         maximumFrame = ChunkWorker.maximumFrame(maximumChunk: repository.config.chunker.maximum)
     }
 
+    /// False on a host that has recipients only: it reads what it kept itself, or nothing.
+    var canRead: Bool { repository.sealing.canRead }
+
     package var indexSet: IndexSet { indexes.withLock { $0.set } }
 
     /// Whether the chunk can be had, as far as indexes tell: with it, all that its deltas rest on. With `rechecking` a
@@ -154,6 +157,11 @@ package final class ChunkReader: Sendable {
         }
         let locations = try indexSet.locations(of: id)
         guard !locations.isEmpty else {
+            guard indexSet.unreadable == 0 else {
+                throw Sealing.forOtherReaders(
+                    "chunk '\(id.shortHex)'", "it may be in one of \(indexSet.unreadable) indexes that it does not open"
+                )
+            }
             throw LifeboatError(
                 "chunk '\(id.shortHex)' is in no index of the repository",
                 hint: "Run 'lifeboat check --read-data' to see what it affects.", exitCode: .damagedRepository)

@@ -48,6 +48,7 @@ final class ChunkWorker {
             let id = BLAKE3.hash(data)
             ids.append(id)
             if batch.keepsLocally { local.keepChunk(data, id) }
+            segment.content.copy?.write(data, at: segment.start)
             guard known.claim(id) else {
                 segment.content.counterparts?.noteKnown(id, at: segment.start, length: segment.length)
                 continue

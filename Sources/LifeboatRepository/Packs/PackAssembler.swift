@@ -30,14 +30,14 @@ package final class PackAssembler: Sendable {
         var size = 0
         /// Bytes in `buffer`: the same, or those of the age file the pack becomes.
         private(set) var storedSize = 0
-        private let recipients: [AgeRecipient]
+        private let sealing: Sealing
         private var sealer: AgeWriter?
         var frames: [PackContents.Frame] = []
         var chunks: [PackContents.Chunk] = []
 
         /// Nothing is encrypted without recipients.
-        init(capacity: Int, _ recipients: [AgeRecipient]) throws {
-            self.recipients = recipients
+        init(capacity: Int, _ sealing: Sealing) throws {
+            self.sealing = sealing
             guard
                 let address = mmap(nil, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
                 address != MAP_FAILED
@@ -50,13 +50,13 @@ package final class PackAssembler: Sendable {
         /// Adds bytes at the end; there is room for them.
         func append(_ bytes: UnsafeRawBufferPointer) throws {
             let target = UnsafeMutableRawBufferPointer(rebasing: buffer[storedSize...])
-            if recipients.isEmpty {
+            if !sealing.isEncrypted {
                 target.copyMemory(from: bytes)
                 storedSize += bytes.count
             } else {
                 do throws(AgeError) {
                     if sealer == nil {
-                        let fresh = try AgeWriter(recipients: recipients)
+                        let fresh = try AgeWriter(recipients: sealing.recipients, tag: sealing.readersTag)
                         target.copyBytes(from: fresh.header)
                         storedSize = fresh.header.count
                         sealer = fresh
@@ -176,7 +176,7 @@ package final class PackAssembler: Sendable {
         if let pack = state.free.popLast() {
             state.filling = pack
         } else if state.created < Self.bufferCount {
-            state.filling = try Pack(capacity: capacity, sealing.recipients)
+            state.filling = try Pack(capacity: capacity, sealing)
             state.created += 1
         }
         return state.filling

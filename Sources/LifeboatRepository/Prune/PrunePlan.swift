@@ -15,6 +15,8 @@ package struct PruneOptions: Sendable, Equatable {
     /// Even when the number of snapshots or packs fell unexpectedly.
     package var force = false
     package var dryRun = false
+    /// Packs to move whatever they waste, and no others: those for other readers than today's. Nil in a prune.
+    package var rewrap: Set<Digest>?
     package var leases = LeaseSettings()
 
     package init() {}
@@ -113,7 +115,11 @@ enum PrunePlanner {
                 partly.append(pack)
             }
         }
-        if options.repacks { chooseRepacks(partly, options, &plan) }
+        if let rewrap = options.rewrap {
+            for pack in partly where rewrap.contains(pack.name) { move(pack, &plan) }
+        } else if options.repacks {
+            chooseRepacks(partly, options, &plan)
+        }
         plan.indexes = indexesToRewrite(survey, plan)
         return plan
     }
@@ -125,12 +131,7 @@ enum PrunePlanner {
         let limit = needed * options.maximumUnused
         for pack in packs.sorted(by: { (share($1), $0.name) < (share($0), $1.name) }) {
             guard Double(plan.wastedBytes) > limit, pack.wastedBytes > 0 else { break }
-            plan.repack.append(pack.name)
-            plan.repacked.add(pack)
-            plan.movedBytes += pack.neededBytes
-            plan.kept.count -= 1
-            plan.kept.bytes -= pack.size ?? 0
-            plan.wastedBytes -= pack.wastedBytes
+            move(pack, &plan)
         }
     }
 
@@ -146,6 +147,16 @@ enum PrunePlanner {
             excess -= Double(family.excess)
         }
         return chosen
+    }
+
+    /// A pack that was to be kept is rewritten.
+    private static func move(_ pack: PackUse, _ plan: inout PrunePlan) {
+        plan.repack.append(pack.name)
+        plan.repacked.add(pack)
+        plan.movedBytes += pack.neededBytes
+        plan.kept.count -= 1
+        plan.kept.bytes -= pack.size ?? 0
+        plan.wastedBytes -= pack.wastedBytes
     }
 
     private static func indexesToRewrite(_ survey: PruneSurvey, _ plan: PrunePlan) -> [Digest] {

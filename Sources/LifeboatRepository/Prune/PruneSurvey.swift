@@ -209,7 +209,7 @@ struct PruneSurveyor {
         var references = PruneReferences(repository, progress: progress, cancellation: cancellation)
         let snapshots = try references.mark(&survey, announced: leases.announced)
         survey.snapshotCount = snapshots.count
-        survey.snapshots = Set(snapshots.flatMap { [$0.id] + ($0.manifest.repairedFrom ?? []) })
+        survey.snapshots = Set(snapshots.flatMap { [$0.id] + $0.manifest.earlierIDs })
         // The lists of what was forgotten after the manifests: each is written before a manifest goes.
         let forgotten = try RecordCheck(repository).tombstones()
         survey.forgotten = Set(forgotten.flatMap { $0.snapshots.map(\.snapshot) })

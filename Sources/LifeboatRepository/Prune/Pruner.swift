@@ -245,29 +245,56 @@ package struct Pruner {
     private func condemn(
         _ plan: PrunePlan, _ survey: PruneSurvey, _ outcome: inout PruneOutcome
     ) throws -> [Digest] {
-        var packs = plan.condemn
+        var packs: [Digest] = []
         if options.repacks, !plan.repack.isEmpty || !survey.selection.moves.isEmpty {
             progress.report(.phaseStarted(name: "repack", detail: nil))
             do {
-                let result = try Repacker(repository: repository, cancellation: cancellation, progress: progress)
-                    .run(plan.repack, survey)
-                outcome.packsWritten += result.written.count
-                outcome.bytesWritten += result.written.reduce(0) { $0 + $1.storedSize }
-                outcome.problems += result.problems
-                packs += result.moved
+                var rest = plan.repack[...]
+                var isFirst = true
+                repeat {
+                    // What a step moved is condemned at once: a run that is ended later need not move it again.
+                    let step = Self.nextStep(&rest, survey)
+                    let result = try Repacker(repository: repository, cancellation: cancellation, progress: progress)
+                        .run(step, survey, leavesCondemned: isFirst)
+                    isFirst = false
+                    outcome.packsWritten += result.written.count
+                    outcome.bytesWritten += result.written.reduce(0) { $0 + $1.storedSize }
+                    outcome.problems += result.problems
+                    try mark(result.moved, survey, &outcome)
+                    packs += result.moved
+                } while !rest.isEmpty
             } catch let error as StorageError where error.kind == .full {
                 noteFull(error, &outcome)
             }
         }
         progress.report(.phaseStarted(name: "condemn", detail: nil))
+        try mark(plan.condemn, survey, &outcome)
+        packs += plan.condemn
+        outcome.waiting.count += outcome.condemned.count
+        outcome.waiting.bytes += outcome.condemned.bytes
+        return packs
+    }
+
+    /// Stored bytes that are moved before their packs are condemned, at least.
+    private static let stepBytes: UInt64 = 1 << 30
+
+    /// Takes the packs of the next step off `rest`.
+    private static func nextStep(_ rest: inout ArraySlice<Digest>, _ survey: PruneSurvey) -> [Digest] {
+        var step: [Digest] = []
+        var bytes: UInt64 = 0
+        while bytes < stepBytes, let name = rest.popFirst() {
+            step.append(name)
+            bytes += survey.numbers[name].flatMap { survey.packs[$0].size } ?? 0
+        }
+        return step
+    }
+
+    private func mark(_ packs: [Digest], _ survey: PruneSurvey, _ outcome: inout PruneOutcome) throws {
         for name in packs {
             // Empty, so that it fits on a full disk, and anybody may read it without a key.
             _ = try repository.store.putIfAbsent(RepositoryLayout.condemned(name), [])
             if let pack = survey.numbers[name].map({ survey.packs[$0] }) { outcome.condemned.add(pack) }
         }
-        outcome.waiting.count += outcome.condemned.count
-        outcome.waiting.bytes += outcome.condemned.bytes
-        return packs
     }
 
     /// Looks again, and deletes what is cleared by then, until nothing waits or the time is over. Nil when there was

@@ -35,12 +35,13 @@ struct Repacker {
         var isNeededWhole: Bool { neededPlain >= Int(frame.plainLength) }
     }
 
-    /// Copies the kept chunks of the packs of those names, and the copies that have to leave condemned packs.
-    func run(_ names: [Digest], _ survey: PruneSurvey) throws -> Result {
+    /// Copies the kept chunks of the packs of those names, and with `leavesCondemned` the copies that have to leave
+    /// condemned packs.
+    func run(_ names: [Digest], _ survey: PruneSurvey, leavesCondemned: Bool = true) throws -> Result {
         var result = Result()
         let indexes = survey.indexes.all
         let leaving = Set(
-            survey.selection.moves.compactMap { move in
+            (leavesCondemned ? survey.selection.moves : []).compactMap { move in
                 indexes[Int(move.index)].packNumber(at: Int(move.record)).map {
                     indexes[Int(move.index)].pack($0).name
                 }

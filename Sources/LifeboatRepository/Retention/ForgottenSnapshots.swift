@@ -33,9 +33,11 @@ package struct Tombstone: Codable, Sendable, Equatable {
     package var timeZone: String
     /// Ascending by time, then id.
     package var snapshots: [Entry]
+    /// How often it was encrypted for other readers; nil: never.
+    package var rewrapped: Int?
 
     private enum CodingKeys: String, CodingKey {
-        case format, stack, time, host, rules, snapshots
+        case format, stack, time, host, rules, snapshots, rewrapped
         case repositoryID = "repository_id"
         case timeZone = "time_zone"
     }
@@ -71,12 +73,12 @@ package struct Tombstone: Codable, Sendable, Equatable {
                 snapshot: snapshot.id, host: snapshot.host, sequence: snapshot.sequence, previous: snapshot.previous,
                 time: snapshot.time, complete: snapshot.complete, reason: decision.removal?.rawValue ?? "")
         }
-        // Those that a repaired one stood for are named by the snapshots after them, so they have to be on the list.
+        // Those that a repaired or rewrapped one stood for are named by the snapshots after them, so they have to be on the list.
         for snapshot in removed.map(\.snapshot) {
-            snapshots += snapshot.repairedFrom.map {
+            snapshots += snapshot.earlierIDs.map {
                 Entry(
                     snapshot: $0, host: snapshot.host, sequence: snapshot.sequence, previous: nil, time: snapshot.time,
-                    complete: false, reason: "repaired")
+                    complete: false, reason: "replaced")
             }
         }
     }

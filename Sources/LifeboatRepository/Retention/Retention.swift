@@ -22,10 +22,37 @@ package struct Retention: Sendable {
         let planner = try RetentionPlanner(rules: rules, calendar: calendar, now: now)
         let catalog = try SnapshotCatalog(repository, stack: stack)
         let pins = try PinLedger(repository, stack: stack, catalog)
+        var verified = try DrillVerified.ids(repository, stack: stack)
+        for snapshot in catalog.snapshots {
+            let isVerified = (snapshot.manifest.rewrappedFrom ?? []).contains(where: verified.contains)
+            if isVerified { verified.insert(snapshot.id) }
+        }
         let plan = planner.plan(
-            stack: stack, catalog.snapshots.map(RetentionCandidate.init), pinned: pins.kept,
-            verified: try DrillVerified.ids(repository, stack: stack))
+            stack: stack, catalog.snapshots.map(RetentionCandidate.init), pinned: pins.kept, verified: verified)
         return (plan, catalog.damaged, pins.problems(stack: stack))
+    }
+
+    /// How many snapshots no rule keeps as far as the names of objects tell, without a key: those older than `patience`
+    /// seconds, if retention removed nothing in that time. Names do not tell which snapshots are complete, so it is an
+    /// estimate, and good for a warning only.
+    package func overdue(
+        _ rules: RetentionRules, calendar: RetentionCalendar, now: Timestamp, patience: Double
+    ) throws -> Int {
+        for object in try repository.objects("\(RepositoryLayout.forgottenPrefix)\(stack)/") {
+            guard let time = RepositoryLayout.time(of: object.key) else { continue }
+            if now.seconds(since: time) <= patience { return 0 }
+        }
+        let candidates = try repository.objects("\(RepositoryLayout.snapshotPrefix)\(stack)/").compactMap { object in
+            guard let name = RepositoryLayout.manifestName(object.key),
+                let time = RepositoryLayout.time(of: object.key),
+                let id = Digest(hex: name.shortID + String(repeating: "0", count: 64 - name.shortID.utf8.count))
+            else { return nil as RetentionCandidate? }
+            return RetentionCandidate(
+                id: id, host: "", sequence: 0, previous: nil, time: time, complete: true, components: [])
+        }
+        let plan = try RetentionPlanner(rules: rules, calendar: calendar, now: now).plan(
+            stack: stack, candidates, pinned: Pins.ids(repository, stack: stack))
+        return plan.removed.count { now.seconds(since: $0.time) > patience }
     }
 
     /// Why a plan is not carried out without `--force`; nil when nothing speaks against it.

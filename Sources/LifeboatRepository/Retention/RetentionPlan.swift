@@ -13,14 +13,13 @@ package struct RetentionCandidate: Sendable, Equatable {
     package var complete: Bool
     /// Names of its components: a snapshot makes way only for one that holds all of them.
     package var components: Set<String>
-    /// Snapshots it stands for since a repair: with it they are forgotten.
-    package var repairedFrom: [Digest]
+    /// Ids it had before a repair or a rewrap: with it they are forgotten.
+    package var earlierIDs: [Digest]
 
     package init(
         id: Digest, host: String, sequence: UInt64, previous: Digest? = nil, time: Timestamp, complete: Bool,
-        components: Set<String>, repairedFrom: [Digest] = []
+        components: Set<String>, earlierIDs: [Digest] = []
     ) {
-        self.repairedFrom = repairedFrom
         self.id = id
         self.host = host
         self.sequence = sequence
@@ -28,6 +27,7 @@ package struct RetentionCandidate: Sendable, Equatable {
         self.time = time
         self.complete = complete
         self.components = components
+        self.earlierIDs = earlierIDs
     }
 
     package init(_ snapshot: Snapshot) {
@@ -35,7 +35,7 @@ package struct RetentionCandidate: Sendable, Equatable {
         self.init(
             id: snapshot.id, host: manifest.host, sequence: manifest.sequence, previous: manifest.previous,
             time: manifest.frozen, complete: manifest.complete, components: Set(manifest.components.map(\.name)),
-            repairedFrom: manifest.repairedFrom ?? [])
+            earlierIDs: manifest.earlierIDs)
     }
 }
 

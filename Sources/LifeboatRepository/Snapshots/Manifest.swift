@@ -128,6 +128,9 @@ package struct Manifest: Codable, Sendable, Equatable {
     /// Ids of the snapshots this one stands for since a repair kept what was left of them, oldest first; nil for what
     /// a backup wrote. Such a snapshot is never complete.
     package var repairedFrom: [Digest]?
+    /// Ids this snapshot had before it was encrypted for other readers, oldest first; nil for one that was not. It is the
+    /// same snapshot in every other way.
+    package var rewrappedFrom: [Digest]?
     /// Nil: no writer was to be held.
     package var freeze: Freeze?
     /// Nil: the policy has no checks.
@@ -155,6 +158,7 @@ package struct Manifest: Codable, Sendable, Equatable {
         case bytesNew = "bytes_new"
         case bytesStored = "bytes_stored"
         case repairedFrom = "repaired_from"
+        case rewrappedFrom = "rewrapped_from"
     }
 
     package init(
@@ -202,6 +206,9 @@ package struct Manifest: Codable, Sendable, Equatable {
 
     /// The checks that did not hold.
     package var failedChecks: [CheckResult] { checks?.filter { !$0.holds } ?? [] }
+
+    /// Ids of the snapshots that this one stands for.
+    package var earlierIDs: [Digest] { (repairedFrom ?? []) + (rewrappedFrom ?? []) }
 
     package func component(_ name: String) -> Component? { components.first { $0.name == name } }
 }

@@ -13,7 +13,7 @@ package struct SnapshotCatalog: Sendable {
     package let damaged: [LifeboatError]
     /// For each of `damaged` the stack its name says; nil when it says none.
     private let damagedStacks: [String?]
-    /// Manifests this host cannot read; only with `skippingSealed`.
+    /// Manifests that the keys of this process do not open; only with `skippingSealed`.
     package let sealed: Int
     /// Short ids of all manifests that were listed, those that cannot be read among them.
     let listed: Set<String>
@@ -23,8 +23,8 @@ package struct SnapshotCatalog: Sendable {
     /// Stack → pins that this host remembers, as of the same time.
     let rememberedPins: [String: [PinReference]]
 
-    /// Reads every manifest; with `stack` those of that stack only. On a host without a key, `skippingSealed` leaves
-    /// out what it did not write itself; else that throws.
+    /// Reads every manifest; with `stack` those of that stack only. `skippingSealed` leaves out what the keys do not
+    /// open, and on a host without a key what it did not write itself; else that throws. Whoever deletes must not skip.
     package init(_ repository: Repository, stack: String? = nil, skippingSealed: Bool = false) throws {
         let memory = try repository.trust?.pin(repository.config.repositoryID)
         remembered = memory?.newest ?? [:]
@@ -58,6 +58,9 @@ package struct SnapshotCatalog: Sendable {
                 }
             }
         }
+        // A rewrap that was ended leaves both; they are one snapshot.
+        let replaced = Set(snapshots.flatMap { $0.manifest.rewrappedFrom ?? [] })
+        if !replaced.isEmpty { snapshots.removeAll { replaced.contains($0.id) } }
         // Several of one second are told apart by their number.
         snapshots.sort {
             ($0.manifest.frozen, $0.manifest.sequence, $0.id) < ($1.manifest.frozen, $1.manifest.sequence, $1.id)
@@ -258,7 +261,10 @@ package struct SnapshotCatalog: Sendable {
                 "'\(text)' is not a snapshot",
                 hint: "Give 'latest' or at least 4 digits of an id that 'lifeboat snapshots' lists.", exitCode: .usage)
         }
-        let matching = candidates.filter { $0.id.hex.hasPrefix(text) }
+        let matching = candidates.filter { candidate in
+            // Also by an id it had before a rewrap.
+            ([candidate.id] + (candidate.manifest.rewrappedFrom ?? [])).contains { $0.hex.hasPrefix(text) }
+        }
         guard let match = matching.first else {
             throw LifeboatError(
                 "there is no snapshot '\(text)'", causes: damaged.map(\.message),
@@ -273,6 +279,25 @@ package struct SnapshotCatalog: Sendable {
         return match
     }
 
+    /// Before each short id that a rewrapped snapshot had, in the comment of its signature: what hosts without a key read.
+    private static let formerMark = " formerly "
+
+    /// Short ids that rewrapped snapshots of a stack had, by the comments of their signatures, which are verified.
+    static func formerShortIDs(_ repository: Repository, stack: String) throws -> Set<String> {
+        var former: Set<String> = []
+        for object in try repository.objects("\(RepositoryLayout.snapshotPrefix)\(stack)/") {
+            do {
+                let stored = try storedManifest(object.key, repository).bytes
+                let comment = try Signing.comment(stored, repository.sealing.storedKey(object.key), repository)
+                former.formUnion(comment.split(separator: formerMark).dropFirst().map { String($0.prefix(12)) })
+            } catch let error as LifeboatError where error.exitCode == .damagedRepository {
+                // Reported by the listing.
+                continue
+            }
+        }
+        return former
+    }
+
     /// Stores a manifest and reads it back: from here on the snapshot exists.
     package static func commit(_ manifest: Manifest, to repository: Repository) throws -> Snapshot {
         let plain = try CanonicalJSON.encode(manifest, pretty: true) + [UInt8(ascii: "\n")]
@@ -285,7 +310,8 @@ package struct SnapshotCatalog: Sendable {
         if !repository.sealing.canRead { repository.local.keepManifest(plain, id) }
         try Signing.storeSignature(
             of: bytes, storedKey, repository,
-            comment: "lifeboat snapshot \(id.shortHex) sequence \(manifest.sequence)")
+            comment: "lifeboat snapshot \(id.shortHex) sequence \(manifest.sequence)"
+                + (manifest.rewrappedFrom ?? []).map { "\(formerMark)\($0.shortHex)" }.joined())
         _ = try bytes.withUnsafeBytes { try repository.store.putIfAbsent(storedKey, [$0]) }
         let back = try storedManifest(key, repository)
         try Signing.verify(back.bytes, storedKey, repository)

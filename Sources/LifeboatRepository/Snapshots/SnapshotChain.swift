@@ -32,7 +32,7 @@ package enum SnapshotChain {
         var problems: [Problem] = []
         let removed = Set(forgotten.flatMap { $0.snapshots.map(\.snapshot) })
         // One that stands for another since a repair is as good as that one.
-        let present = Set(snapshots.flatMap { [$0.id] + ($0.manifest.repairedFrom ?? []) })
+        let present = Set(snapshots.flatMap { [$0.id] + $0.manifest.earlierIDs })
         let chains = Dictionary(grouping: snapshots) { "\($0.manifest.stack)/\($0.manifest.host)" }
         for (chain, members) in chains.sorted(by: { $0.key < $1.key }) {
             let ordered = members.sorted { ($0.manifest.sequence, $0.id) < ($1.manifest.sequence, $1.id) }
@@ -102,9 +102,9 @@ package enum SnapshotChain {
 }
 
 extension SnapshotChain {
-    /// Whether a repair made one of the other.
+    /// Whether a repair or a rewrap made one of the other.
     private static func stands(_ snapshot: Snapshot, for other: Snapshot) -> Bool {
-        snapshot.manifest.repairedFrom?.contains(other.id) ?? false
+        snapshot.manifest.earlierIDs.contains(other.id)
     }
 }
 

@@ -23,7 +23,8 @@ package struct SnapshotVerification {
         presence = ContentPresence(reader, rechecking: true)
     }
 
-    /// Throws `damagedRepository` with the first paths that are affected. `selections`: what of a component counts, by
+    /// Throws `damagedRepository` with the first paths that are affected; `wrongKey` where indexes were written for other
+    /// readers. `selections`: what of a component counts, by
     /// its name; all of one that is not among them.
     package mutating func verify(
         _ components: [Manifest.Component], only selections: [String: ContentSelection] = [:]
@@ -43,6 +44,11 @@ package struct SnapshotVerification {
         }
         guard lostCount > 0 else { return }
         let more = lostCount > UInt64(lost.count) ? ["and \(lostCount - UInt64(lost.count)) more"] : []
+        guard reader.indexSet.unreadable == 0 else {
+            throw Sealing.forOtherReaders(
+                "data of \(lostCount) file\(lostCount == 1 ? "" : "s") or streams of the snapshot",
+                "\(reader.indexSet.unreadable) indexes are not opened by it")
+        }
         throw LifeboatError(
             "the repository lacks data of \(lostCount) file\(lostCount == 1 ? "" : "s") or streams of the snapshot",
             causes: lost + more,

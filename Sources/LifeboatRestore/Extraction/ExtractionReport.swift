@@ -42,6 +42,8 @@ package struct ExtractionReport: Sendable, Equatable {
     package var bytes: UInt64 = 0
     package private(set) var problems: [ExtractionProblem] = []
     package private(set) var problemCounts: [ExtractionProblem.Kind: UInt64] = [:]
+    /// Of the damaged ones, those that are only written for other readers than the key that was given.
+    private var forOtherReaders: UInt64 = 0
 
     package init() {}
 
@@ -51,6 +53,7 @@ package struct ExtractionReport: Sendable, Equatable {
 
     package mutating func add(_ problem: ExtractionProblem) {
         problemCounts[problem.kind, default: 0] += 1
+        if problem.kind == .damaged, problem.error.exitCode == .wrongKey { forOtherReaders += 1 }
         if problems.count < Self.problemLimit { problems.append(problem) }
     }
 
@@ -61,13 +64,14 @@ package struct ExtractionReport: Sendable, Equatable {
         specials += other.specials
         bytes.addClamped(other.bytes)
         for (kind, count) in other.problemCounts { problemCounts[kind, default: 0] += count }
+        forOtherReaders += other.forOtherReaders
         problems += other.problems.prefix(max(0, Self.problemLimit - problems.count))
     }
 
     /// What the report means for the exit status of a restore that goes on in spite of losses: damage outranks what is
-    /// merely missing.
+    /// merely missing. What the key does not open is no damage.
     package var exitCode: ExitCode {
-        if count(.damaged) > 0 { return .damagedRepository }
+        if count(.damaged) > 0 { return forOtherReaders == count(.damaged) ? .wrongKey : .damagedRepository }
         return problemCount > 0 ? .incomplete : .done
     }
 }

@@ -90,6 +90,8 @@ struct FileDamage: Sendable {
     private(set) var bytes: UInt64 = 0
     private(set) var reasons: [String] = []
     private(set) var hint: String?
+    /// Everything that is lost was written for other readers than the key that was given.
+    private(set) var isForOtherReaders = true
     var writeFailure: (any Error)?
 
     private static let namedRanges = 16
@@ -105,6 +107,7 @@ struct FileDamage: Sendable {
         let reason = ([told.message] + told.causes).joined(separator: ": ")
         if reasons.count < Self.namedReasons, !reasons.contains(reason) { reasons.append(reason) }
         if hint == nil { hint = told.hint }
+        if told.exitCode != .wrongKey { isForOtherReaders = false }
     }
 
     func error(path: String) -> LifeboatError {
@@ -112,6 +115,6 @@ struct FileDamage: Sendable {
         return LifeboatError(
             "file '\(path)' cannot be restored: \(bytes) bytes of it are lost",
             causes: ["lost ranges: \(named.joined(separator: ", "))"] + reasons, hint: hint,
-            exitCode: .damagedRepository)
+            exitCode: isForOtherReaders ? .wrongKey : .damagedRepository)
     }
 }

@@ -126,7 +126,8 @@ package struct TreeExtraction: Sendable {
                 .damaged, path,
                 LifeboatError(
                     "the listing of the tree is damaged: what comes after '\(context.place(path))' is not restored",
-                    causes: [told.message] + told.causes, hint: told.hint, exitCode: .damagedRepository))
+                    causes: [told.message] + told.causes, hint: told.hint,
+                    exitCode: told.exitCode == .wrongKey ? .wrongKey : .damagedRepository))
         }
 
         private func take(_ entry: TreeEntry) throws {
