@@ -21,12 +21,14 @@ package enum ExitCode: Int32, Sendable, CaseIterable {
         case .done: "done"
         case .failed: "failed"
         case .usage: "wrong usage or an invalid policy"
-        case .incomplete: "incomplete: something is missing from the snapshot or the restore, or a check does not hold"
+        case .incomplete:
+            "incomplete: something is missing from the snapshot, the restore or the repository, a check does not hold, "
+                + "or what was read is not trusted"
         case .objectiveMissed: "an objective (RTO or RPO) was missed"
         case .noRepository: "there is no repository at that place"
         case .busy: "another lifeboat is at work on the same thing"
         case .wrongKey: "wrong key or passphrase"
-        case .damagedRepository: "the repository is damaged"
+        case .damagedRepository: "the repository is damaged, or not the one this host trusts"
         case .rolledBack: "the restore failed and was rolled back to the state before it"
         case .interrupted: "interrupted by a signal"
         }

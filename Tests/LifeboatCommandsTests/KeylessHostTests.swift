@@ -97,7 +97,7 @@ struct KeylessHostTests {
         #expect(restored.output == dump(changed: 38))
         // What is no longer live is not kept.
         try FileTree.remove("\(fixture.path)/docs/dump.sql")
-        #expect(try fixture.run("backup").exit == 0)
+        #expect(try fixture.run("backup", "--accept-shrink").exit == 0)
         #expect(try ShellProof.run("find \(fixture.path)/cache/*/bases -type f") == "")
     }
 

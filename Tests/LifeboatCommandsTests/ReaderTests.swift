@@ -109,6 +109,10 @@ struct ReaderTests {
         #expect(restored.exit == 0, "\(restored)")
         #expect(try ShellProof.run("cd \(fixture.path) && find old -name a.txt -exec cat {} +") == "state 1\n")
         #expect(ids(try read(fixture, "second.txt", "snapshots", "--json")).count == 3)
+        for number in 4...5 {
+            try fixture.write("state \(number)\n", to: "docs/a.txt")
+            #expect(try fixture.inRepository("backup", "docs").exit == 0)
+        }
         // The old one goes. A run that moves little at a time gets there too.
         #expect(try fixture.inRepository("key", "remove", "--recipient", first).exit == 0)
         var rounds = 0

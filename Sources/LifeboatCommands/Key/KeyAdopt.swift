@@ -48,7 +48,9 @@ struct KeyAdopt: LifeboatCommand {
             session.note("the repository trusts this host already")
             return .done
         }
-        let config = try location.open(session).config
+        let adopted = try location.open(session)
+        try adopted.rememberNewest()
+        let config = adopted.config
         try session.emitReport(
             KeyAdoptReport(
                 host: session.context.host.name, byRecoveryKey: recovery != nil, recipients: config.recipients,

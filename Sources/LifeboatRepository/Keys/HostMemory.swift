@@ -21,6 +21,10 @@ extension Repository {
         }
     }
 
+    /// Remembers the newest snapshot of every stack and host, so that a host that is new to the repository, and has the
+    /// name of one that is lost, goes on with its numbers. Needs a key that reads the manifests.
+    package func rememberNewest() throws { remember(try SnapshotCatalog(self, skippingSealed: true).snapshots) }
+
     /// Remembers a pin, so that its later absence is noticed.
     func remember(_ reference: PinReference, stack: String) {
         changeMemory { $0.add([reference], stack: stack) }

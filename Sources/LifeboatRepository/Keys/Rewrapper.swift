@@ -83,12 +83,13 @@ package struct Rewrapper {
         defer { lease.lease.release() }
         progress.report(.phaseStarted(name: "manifests", detail: nil))
         try renewRecoveryKey()
+        // First, so that none of what a run that was ended left is rewrapped a second time.
+        try removeReplaced()
         for object in try repository.objects(RepositoryLayout.snapshotPrefix) {
             try attempt(object.key, &outcome) { outcome in
                 if try rewrapManifest(object.key) { outcome.snapshots += 1 }
             }
         }
-        try removeReplaced()
         for object in try repository.objects(RepositoryLayout.forgottenPrefix) {
             try attempt(object.key, &outcome) { outcome in
                 guard try !isCurrent(object.key) else { return }
