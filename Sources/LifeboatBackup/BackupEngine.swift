@@ -60,7 +60,8 @@ package struct BackupEngine: Sendable {
         let previous = catalog.newest(stack: request.stack, host: request.host)
         let missing = try catalog.missingNewest(repository, stack: request.stack)
         let position = try repository.nextPosition(
-            stack: request.stack, host: request.host, after: previous, remembered: remembered)
+            stack: request.stack, host: request.host, after: previous, remembered: remembered,
+            damaged: catalog.damaged.count)
         var warnings: [LifeboatError] = []
         let unreadable = catalog.damaged.map {
             $0.wrapped("a snapshot of this stack cannot be read, and was not compared with")

@@ -123,6 +123,10 @@ import Testing
         #expect(try ChainPosition.next(after: newest, remembered: same).previous == newest.id)
         let last = HostTrust.Pin.Seen(sequence: .max, snapshot: Self.id(1))
         #expect(throws: LifeboatError.self) { try ChainPosition.next(after: newest, remembered: last) }
+        // Manifests that cannot be read may have the next numbers, unless this host remembers its last one.
+        #expect(try ChainPosition.next(after: newest, remembered: nil, damaged: 2).sequence == 7)
+        #expect(try ChainPosition.next(after: nil, remembered: nil, damaged: 1).sequence == 2)
+        #expect(try ChainPosition.next(after: newest, remembered: same, damaged: 2).sequence == 5)
     }
 
     @Test func `of one host the number counts and between hosts the time`() {

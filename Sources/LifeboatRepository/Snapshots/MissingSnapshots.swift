@@ -119,17 +119,19 @@ package struct ChainPosition: Sendable, Equatable {
     /// and of those that signed lists name. When the newest is gone, the next one still names it, so that every host
     /// sees the gap from then on. Pure.
     ///
-    /// Throws for a number that has no successor.
+    /// `damaged`: how many manifests cannot be read. Where this host remembers none they may be its newest ones, so their
+    /// numbers are left free: no number is given twice. Throws for a number that has no successor.
     package static func next(
-        after newest: Snapshot?, remembered: HostTrust.Pin.Seen?, forgotten: [Tombstone.Entry] = []
+        after newest: Snapshot?, remembered: HostTrust.Pin.Seen?, forgotten: [Tombstone.Entry] = [], damaged: Int = 0
     ) throws -> ChainPosition {
         var last = newest.map { HostTrust.Pin.Seen(sequence: $0.manifest.sequence, snapshot: $0.id) }
         let others =
             [remembered].compactMap(\.self)
             + forgotten.map { HostTrust.Pin.Seen(sequence: $0.sequence, snapshot: $0.snapshot) }
         for other in others where other.sequence > last?.sequence ?? 0 { last = other }
-        guard let last else { return ChainPosition(sequence: 1, previous: nil) }
-        let (sequence, overflows) = last.sequence.addingReportingOverflow(1)
+        let step = 1 + (remembered == nil ? UInt64(clamping: damaged) : 0)
+        guard let last else { return ChainPosition(sequence: step, previous: nil) }
+        let (sequence, overflows) = last.sequence.addingReportingOverflow(step)
         guard !overflows else {
             throw LifeboatError(
                 "snapshot \(last.snapshot.shortHex) has the highest number there can be: none can follow it",
@@ -143,12 +145,12 @@ extension Repository {
     /// Where the next snapshot of that stack and host goes. `newest`: the newest that is there, read after what this host
     /// remembers. When it remembers none, as after the loss of its state directory, the signed lists count.
     package func nextPosition(
-        stack: String, host: String, after newest: Snapshot?, remembered: HostTrust.Pin.Seen?
+        stack: String, host: String, after newest: Snapshot?, remembered: HostTrust.Pin.Seen?, damaged: Int
     ) throws -> ChainPosition {
         var entries: [Tombstone.Entry] = []
         if remembered == nil, sealing.canRead {
             entries = try RecordCheck(self).forgottenEntries(stack: stack).filter { $0.host == host }
         }
-        return try ChainPosition.next(after: newest, remembered: remembered, forgotten: entries)
+        return try ChainPosition.next(after: newest, remembered: remembered, forgotten: entries, damaged: damaged)
     }
 }
