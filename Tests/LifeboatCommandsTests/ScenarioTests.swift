@@ -157,7 +157,7 @@ struct ScenarioTests {
         try fixture.write("spoiled\n", to: "docs/a.txt")
         for answer in ["yes\n", "", "demo2\n"] {
             let refused = try fixture.run(["restore", "latest"], input: answer)
-            #expect(refused.code == .interrupted)
+            #expect(refused.code == .usage)
             #expect(refused.error.contains("Type its name to go on: "))
             #expect(try fixture.text("docs/a.txt") == "spoiled\n")
         }

@@ -22,7 +22,7 @@ struct StackCheckTests {
         }
         #expect(!result.holds && result.percent == 100 && result.rule == "within")
         #expect(
-            result.explanation == "sql of 'db' has no answer: the query failed: no such table, 2.5 is 2.5")
+            result.explanation == "sql of 'db' has no answer: the query failed: no such table, 2.5")
         #expect(result.requirement == "they must be within 100 %")
     }
 }
