@@ -93,11 +93,16 @@ package struct ShrinkGuard: Sendable, Equatable {
             exitCode: .incomplete)
     }
 
-    /// The last snapshot of this stack and host whose component of this name is complete.
-    static func baseline(_ name: String, _ snapshots: [Snapshot], stack: String, host: String) -> Snapshot? {
+    /// The last snapshot of this stack and host that holds this component complete and captured in the same way: a list of
+    /// models is no loss of the models themselves.
+    static func baseline(
+        _ component: Manifest.Component, _ snapshots: [Snapshot], stack: String, host: String
+    ) -> Snapshot? {
         snapshots.filter { snapshot in
             let manifest = snapshot.manifest
-            return manifest.stack == stack && manifest.host == host && manifest.component(name)?.isComplete == true
+            guard manifest.stack == stack, manifest.host == host, let before = manifest.component(component.name)
+            else { return false }
+            return before.isComplete && before.store == component.store && before.method == component.method
         }.max { $0.manifest.sequence < $1.manifest.sequence }
     }
 }
@@ -105,7 +110,7 @@ package struct ShrinkGuard: Sendable, Equatable {
 extension ComponentCapture {
     /// Compares a captured component with its last complete state.
     mutating func compare(_ shrinkGuard: ShrinkGuard, _ snapshots: [Snapshot], stack: String, host: String) {
-        guard !hasFailed, let baseline = ShrinkGuard.baseline(name, snapshots, stack: stack, host: host),
+        guard !hasFailed, let baseline = ShrinkGuard.baseline(component, snapshots, stack: stack, host: host),
             let before = baseline.manifest.component(name), let finding = shrinkGuard.finding(component, since: before)
         else { return }
         let error = shrinkGuard.error(finding, name, since: baseline)
