@@ -62,7 +62,7 @@ extension DamageCase {
             DamageVerdict(
                 check: 13, data: 13, scrub: 0, prune: 13, restore: (0, 1, 0), plan: 13, repair: 13,
                 after: .damaged(
-                    13, restore: (0, 1, 0), backedUp: 0, salvage: 3, salvaged: (0, 1, 0)))
+                    13, restore: (0, 1, 0), backedUp: 13, salvage: 3, salvaged: (0, 1, 0)))
         ) {
             try $0.remove($0.manifest(.third))
             return []
