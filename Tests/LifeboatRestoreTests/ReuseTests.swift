@@ -168,7 +168,7 @@ struct ReuseTests {
                 _ = try host.restore(snapshot, Health(), verifiesData: true, progress: notes)
             }
             #expect(error.exitCode == .damagedRepository)
-            #expect(notes.all.contains { $0.hasPrefix("verify-data failed") })
+            #expect(notes.all.contains { $0.hasPrefix("verification of the data failed") })
             #expect(try host.listing(host.live) == disturbed)
             unlink(path)
             try good.withUnsafeBytes { _ = try AtomicFile.write([$0], to: path, mode: 0o444) }
