@@ -8,8 +8,8 @@ static inline int lifeboat_sqlite_set_no_checkpoint_on_close(sqlite3 *database, 
     return sqlite3_db_config(database, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, enabled, (int *)0);
 }
 
-/// Reads a database although some of its schema is not understood: what is not is left out, and nothing is written. A
-/// result code.
+/// Lets a database be read whose schema this SQLite does not understand in part: those objects are left out, nothing is
+/// written. Returns a result code.
 static inline int lifeboat_sqlite_read_unknown_schema(sqlite3 *database) {
     int status = sqlite3_db_config(database, SQLITE_DBCONFIG_DEFENSIVE, 0, (int *)0);
     return status != SQLITE_OK ? status : sqlite3_db_config(database, SQLITE_DBCONFIG_WRITABLE_SCHEMA, 1, (int *)0);

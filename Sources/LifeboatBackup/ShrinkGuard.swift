@@ -21,7 +21,7 @@ package struct ShrinkGuard: Sendable, Equatable {
         self.isAccepted = isAccepted
     }
 
-    /// Smaller numbers come and go; only that nothing is left of them says anything.
+    /// Below these a component counts as shrunk only when nothing is left of it.
     static let fewItems: Int64 = 10
     static let fewBytes: Int64 = 1 << 20
 
@@ -34,7 +34,7 @@ package struct ShrinkGuard: Sendable, Equatable {
         var text: String { isBytes ? "\(ByteCount(UInt64(clamping: value)))" : "\(value) \(name)" }
     }
 
-    /// What is wrong with `now`, as a clause for people; nil when nothing is. `before` is the same component earlier.
+    /// The loss in `now` compared with `before`, the same component earlier, as a clause of a message; nil without loss.
     func finding(_ now: Manifest.Component, since before: Manifest.Component) -> String? {
         guard now.store == before.store, !except.contains(now.name) else { return nil }
         let measures = Self.measures(now)

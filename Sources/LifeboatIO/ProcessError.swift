@@ -66,7 +66,7 @@ extension ProcessResult {
         return [first] + last
     }
 
-    /// For display only: what a program means is told by its exit status.
+    /// For display only: success and failure are decided by the exit status.
     private static func isError(_ line: String) -> Bool {
         ["ERROR:", "error:", "FATAL:", "fatal:", "PANIC:"].contains { line.contains($0) }
     }

@@ -16,7 +16,8 @@ package struct SecretResolver: Sendable {
     private let warn: @Sendable (LifeboatError) -> Void
 
     /// `environment` is lifeboat's own; a variable that is not set there is looked for in `environmentFiles`, as Compose
-    /// does. Commands run in `workingDirectory` (the policy's folder). `warn` is told of secrets that others can read.
+    /// does. Commands run in `workingDirectory`, the directory of the policy. `warn` gets a warning for each secret that
+    /// other users can read.
     package init(
         environment: [String: String], environmentFiles: [String] = [], runner: any ProcessRunner,
         workingDirectory: String? = nil,

@@ -34,8 +34,8 @@ package struct RepositoryChecker {
         for _ in 1..<Self.attempts {
             let report = try examine(coverage, &reading)
             guard !report.isHealthy else { return report }
-            // A prune, a forget or a repair that replaces things meanwhile can look like damage: what is said is what
-            // there is when nobody changes anything.
+            // A prune, a forget or a repair that replaces things meanwhile can look like damage: only what remains
+            // while nothing changes is reported.
             try cancellation.check()
             let now = try present()
             guard now != before else { return report }
@@ -200,7 +200,7 @@ package struct RepositoryChecker {
                 let size = packs[pack.name]
                 guard size != pack.storedSize else { continue }
                 suspects.insert(pack.name)
-                // A prune is about to drop the index too. What a snapshot needs of it is told with the snapshot.
+                // A prune is about to drop the index too. What a snapshot needs of it is reported with the snapshot.
                 if size == nil, condemned.contains(pack.name) { continue }
                 report.addProblem(
                     key, size.map { "it has \($0) bytes, not the \(pack.storedSize) an index says" } ?? "it is missing")

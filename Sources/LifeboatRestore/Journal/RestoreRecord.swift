@@ -90,7 +90,7 @@ package struct RestoreRecord: Codable, Sendable, Equatable {
     package var servicesFound: [String]?
     /// Why it does not go forward any more.
     package var failure: Failure?
-    /// What could not be brought back of a component, by its name; nil: nothing is missing.
+    /// Component name → objects that could not be restored; nil when everything was.
     package var leftOut: [String: [String]]?
     /// What went wrong while undoing or finishing.
     package var troubles: [Failure]

@@ -12,7 +12,7 @@ import LifeboatIO
 /// else the file counts as changed, and everything is read again. The walk comes to the logs later and gets the copies.
 /// Used by the thread that captures; the copies go away with the group.
 final class LogGroup: @unchecked Sendable {
-    // Sendable: a walk's items are read by one thread at a time; the state is behind the monitor all the same.
+    // Sendable: what changes is behind the monitor; `folder` is used by the one thread that captures.
 
     /// What comes after the name of the database file.
     private static let endings = [".wal", "-wal", "-journal", ".shadow"].map { Array($0.utf8) }
