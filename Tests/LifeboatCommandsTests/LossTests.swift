@@ -6,7 +6,8 @@ import LifeboatIO
 import LifeboatTesting
 import Testing
 
-/// What must not happen without a word: a source that fell to nothing displaces what was there.
+/// What must not happen without a word: a source that fell to nothing displaces what was there, and a backup of one
+/// component stands for the whole stack.
 struct LossTests {
     private func start(_ fixture: CommandFixture, rules: String) throws {
         for number in 0..<20 { try fixture.write("letter \(number)\n", to: "docs/\(number).txt") }
@@ -93,5 +94,41 @@ struct LossTests {
         #expect(try night(fixture).code == .incomplete)
         try policy(fixture, "guard: off")
         #expect(try night(fixture).code == .done)
+    }
+
+    @Test(arguments: CommandFixture.Kind.allCases)
+    func `latest is of all components of the policy`(_ kind: CommandFixture.Kind) throws {
+        let fixture = try CommandFixture(kind)
+        defer { try? fixture.folder.remove() }
+        try start(fixture, rules: "")
+        #expect(try fixture.run("backup", "--quiet").code == .done)
+        let whole = try #require(try ids(fixture).first)
+        try fixture.write("newer\n", to: "docs/7.txt")
+        fixture.clock.advance(seconds: 60)
+        #expect(try fixture.run("backup", "documents", "--quiet").code == .done)
+        let part = try #require(try ids(fixture).first { $0 != whole })
+
+        // With the policy, and without it by what its snapshots hold.
+        #expect(try fixture.run("cat", "latest", "notes:/a.txt").output == "note\n")
+        #expect(try fixture.inRepository("cat", "latest", "notes:/a.txt").output == "note\n")
+        #expect(try fixture.run("cat", "latest", "documents:/7.txt").output == "letter 7\n")
+        for arguments in [["latest"], ["--at", "2099-01-01"]] {
+            let plan = try fixture.run(["plan"] + arguments)
+            #expect(plan.code == .done && plan.output.contains(whole.prefix(12)), "\(plan)")
+        }
+        // Of one component the newest that holds it.
+        let plan = try fixture.run("plan", "latest", "--component", "documents")
+        #expect(plan.code == .done && plan.output.contains(part.prefix(12)), "\(plan)")
+        let parts = try fixture.run("plan", "latest", "--path", "documents:7.txt")
+        #expect(parts.code == .done && parts.output.contains(part.prefix(12)), "\(parts)")
+        let run = try fixture.run("restore", "latest", "--to", "out", "--quiet")
+        #expect(run.code == .done, "\(run)")
+
+        // A component that no complete snapshot holds is named, and the most complete one is taken.
+        try fixture.write(
+            fixture.text("lifeboat.yaml") + "  more: {volume: {path: ./more}}\n", to: "lifeboat.yaml")
+        let told = try fixture.run("cat", "latest", "documents:/7.txt")
+        #expect(told.output == "letter 7\n")
+        #expect(told.error.contains("no complete snapshot contains all components"), "\(told)")
     }
 }

@@ -38,6 +38,28 @@ struct DrillFiguresTests {
         #expect(RecoveryPoint.figures([], now: now).age == nil)
     }
 
+    @Test func `a backup of one component does nothing for the recovery point of the others`() {
+        let now = Self.start.adding(seconds: 10 * 86_400)
+        var snapshots = Self.snapshots([(1, 1, true), (2, 2, true), (3, 9, true)])
+        for index in snapshots.indices {
+            let names = index == 2 ? ["documents"] : ["documents", "database"]
+            snapshots[index].manifest.components = names.map {
+                Manifest.Component(name: $0, store: "volume", source: "", method: "")
+            }
+        }
+        var objectives = DrillResult.Objectives(rto: nil, rpo: 2 * 86_400)
+        objectives.take(RecoveryPoint.figures(snapshots, now: now, components: ["documents", "database"]))
+        #expect(objectives.components?.map(\.age) == [86_400, 8 * 86_400])
+        #expect(objectives.components?.map(\.worstGap) == [7 * 86_400, 86_400])
+        #expect(objectives.age == 8 * 86_400 && objectives.worstGap == 7 * 86_400 && objectives.missesRPO)
+        #expect(objectives.oldest == ["database"] && objectives.uncovered.isEmpty)
+        // Nothing at all of a component is no recovery point.
+        objectives.take(RecoveryPoint.figures(snapshots, now: now, components: ["documents", "queue"]))
+        #expect(objectives.uncovered == ["queue"] && objectives.missesRPO)
+        objectives.rpo = 8 * 86_400
+        #expect(objectives.missesRPO)
+    }
+
     /// A drill whose load takes 2 s and another second for each MB, and whose engine takes 5 s to make.
     private static func result(megabytes: UInt64, number: Int = 0, slowness: Double = 1) -> DrillResult {
         var result = DrillResult(

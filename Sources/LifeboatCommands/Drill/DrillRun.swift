@@ -124,8 +124,10 @@ struct DrillRunCommand: LifeboatCommand {
             () -> (Repository, SnapshotCatalog, Snapshot) in
             let repository = try location.openForReading(session, policy: policy)
             let catalog = try SnapshotCatalog.readable(repository, stack: policy.stack, session)
+            let selected = Set(component.isEmpty ? policy.components.map(\.name) : component)
             let chosen = try SnapshotOptions.choose(
-                snapshot, at: at?.timestamp(session.context), catalog, stack: policy.stack, repository, session)
+                snapshot, at: at?.timestamp(session.context), holding: selected, catalog, stack: policy.stack,
+                repository, session)
             return (repository, catalog, chosen)
         }
         let found = try timeline.measure(DrillPhase.authenticate) {

@@ -86,9 +86,16 @@ struct DrillSummary: OutputRendering {
         }
         if let age = objectives.age {
             let gap = objectives.worstGap.map { ", worst gap of late \(DurationText.short($0))" } ?? ""
+            func named(_ names: [String]) -> String {
+                names.map { "'\(EscapedName.line($0))'" }.joined(separator: ", ")
+            }
+            let of = objectives.oldest.isEmpty ? "" : " of \(named(objectives.oldest))"
             lines.append(
-                "recovery point: \(Self.against(objectives.rpa ?? age, objectives.rpo, "RPO")) (newest snapshot "
+                "recovery point: \(Self.against(objectives.rpa ?? age, objectives.rpo, "RPO")) (newest snapshot\(of) "
                     + "\(DurationText.short(age)) old\(gap))")
+            if !objectives.uncovered.isEmpty {
+                lines.append("no complete snapshot holds \(named(objectives.uncovered))")
+            }
         }
         let phases = result.phases.filter { $0.of == nil }
         var names: [String] = []

@@ -48,10 +48,13 @@ struct RepositoryOptions: ParsableArguments {
 
     /// The stack that `latest` means when the command line names none: the policy's, when the policy also names the
     /// repository.
-    func defaultStack(_ context: CommandContext) throws -> String? {
+    func defaultStack(_ context: CommandContext) throws -> String? { try defaultPolicy(context)?.stack }
+
+    /// The policy whose stack `latest` means when the command line names none.
+    func defaultPolicy(_ context: CommandContext) throws -> Policy? {
         if repository != nil && policy == nil { return nil }
         if policy == nil, context.variable("LIFEBOAT_REPOSITORY") != nil { return nil }
-        return try PolicyFile.find(policy, context)?.stack
+        return try PolicyFile.find(policy, context)
     }
 
     /// What the policy says of the encryption, when it is the policy that names the repository.

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import LifeboatCore
+import LifeboatPolicy
 import LifeboatRepository
 
 /// Narrows down which snapshot is meant.
@@ -11,38 +12,66 @@ struct SnapshotOptions: ParsableArguments {
     var stack: String?
 
     /// The snapshot that `text` names: an id or `latest`. Damaged manifests that may be meant are told.
+    ///
+    /// `selected`: the components `latest` has to hold; nil: all of the policy.
     func find(
-        _ text: String, at time: Timestamp? = nil, _ repository: Repository, _ location: RepositoryOptions,
-        _ session: CommandSession
+        _ text: String, at time: Timestamp? = nil, holding selected: Set<String>? = nil, _ repository: Repository,
+        _ location: RepositoryOptions, _ session: CommandSession
     ) throws -> Snapshot {
         let catalog = try SnapshotCatalog.readable(repository, session)
-        return try find(text, at: time, catalog, repository, location, session)
+        return try find(text, at: time, holding: selected, catalog, repository, location, session)
     }
 
     func find(
-        _ text: String, at time: Timestamp? = nil, _ catalog: SnapshotCatalog, _ repository: Repository,
-        _ location: RepositoryOptions, _ session: CommandSession
+        _ text: String, at time: Timestamp? = nil, holding selected: Set<String>? = nil, _ catalog: SnapshotCatalog,
+        _ repository: Repository, _ location: RepositoryOptions, _ session: CommandSession
     ) throws -> Snapshot {
         let isByTime = text == "latest" || time != nil
-        let stack = try self.stack ?? (isByTime ? location.defaultStack(session.context) : nil)
-        return try Self.choose(text, at: time, catalog, stack: stack, repository, session)
+        let policy = isByTime ? try location.defaultPolicy(session.context) : nil
+        let stack = self.stack ?? policy?.stack
+        let own = policy.flatMap { $0.stack == stack ? Set($0.components.map(\.name)) : nil }
+        return try Self.choose(
+            text, at: time, holding: selected ?? own, catalog, stack: stack, repository, session)
     }
 
     /// The snapshot that `text` or `at` names. When it is chosen by its time, what that choice leaves out is reported,
     /// with `--quiet` too: snapshots dated after now, newer ones that are missing, and damaged ones.
     static func choose(
-        _ text: String, at time: Timestamp?, _ catalog: SnapshotCatalog, stack: String?, _ repository: Repository,
-        _ session: CommandSession
+        _ text: String, at time: Timestamp?, holding components: Set<String>?, _ catalog: SnapshotCatalog,
+        stack: String?, _ repository: Repository, _ session: CommandSession
     ) throws -> Snapshot {
         guard text == "latest" || time != nil else { return try catalog.find(text, stack: stack) }
         let now = session.context.clock.now()
         let ahead = catalog.dated(after: now, stack: stack)
         if !ahead.isEmpty { try session.warnAlways(Self.datedAhead(ahead, now)) }
         for missing in try catalog.missingNewest(repository, stack: stack) { try session.caution(missing.error) }
-        let found = try catalog.find(text, stack: stack, at: time, now: now)
+        let found = try catalog.find(text, stack: stack, at: time, now: now, holding: components)
         // One that cannot be read might be newer.
         for damage in catalog.damaged(ofStack: stack) { try session.caution(damage) }
+        if let components { warn(of: found, lacking: components, session) }
+        if time == nil { noteNewer(than: found, catalog, now, session) }
         return found
+    }
+
+    /// Says that a newer complete snapshot was passed over because it contains some of the components only.
+    private static func noteNewer(
+        than chosen: Snapshot, _ catalog: SnapshotCatalog, _ now: Timestamp, _ session: CommandSession
+    ) {
+        let ofStack = catalog.snapshots.filter { $0.manifest.stack == chosen.manifest.stack }
+        guard let newest = SnapshotCatalog.newestComplete(ofStack, notAfter: now), newest.id != chosen.id else { return }
+        let names = newest.manifest.components.map(\.name).sorted().joined(separator: ", ")
+        session.note("snapshot \(newest.id.shortHex) is newer; it contains only \(names)")
+    }
+
+    /// Says which components the snapshot lacks: no complete one holds all of them.
+    private static func warn(of snapshot: Snapshot, lacking components: Set<String>, _ session: CommandSession) {
+        let missing = components.subtracting(snapshot.manifest.components.map(\.name))
+        guard !missing.isEmpty else { return }
+        session.warn(
+            LifeboatError(
+                "no complete snapshot contains all components of the policy",
+                causes: ["snapshot \(snapshot.id.shortHex) lacks \(missing.sorted().joined(separator: ", "))"],
+                hint: "Make one with 'lifeboat backup' without naming components."))
     }
 
     private static func datedAhead(_ snapshots: [Snapshot], _ now: Timestamp) -> LifeboatError {

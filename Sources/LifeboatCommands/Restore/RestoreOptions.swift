@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import LifeboatCore
+import LifeboatPolicy
 import LifeboatRepository
 
 /// What a restore or its plan is about, and how it is done: both say the same for the same options.
@@ -88,6 +89,22 @@ struct RestoreSelection: ParsableArguments {
             throw LifeboatError(
                 "no snapshot was named", hint: "Give its id, 'latest', or a time with --at TIME.", exitCode: .usage)
         }
-        return try options.find(text ?? "latest", at: at?.timestamp(session.context), repository, location, session)
+        return try options.find(
+            text ?? "latest", at: at?.timestamp(session.context), holding: try selected(location, session), repository,
+            location, session)
+    }
+
+    /// The components that are restored, which `latest` has to hold; nil: all of the policy, or nobody knows them.
+    private func selected(_ location: RepositoryOptions, _ session: CommandSession) throws -> Set<String>? {
+        guard let policy = try location.defaultPolicy(session.context) else { return nil }
+        let all = Set(policy.components.map(\.name))
+        var named = Set(component)
+        for part in path + collection + table {
+            // Without a component's name in front, the component is known once the snapshot is.
+            guard let colon = part.firstIndex(of: ":"), all.contains(String(part[..<colon])) else { return nil }
+            named.insert(String(part[..<colon]))
+        }
+        let chosen = (named.isEmpty ? all : named.intersection(all)).subtracting(exclude)
+        return chosen.isEmpty ? nil : chosen
     }
 }

@@ -8,18 +8,43 @@ package enum RecoveryPoint {
     /// How far back gaps count, in seconds: an outage of long ago says nothing about today.
     package static let window = 30.0 * 86_400
 
+    /// What one component, or the stack as a whole, would lose and would have lost.
+    package struct Figures: Sendable, Equatable {
+        /// Seconds since the newest complete snapshot; nil when there is none.
+        package var age: Double?
+        /// The longest time between two complete snapshots that ended within `window` before now.
+        package var worst: Gap?
+
+        package struct Gap: Sendable, Equatable {
+            package var seconds: Double
+            package var end: Timestamp
+        }
+    }
+
+    /// The figures of each of `components`, by name: of complete snapshots those count that hold it. A backup of one
+    /// component does nothing for the others.
+    package static func figures(
+        _ snapshots: [Snapshot], now: Timestamp, components: [String]
+    ) -> [(name: String, figures: Figures)] {
+        components.map { name in
+            (name, figures(snapshots, now: now) { $0.complete && $0.component(name) != nil })
+        }
+    }
+
     /// The newest complete snapshot's age at `now`, and the worst gap between two complete ones that ended within
     /// `window` before it.
     ///
     /// Retention makes gaps, too; those are told from real ones by the numbers: every snapshot between the two must be
     /// there and not be complete. A snapshot dated after `now` counts for neither: when it was made is not known.
     package static func figures(
-        _ snapshots: [Snapshot], now: Timestamp
-    ) -> (age: Double?, worst: (seconds: Double, end: Timestamp)?) {
+        _ snapshots: [Snapshot], now: Timestamp, isGood: (Manifest) -> Bool = { $0.complete }
+    ) -> Figures {
         let limit = Timestamp(seconds: now.seconds &+ SnapshotCatalog.clockTolerance, nanoseconds: now.nanoseconds)
-        let newest = SnapshotCatalog.newestComplete(snapshots, notAfter: limit)
-        let age = newest.map { max(0, now.seconds(since: $0.manifest.frozen)) }
-        var worst: (seconds: Double, end: Timestamp)?
+        let good = snapshots.filter { isGood($0.manifest) }
+        var figures = Figures()
+        figures.age = SnapshotCatalog.newestComplete(good, notAfter: limit).map {
+            max(0, now.seconds(since: $0.manifest.frozen))
+        }
         for (_, row) in Dictionary(grouping: snapshots, by: \.manifest.host) {
             var last: Snapshot?
             var number: UInt64 = 0
@@ -31,15 +56,32 @@ package enum RecoveryPoint {
                     last = nil
                     continue
                 }
-                guard manifest.complete else { continue }
+                guard isGood(manifest) else { continue }
                 if let last, now.seconds(since: manifest.frozen) <= window {
                     let gap = manifest.frozen.seconds(since: last.manifest.frozen)
-                    if gap > worst?.seconds ?? 0 { worst = (gap, manifest.frozen) }
+                    if gap > figures.worst?.seconds ?? 0 {
+                        figures.worst = Figures.Gap(seconds: gap, end: manifest.frozen)
+                    }
                 }
                 last = snapshot
             }
         }
-        return (age, worst)
+        return figures
+    }
+}
+
+extension DrillResult.Objectives {
+    /// Takes the figures of each component, and of the stack the worst of them: a component without any complete
+    /// snapshot has no age, and is named.
+    package mutating func take(_ figures: [(name: String, figures: RecoveryPoint.Figures)]) {
+        components = figures.map { name, figures in
+            DrillResult.RecoveryPointOfComponent(
+                name: name, age: figures.age, worstGap: figures.worst?.seconds, worstGapEnd: figures.worst?.end)
+        }
+        age = figures.compactMap(\.figures.age).max()
+        let worst = figures.compactMap(\.figures.worst).max { $0.seconds < $1.seconds }
+        worstGap = worst?.seconds
+        worstGapEnd = worst?.end
     }
 }
 

@@ -223,9 +223,11 @@ package struct DrillResult: Codable, Sendable, Equatable {
         /// The longest stretch without a good snapshot of late, and when it ended; nil: there is only one.
         package var worstGap: Double?
         package var worstGapEnd: Timestamp?
+        /// The same of each component; nil in results of earlier versions. Above stands the worst of them.
+        package var components: [RecoveryPointOfComponent]?
 
         private enum CodingKeys: String, CodingKey {
-            case rto, rta, rpo, age
+            case rto, rta, rpo, age, components
             case worstGap = "worst_gap"
             case worstGapEnd = "worst_gap_end"
         }
@@ -238,7 +240,41 @@ package struct DrillResult: Codable, Sendable, Equatable {
         /// The recovery point achieved: the worse of the two.
         package var rpa: Double? { [age, worstGap].compactMap { $0 }.max() }
         package var missesRTO: Bool { rto.map { (rta ?? 0) > $0 } ?? false }
-        package var missesRPO: Bool { rpo.map { (rpa ?? 0) > $0 } ?? false }
+        package var missesRPO: Bool {
+            guard let rpo else { return false }
+            if (rpa ?? 0) > rpo { return true }
+            // Nothing could be recovered of a component that no complete snapshot holds.
+            return components?.contains { $0.age == nil } ?? false
+        }
+        /// The components with the oldest newest snapshot, unless all have the same.
+        package var oldest: [String] {
+            let others = (components ?? []).filter { $0.age != nil && $0.age != age }
+            return others.isEmpty ? [] : (components ?? []).filter { $0.age == age }.map(\.name)
+        }
+        /// Components that no complete snapshot holds.
+        package var uncovered: [String] { (components ?? []).filter { $0.age == nil }.map(\.name) }
+    }
+
+    /// What a loss of one component would cost; seconds.
+    package struct RecoveryPointOfComponent: Codable, Sendable, Equatable {
+        package var name: String
+        /// Of the newest complete snapshot that holds it; nil: there is none.
+        package var age: Double?
+        package var worstGap: Double?
+        package var worstGapEnd: Timestamp?
+
+        private enum CodingKeys: String, CodingKey {
+            case name, age
+            case worstGap = "worst_gap"
+            case worstGapEnd = "worst_gap_end"
+        }
+
+        package init(name: String, age: Double?, worstGap: Double?, worstGapEnd: Timestamp?) {
+            self.name = name
+            self.age = age
+            self.worstGap = worstGap
+            self.worstGapEnd = worstGapEnd
+        }
     }
 
     package var format: Int

@@ -39,10 +39,11 @@ package final class DrillRun {
         let manifest = request.snapshot.manifest
         var objectives = DrillResult.Objectives(
             rto: request.policy.objectives.rto, rpo: request.policy.objectives.rpo)
-        let point = RecoveryPoint.figures(request.snapshots, now: started)
-        objectives.age = point.age
-        objectives.worstGap = point.worst?.seconds
-        objectives.worstGapEnd = point.worst?.end
+        let components = request.policy.components.map(\.name)
+        objectives.take(
+            RecoveryPoint.figures(
+                request.snapshots, now: started,
+                components: request.selected.isEmpty ? components : components.filter(request.selected.contains)))
         result = DrillResult(
             drill: id, repositoryID: request.repository.config.repositoryID, stack: manifest.stack,
             host: request.host, lifeboat: request.lifeboat,

@@ -226,15 +226,41 @@ package struct SnapshotCatalog: Sendable {
         }
     }
 
+    /// Of the complete snapshots not dated after `limit` the newest of those that hold most of `components`: all, where
+    /// one does. With nil: of what complete snapshots made by the policy of the newest one hold; an ad hoc backup stands
+    /// for itself.
+    private static func newestComplete(
+        _ candidates: [Snapshot], notAfter limit: Timestamp?, holding components: Set<String>?
+    ) -> Snapshot? {
+        guard let newest = newestComplete(candidates, notAfter: limit) else { return nil }
+        let usable = candidates.filter { candidate in
+            candidate.manifest.complete && limit.map { candidate.manifest.frozen <= $0 } ?? true
+        }
+        var wanted = components ?? Set(newest.manifest.components.map(\.name))
+        if components == nil, let policy = newest.manifest.policy {
+            for snapshot in usable where snapshot.manifest.policy == policy {
+                wanted.formUnion(snapshot.manifest.components.map(\.name))
+            }
+        }
+        func held(_ snapshot: Snapshot) -> Int { snapshot.manifest.components.count { wanted.contains($0.name) } }
+        let most = usable.map(held).max() ?? 0
+        return newestComplete(usable.filter { held($0) == most }, notAfter: limit)
+    }
+
     private static func order(_ snapshot: Snapshot) -> (UInt64, Timestamp, Digest) {
         (snapshot.manifest.sequence, snapshot.manifest.frozen, snapshot.id)
     }
 
-    /// What people type: `latest` (the newest complete one), or an id of at least 4 digits. `at` gives the newest
-    /// complete one not after that time. With several stacks, `stack` must tell which. A snapshot dated after `now` is
-    /// found by its id only; without `now` every date counts.
+    /// What people type: `latest`, or an id of at least 4 digits. `at` narrows `latest` to what was frozen at or before
+    /// that time. With several stacks, `stack` must tell which. A snapshot dated after `now` is found by its id only;
+    /// without `now` every date counts.
+    ///
+    /// `latest` is the newest complete snapshot that holds all of `components`. With nil those are the components of the
+    /// stack as its complete snapshots know it: a backup of one component alone is not the newest state of the stack.
+    /// When no snapshot holds all of them, it is the newest of those that hold most.
     package func find(
-        _ text: String, stack: String? = nil, at time: Timestamp? = nil, now: Timestamp? = nil
+        _ text: String, stack: String? = nil, at time: Timestamp? = nil, now: Timestamp? = nil,
+        holding components: Set<String>? = nil
     ) throws -> Snapshot {
         let candidates = snapshots.filter { stack == nil || $0.manifest.stack == stack }
         if text == "latest" || time != nil {
@@ -246,7 +272,9 @@ package struct SnapshotCatalog: Sendable {
                     hint: "Say which one with --stack NAME, or give the id of a snapshot.", exitCode: .usage)
             }
             let limits = [time, now.map(Self.latest)].compactMap(\.self)
-            guard let newest = Self.newestComplete(candidates, notAfter: limits.min()) else {
+            guard
+                let newest = Self.newestComplete(candidates, notAfter: limits.min(), holding: components)
+            else {
                 let limit = time.map { " at or before \($0.rfc3339)" } ?? ""
                 throw LifeboatError(
                     "there is no complete snapshot\(stack.map { " of stack '\($0)'" } ?? "")\(limit)",
