@@ -58,7 +58,9 @@ struct SnapshotOptions: ParsableArguments {
         than chosen: Snapshot, _ catalog: SnapshotCatalog, _ now: Timestamp, _ session: CommandSession
     ) {
         let ofStack = catalog.snapshots.filter { $0.manifest.stack == chosen.manifest.stack }
-        guard let newest = SnapshotCatalog.newestComplete(ofStack, notAfter: now), newest.id != chosen.id else { return }
+        guard let newest = SnapshotCatalog.newestComplete(ofStack, notAfter: now), newest.id != chosen.id else {
+            return
+        }
         let names = newest.manifest.components.map(\.name).sorted().joined(separator: ", ")
         session.note("snapshot \(newest.id.shortHex) is newer; it contains only \(names)")
     }
