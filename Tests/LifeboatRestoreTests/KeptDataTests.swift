@@ -73,6 +73,40 @@ struct KeptDataTests {
         }
     }
 
+    /// The restore fails at its last operation (`swapped`) or while it stages, and so does the removal of what it staged.
+    @Test(arguments: [false, true])
+    func `staged data of a failed restore that cannot be removed is a left-over, and blocks nothing`(
+        swapped: Bool
+    ) throws {
+        try RestoreFixture.with { fixture in
+            // Something to roll back to, which the failed restore must not hide.
+            _ = try fixture.restore("kept", oldData: .keep)
+            fixture.fake.reset(to: FakeStack(components: ["database", "documents"]).state)
+            let discards: Set = ["discard database", "discard documents"]
+            fixture.fake.refuse(discards.union([swapped ? "verify documents" : "end stage documents"]))
+            let error = try #require(throws: LifeboatError.self) { _ = try fixture.restore("failed") }
+            #expect(error.hint?.contains("'lifeboat restore --discard-old'") == true, "\(error)")
+            #expect(error.exitCode == (swapped ? .rolledBack : .failed), "\(error)")
+            #expect(fixture.end == .old && fixture.fake.state.servicesRun)
+            #expect(try fixture.recovery.pending(stack: "fake") == [])
+            let left = try #require(try fixture.recovery.kept(stack: "fake").first { $0.plan.id == "failed" })
+            #expect(left.isLeftOver == true && left.isExpired(Timestamp(seconds: 1_700_000_000)))
+            #expect(try fixture.recovery.kept(stack: "fake").contains { $0.plan.id == "kept" })
+            let refused = try #require(throws: LifeboatError.self) {
+                _ = try fixture.recovery.rollBack("failed", fixture.fake.stack)
+            }
+            #expect(refused.message == "restore 'failed' was undone already")
+            // The removal fails again: the next restore works all the same.
+            fixture.fake.refuse(discards)
+            #expect(try fixture.recovery.discard("failed", fixture.fake.stack).problems.isEmpty == false)
+            #expect(try fixture.recovery.pending(stack: "fake") == [])
+            fixture.fake.refuse([])
+            #expect(try fixture.recovery.discard("failed", fixture.fake.stack).problems == [])
+            #expect(try fixture.recovery.kept(stack: "fake").map(\.plan.id) == ["kept"])
+            #expect(fixture.fake.state.components.values.allSatisfy { $0.staged == nil })
+        }
+    }
+
     @Test func aDiscardThatFailsHalfWayIsFinishedByTheNextRun() throws {
         for number in 1...2 {
             try RestoreFixture.with { fixture in

@@ -81,7 +81,7 @@ struct RestoreExecutorTests {
                     #expect(!fixture.fake.state.servicesRun)
                 }
                 fixture.fake.inject(nil)
-                _ = try fixture.recovery.recover(fixture.fake.stack)
+                _ = try fixture.nextCommand()
                 #expect(fixture.end == .old)
                 try fixture.expectClean("operation \(number)")
             }

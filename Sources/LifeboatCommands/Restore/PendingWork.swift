@@ -51,7 +51,7 @@ enum PendingWork {
         for record in records.records where record.isExpired(now) {
             let room = record.keptBytes.map { ", \(ByteCount($0))" } ?? ""
             session.note(
-                "the old data of restore '\(record.plan.id)' of stack '\(record.plan.stack)'\(room) is past its time: "
+                "\(record.keptData) of stack '\(record.plan.stack)'\(room) \(record.keptState): "
                     + "the next backup or restore of that stack removes it, or 'lifeboat restore --discard-old'")
         }
         for record in try SandboxJournal(stateFolder: folder).records().records {
@@ -112,7 +112,7 @@ enum PendingWork {
             if outcome.isLeftOver == true {
                 session.warn(
                     LifeboatError(
-                        "the old data of restore '\(outcome.id)' of stack '\(outcome.stack)' cannot be removed",
+                        "\(outcome.leftOver) of stack '\(outcome.stack)' cannot be removed",
                         causes: outcome.problems, hint: "Remove the cause, then run 'lifeboat restore --discard-old'."))
                 continue
             }
@@ -140,16 +140,16 @@ enum PendingWork {
                 if !outcome.problems.isEmpty {
                     session.warn(
                         LifeboatError(
-                            "the old data of restore '\(record.plan.id)' cannot be removed", causes: outcome.problems,
+                            "\(record.keptData) cannot be removed", causes: outcome.problems,
                             hint: "Remove the cause, then run 'lifeboat restore --discard-old'."))
                     continue
                 }
                 let room = outcome.bytes.map { ", about \(ByteCount($0))" } ?? ""
-                session.note("the old data of restore '\(outcome.id)' was removed\(room): its time was over")
+                session.note("\(record.keptData) was removed\(room): it \(record.keptState)")
             } catch {
                 session.warn(
                     LifeboatError.converting(
-                        error, "the old data of restore '\(record.plan.id)' is past its time and cannot be removed"))
+                        error, "\(record.keptData) \(record.keptState) and cannot be removed"))
             }
         }
     }

@@ -55,7 +55,7 @@ struct RecoveryRun {
     private func rollBack(_ recovery: RestoreRecovery, _ session: CommandSession) throws -> ExitCode {
         var outcomes = try settle(recovery, .back, session)
         if outcomes.isEmpty {
-            guard let last = try recovery.kept(stack: stack).last else {
+            guard let last = try recovery.kept(stack: stack).last(where: { $0.failure == nil }) else {
                 throw LifeboatError(
                     "there is no restore of stack '\(stack)' to roll back",
                     hint: "Only a restore with --keep-old can be rolled back after it succeeded.")
@@ -91,7 +91,12 @@ struct RecoveryRun {
         let outcomes = try recovery.recover(stack: stack, direction) { plan in try stack(of: plan) }
         for outcome in outcomes {
             if outcome.isLeftOver == true {
-                try require(outcome, "was finished, and its old data cannot be removed", again: "--discard-old")
+                let isUndone = outcome.decision == .abandon || outcome.decision == .rollBack
+                let what =
+                    isUndone
+                    ? "was undone, and what it had staged cannot be removed"
+                    : "was finished, and its old data cannot be removed"
+                try require(outcome, what, again: "--discard-old")
             }
             try require(outcome, "was cut off, and cannot be put right")
         }

@@ -7,14 +7,18 @@ enum RestoreFailure {
     static func error(for record: RestoreRecord, reason: LifeboatError) -> LifeboatError {
         let why = [reason.message] + reason.causes
         let troubles = record.troubles.map { ([$0.error.message] + $0.error.causes).joined(separator: ": ") }
-        let isOver = record.course == .done
+        let isOver = record.course == .done || record.isLeftOver == true
         if record.course == .halted { return halted(record, why) }
+        let cleanUp =
+            record.isLeftOver == true
+            ? " What it had staged goes with the next backup or restore once the cause is removed, or with"
+                + " 'lifeboat restore --discard-old'." : ""
         switch (record.undo.contains { $0.undo == .swapBack }, isOver) {
         case (true, true):
             return LifeboatError(
                 "the restore of stack '\(record.plan.stack)' failed and was rolled back", causes: why + troubles,
-                hint: "The stack has the data it had before. \(reason.hint ?? "Remove the cause and restore again.")",
-                exitCode: .rolledBack)
+                hint: "The stack has the data it had before. \(reason.hint ?? "Remove the cause and restore again.")"
+                    + cleanUp, exitCode: .rolledBack)
         case (true, false):
             let swapsFailed = record.undo.contains { $0.undo == .swapBack && $0.state != .done }
             let subjects = record.plan.components.map(\.subject).joined(separator: ", ")
@@ -25,6 +29,11 @@ enum RestoreFailure {
                     + "Remove the cause, then run 'lifeboat restore --resume' with this policy: the rollback goes on.")
         case (false, _):
             guard !troubles.isEmpty else { return reason }
+            if isOver {
+                return LifeboatError(
+                    reason.message, causes: reason.causes + troubles, hint: "The data was not touched.\(cleanUp)",
+                    exitCode: reason.exitCode)
+            }
             return LifeboatError(
                 reason.message, causes: reason.causes + troubles,
                 hint: "The data was not touched. Run 'lifeboat restore --resume' with this policy: it cleans up.",

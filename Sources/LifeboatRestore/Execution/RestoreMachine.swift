@@ -113,6 +113,11 @@ package struct RestoreMachine: Sendable, Equatable {
         kept record: RestoreRecord, running: [String]
     ) throws(LifeboatError) -> RestoreMachine {
         try requireKept(record)
+        if record.failure != nil {
+            throw LifeboatError(
+                "restore '\(record.plan.id)' was undone already", causes: ["what it had staged could not be removed"],
+                hint: "Remove it with 'lifeboat restore --discard-old'.", exitCode: .usage)
+        }
         if record.isLeftOver == true {
             throw LifeboatError(
                 "restore '\(record.plan.id)' cannot be rolled back any more",
@@ -190,7 +195,13 @@ package struct RestoreMachine: Sendable, Equatable {
             return .perform(current.map { record.plan.steps[$0] })
         case .abandoning, .rollingBack:
             guard let position = nextUndo() else {
-                if record.undo.allSatisfy({ $0.state == .done }) { record.course = .done }
+                let left = record.undo.filter { $0.state != .done }
+                if left.isEmpty {
+                    record.course = .done
+                } else if left.allSatisfy({ $0.undo == .discardStaged && $0.state == .failed }) {
+                    // The live data is as it was: what was staged is a left-over, and must not stop the next restore.
+                    record.leaveStaged()
+                }
                 return .end
             }
             record.undo[position].state = .started

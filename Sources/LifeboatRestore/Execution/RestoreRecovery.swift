@@ -31,7 +31,8 @@ package struct RestoreRecovery: Sendable {
         package var decision: Decision
         /// What was kept took so many bytes; nil: unknown, or nothing was kept.
         package var bytes: UInt64?
-        /// True: the restored data is verified and stays, and not all of the old data could be removed.
+        /// True: data that is not needed any more could not be removed: the old data of a restore that was verified, the
+        /// staged data of one that was undone.
         package var isLeftOver: Bool?
         /// Empty when nothing is left to do.
         package var problems: [String]
@@ -39,6 +40,12 @@ package struct RestoreRecovery: Sendable {
         private enum CodingKeys: String, CodingKey {
             case id, stack, snapshot, decision, bytes, problems
             case isLeftOver = "left_over"
+        }
+
+        /// What `isLeftOver` is about, for messages.
+        package var leftOver: String {
+            decision == .abandon || decision == .rollBack
+                ? "what the failed restore '\(id)' had staged" : "the old data of restore '\(id)'"
         }
     }
 

@@ -142,7 +142,8 @@ struct RestoreRun {
 
     var outcome: RestoreOutcome {
         let record = machine.record
-        let troubles = record.troubles.map { record.isLeftOver == true ? Self.leftOver($0.error) : $0.error }
+        let isVerified = record.isLeftOver == true && record.failure == nil
+        let troubles = record.troubles.map { isVerified ? Self.leftOver($0.error) : $0.error }
         return RestoreOutcome(
             id: plan.id, stack: plan.stack, snapshot: plan.snapshot, snapshotTime: plan.snapshotTime,
             components: plan.components.map {

@@ -98,7 +98,8 @@ package struct RestoreRecord: Codable, Sendable, Equatable {
     package var keptUntil: Timestamp?
     /// Bytes the old data takes, as far as stores can tell.
     package var keptBytes: UInt64?
-    /// The restored data was verified, and not all of what was there before could be removed: it is no way back.
+    /// Data that nobody needs could not be removed: of a restore that was verified what was there before, of one that
+    /// was undone (`failure` is set) what it had staged. It is no way back.
     package var isLeftOver: Bool?
     /// The later restore that replaced what this one restored, and kept nothing: there is nothing to roll back to.
     package var supersededBy: String?
@@ -144,6 +145,21 @@ package struct RestoreRecord: Codable, Sendable, Equatable {
         troubles = []
         states = plan.steps.map { $0.action == .discardOld || $0.action == .keepOld ? .pending : .done }
     }
+
+    /// It was undone, but for staged data that could not be removed: that is tried again, as for old data.
+    mutating func leaveStaged() {
+        course = .kept
+        isLeftOver = true
+        states = plan.steps.map { $0.action == .discardOld || $0.action == .keepOld ? .pending : .done }
+    }
+
+    /// What `--discard-old` removes of it, for messages.
+    package var keptData: String {
+        failure == nil ? "the old data of restore '\(plan.id)'" : "what the failed restore '\(plan.id)' had staged"
+    }
+
+    /// Why it goes, for messages: follows `keptData`.
+    package var keptState: String { failure == nil ? "is past its time" : "is left over" }
 
     /// Whether the old data is kept longer than it was asked for.
     package func isExpired(_ now: Timestamp) -> Bool {

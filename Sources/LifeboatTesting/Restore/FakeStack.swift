@@ -41,6 +41,7 @@ package final class FakeStack: Sendable {
     private struct Guarded {
         var state: State
         var fault: Fault?
+        var refused: Set<String> = []
         var count = 0
     }
 
@@ -95,6 +96,9 @@ package final class FakeStack: Sendable {
         }
     }
 
+    /// Lets operations of these names fail, each time and before they have any effect.
+    package func refuse(_ operations: Set<String>) { guarded.withLock { $0.refused = operations } }
+
     /// Operations since the last `inject` or `reset`.
     package var operationCount: Int { guarded.withLock { $0.count } }
 
@@ -105,7 +109,9 @@ package final class FakeStack: Sendable {
         let fails = try guarded.withLock { guarded -> Bool in
             guarded.count += 1
             guarded.state.log.append(name)
-            if guarded.fault == .before(guarded.count) { throw Injected(operation: name) }
+            if guarded.fault == .before(guarded.count) || guarded.refused.contains(name) {
+                throw Injected(operation: name)
+            }
             try effect(&guarded.state)
             return guarded.fault == .after(guarded.count)
         }
