@@ -12,11 +12,7 @@ final class TreeSpool {
 
     init(in folder: String) throws {
         self.folder = folder
-        try FileTree.createFolders(folder)
-        let path = "\(folder)/tree-\(String(UInt64.random(in: .min ... .max), radix: 36))\(AtomicFile.temporarySuffix)"
-        file = try OwnedDescriptor.open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
-        // From here on it goes away with the descriptor, however this process ends.
-        guard unlink(path) == 0 else { throw SystemCallError("remove", path) }
+        file = try OwnedDescriptor.unnamed(in: folder)
     }
 
     func append(_ bytes: [UInt8]) throws {

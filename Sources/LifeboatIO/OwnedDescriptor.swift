@@ -37,6 +37,16 @@ package struct OwnedDescriptor: ~Copyable, Sendable {
             if errno != EINTR { throw SystemCallError("open", path) }
         }
     }
+
+    /// Opens a new empty file without a name for reading and writing: it goes away with the descriptor, however this
+    /// process ends. `folder` is created when it is missing.
+    package static func unnamed(in folder: String) throws(SystemCallError) -> OwnedDescriptor {
+        try FileTree.createFolders(folder)
+        let path = "\(folder)/\(String(UInt64.random(in: .min ... .max), radix: 36))\(AtomicFile.temporarySuffix)"
+        let file = try open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW)
+        guard unlink(path) == 0 else { throw SystemCallError("remove", path) }
+        return file
+    }
 }
 
 /// Whole-buffer reads and writes on a descriptor: short counts and EINTR are looped over, errors thrown.

@@ -323,6 +323,10 @@ package struct Repository: Sendable {
         try openListed(false, false) { try cache.openEach($0, from: store) }
     }
 
+    /// These indexes, which the cache has sound copies of, for finding chunks and for reading all that is in them. Many
+    /// of them are merged anew for that, so that a search takes a few reads and no memory at any number of them.
+    func indexSet(of indexes: [MappedIndex]) throws -> IndexSet { try cache.mergingAnew(indexes, from: store) }
+
     /// The indexes anew, restricted to the same packs, when some local copy was damaged; nil when none was, and on a
     /// host whose copies are all there is.
     ///

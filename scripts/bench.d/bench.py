@@ -46,7 +46,7 @@ def options() -> argparse.Namespace:
         prog="scripts/bench", description=__doc__,
         epilog="A ROW is a workload, or one of " + ", ".join(scale.ROWS) + ". Workloads: " + " ".join(f"{w.name}: {w.about}." for w in WORKLOADS.values()))
     rows = (*WORKLOADS, *scale.ROWS)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help="what to measure (default: all): " + " ".join(rows))
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="what to measure (default: all but " + ", ".join(scale.MILLIONS) + "): " + " ".join(rows))
     parser.add_argument("--only", type=names(rows), metavar="NAME,…", help="the same as a list")
     parser.add_argument("--tools", type=names(tool_module.NAMES), default=None,
                         metavar="NAME,…", help="programs: " + ",".join(tool_module.NAMES)
@@ -66,7 +66,8 @@ def options() -> argparse.Namespace:
     for row in arguments.rows:
         if row not in rows:
             parser.error(f"there is no row '{row}': choose from {', '.join(rows)}")
-    chosen = arguments.rows or arguments.only or rows
+    usual = tuple(row for row in rows if row not in scale.MILLIONS)
+    chosen = arguments.rows or arguments.only or usual
     arguments.only = [row for row in chosen if row in WORKLOADS]
     arguments.scale = [row for row in chosen if row in scale.ROWS]
     if arguments.tools is None:
@@ -274,6 +275,8 @@ def scale_rows(arguments: argparse.Namespace, work: Path, chosen: list[Tool], ow
             found[row] = scale.check_row(chosen, folders, arguments.runs, cost)
         elif row == "history":
             found[row] = scale.history_row(chosen, work, cost)
+        elif row in scale.MILLIONS:
+            found[row] = scale.files_row(scale.MILLIONS[row], chosen, work, cost)
         elif own is None:
             say(f"{row}: left out, since lifeboat is not among the tools")
         elif row == "open":
@@ -292,6 +295,8 @@ def run(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
                   for name in arguments.only if name in ("small", "tiny"))
     if arguments.scale:
         needed += 8 << 30
+    # Each file takes a block where it is and where it is restored, and two inodes.
+    needed += max((scale.MILLIONS[row] * 10 << 30 for row in arguments.scale if row in scale.MILLIONS), default=0)
     if arguments.memory:
         needed = max(needed, 31 << 30)
     require_space(work, needed + (1 << 30))
@@ -359,7 +364,7 @@ def main() -> int:
         print(report.render(results), flush=True)
         say("removing what was made")
     finally:
-        for name in ("run", "restored", "memory", "history", "nights", "pruned", "result.json", "log"):
+        for name in ("run", "restored", "files-restored", "memory", "history", "nights", "pruned", "result.json", "log"):
             remove(work / name)
         if not arguments.keep:
             remove(work / "workloads")

@@ -12,7 +12,12 @@ from typing import Any
 from tools import Tool
 
 MIB = 1 << 20
-ROWS = ("open", "prune", "history", "check", "nights")
+# Millions of files of the rows about file counts.
+MILLIONS = {"files1": 1, "files2": 2, "files5": 5}
+FILE_STEPS = ("first", "unchanged", "check", "ls", "restore")
+# No command of lifeboat takes more memory than this, at any number of files.
+MEMORY_TARGET = 120 * MIB
+ROWS = ("open", "prune", "history", "check", "nights", *MILLIONS)
 ABOUT = {
     "open": "10,000,000 chunks in 2,000 indexes and 312,500 packs (synthetic: packs are holes of the right size), one "
             "real snapshot of two small files; index copies in the local cache",
@@ -23,6 +28,8 @@ ABOUT = {
     "check": "after a first backup: the structure, and all data",
     "nights": "365 nights of one file of 64 MiB, of which eight places of 100,000 bytes change each night: a backup, "
               "forget keeps the last 3, prune deletes the rest at once",
+    **{row: f"{millions},000,000 files of 16 to 2,000 bytes (median 250), 100 a folder; `check` of the structure, `ls` of "
+            "every entry, restore into an empty folder of the same file system" for row, millions in MILLIONS.items()},
 }
 
 # Run a command and give what it cost.
@@ -175,6 +182,45 @@ def nights_row(own: Tool, work: Path, measure: Measure) -> list[dict[str, Any]]:
     return found
 
 
+def make_files(folder: Path, first: int, count: int) -> None:
+    """Distinct small files, 100 a folder and 20 folders a folder, numbered from `first`."""
+    rng = random.Random(first)
+    pool = bytes(rng.choices(b"abcdefghijklmnopqrstuvwxyz      \n,.", k=MIB))
+    for start in range(first, first + count, 100):
+        path = folder / f"{start // 2000:05}" / f"{start // 100:06}"
+        path.mkdir(parents=True)
+        descriptor = os.open(path, os.O_RDONLY)
+        for number in range(start, start + 100):
+            size = int(min(2000, max(16, rng.lognormvariate(5.5, 0.7))))
+            offset = rng.randrange(len(pool) - 2000)
+            file = os.open(f"{number % 100:03}-note.txt", os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=descriptor)
+            os.write(file, b"%d\n" % number + pool[offset:offset + size])
+            os.close(file)
+        os.close(descriptor)
+
+
+def files_row(millions: int, tools: list[Tool], work: Path, measure: Measure) -> dict[str, Any]:
+    """One run: at 5,000,000 files each takes an hour. The files of a smaller row are part of those of a larger one."""
+    data = work / "workloads" / "files" / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    made = 2000 * len(list(data.iterdir()))
+    make_files(data, made, millions * 1_000_000 - made)
+    found: dict[str, Any] = {}
+    for tool in (tool for tool in tools if tool.incremental):
+        target = work / "files-restored"
+        subprocess.run(["rm", "-rf", str(tool.place), str(target)], check=True)
+        (tool.place / "home").mkdir(parents=True)
+        target.mkdir()
+        environment = tool.environment()
+        for command in tool.create():
+            measure(environment, command)
+        commands = {"first": tool.backup(1, data), "unchanged": tool.backup(2, data), "check": tool.check(False),
+                    "ls": tool.listing(), "restore": tool.restore(2, target)}
+        found[tool.name] = {step: measure(environment, commands[step]) for step in FILE_STEPS}
+        subprocess.run(["rm", "-rf", str(tool.place), str(target)], check=True)
+    return found
+
+
 # MARK: the tables
 
 def cells(steps: list[dict[str, Any]]) -> str:
@@ -201,6 +247,12 @@ def render(rows: dict[str, Any]) -> list[str]:
                 backup = median(night["backup"]["wall"] for night in part)
                 lines.append(f"| {first} to {last} | {min(sizes):.1f} | {max(sizes):.1f} | {backup:.2f} | "
                              f"{cells([night['prune'] for night in part])} |")
+        elif name in MILLIONS:
+            lines += ["| tool | " + " | ".join(f"{step} s | MiB" for step in FILE_STEPS) + " |",
+                      "|---" + "|--:" * 2 * len(FILE_STEPS) + "|"]
+            lines += [f"| {tool} | " + " | ".join(
+                f"{cost[step]['wall']:.1f} | {cost[step]['peak'] / MIB:,.0f}" for step in FILE_STEPS) + " |"
+                for tool, cost in found.items()]
         elif name == "history":
             lines += ["| tool | 100 backups s | forget and prune s | user + sys | peak MiB |", "|---|--:|--:|--:|--:|"]
             lines += [f"| {tool} | {cost['backups']['wall']:.1f} | {cells([cost['forget']])} |"
@@ -233,6 +285,10 @@ def verdicts(rows: dict[str, Any]) -> list[tuple[str, bool]]:
                       most <= 1.25 * NIGHT_FILE))
         found.append((f"nights, prune of the last 60: {late / early:.2f} of the first 60's time (target 1.25)",
                       late <= 1.25 * early))
+    for row in (row for row in MILLIONS if "lifeboat" in rows.get(row, {})):
+        peak = max(cost["peak"] for cost in rows[row]["lifeboat"].values())
+        found.append((f"{MILLIONS[row]},000,000 files: {peak / MIB:.0f} MiB at most "
+                      f"(target {MEMORY_TARGET / MIB:.0f} MiB)", peak < MEMORY_TARGET))
     for workload, tools in rows.get("check", {}).items():
         for step in ("structure", "data"):
             walls = {tool: median(cost["wall"] for cost in steps[step]) for tool, steps in tools.items()}

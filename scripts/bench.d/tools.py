@@ -52,6 +52,10 @@ class Tool:
         """Verifies the repository; with `read_data` every byte of it."""
         raise NotImplementedError
 
+    def listing(self) -> list[str]:
+        """Lists every entry of the latest backup."""
+        raise NotImplementedError
+
     def forget(self, keep: int) -> list[list[str]]:
         """Removes all backups but the last `keep`, and the data only they need."""
         raise NotImplementedError
@@ -84,6 +88,9 @@ class Lifeboat(Tool):
 
     def check(self, read_data: bool) -> list[str]:
         return [self.program, "check", *(["--read-data"] if read_data else []), "--repository", str(self.repository)]
+
+    def listing(self) -> list[str]:
+        return [self.program, "ls", "-R", "latest", "--repository", str(self.repository)]
 
     def forget(self, keep: int) -> list[list[str]]:
         return [[self.program, "forget", "--yes", "--force", "--keep-last", str(keep),
@@ -119,6 +126,9 @@ class EncryptedLifeboat(Lifeboat):
 
     def check(self, read_data: bool) -> list[str]:
         return [*super().check(read_data), "--identity", str(self.identity)]
+
+    def listing(self) -> list[str]:
+        return [*super().listing(), "--identity", str(self.identity)]
 
     def forget(self, keep: int) -> list[list[str]]:
         return [[*command, "--identity", str(self.identity)] for command in super().forget(keep)]
@@ -156,6 +166,9 @@ class Restic(Tool):
     def check(self, read_data: bool) -> list[str]:
         return ["restic", "check", *(["--read-data"] if read_data else [])]
 
+    def listing(self) -> list[str]:
+        return ["restic", "ls", "latest"]
+
     def forget(self, keep: int) -> list[list[str]]:
         return [["restic", "forget", "--keep-last", str(keep)], ["restic", "prune"]]
 
@@ -188,6 +201,10 @@ class Borg(Tool):
 
     def check(self, read_data: bool) -> list[str]:
         return [self.program, "check", *(["--verify-data"] if read_data else []), str(self.repository)]
+
+    def listing(self) -> list[str]:
+        return ["sh", "-c", f"{shlex.quote(self.program)} list --short --last 1 {shlex.quote(str(self.repository))} | "
+                f"xargs -I@ {shlex.quote(self.program)} list {shlex.quote(str(self.repository))}::@"]
 
     def forget(self, keep: int) -> list[list[str]]:
         return [[self.program, "prune", "--keep-last", str(keep), str(self.repository)],

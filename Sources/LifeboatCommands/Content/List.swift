@@ -37,7 +37,7 @@ struct List: LifeboatCommand {
     func run(_ session: CommandSession) throws -> ExitCode {
         let repository = try location.openForReading(session, for: .reading)
         let found = try selection.find(snapshot, repository, location, session)
-        let reader = try session.reader(repository)
+        let reader = try session.reader(repository, cacheLimit: 8 << 20)
         var listing = Listing(session: session, reader: reader, isLong: long)
         let places = SnapshotPlaces(snapshot: found)
         if let path {

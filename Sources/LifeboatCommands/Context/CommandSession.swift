@@ -167,8 +167,11 @@ final class CommandSession {
 }
 
 extension CommandSession {
-    /// Reads chunks for a command that gives back data. Damaged indexes are reported and left out.
-    func reader(_ repository: Repository) throws -> ChunkReader {
-        ChunkReader(repository, try repository.openIndexes(passingOverDamage: true), reportingTo: progress)
+    /// Reads chunks for a command that gives back data. Damaged indexes are reported and left out. `cacheLimit`: bytes of
+    /// decoded frames that are kept.
+    func reader(_ repository: Repository, cacheLimit: Int = ChunkReader.usualCacheLimit) throws -> ChunkReader {
+        ChunkReader(
+            repository, try repository.openIndexes(passingOverDamage: true), cacheLimit: cacheLimit,
+            reportingTo: progress)
     }
 }

@@ -20,7 +20,8 @@ struct IndexAudit: Sendable {
     private let recordCounts: [[Int]]
     private let mentions: [Digest: [(index: Int, pack: Int)]]
 
-    /// Reads every record of the indexes once; they must have passed `structuralProblem`.
+    /// Reads every record of the indexes once; they must have passed `structuralProblem`. Of mapped indexes no more
+    /// stays in memory than what is in use.
     init(_ indexes: [MappedIndex]) {
         self.indexes = indexes
         var mentions: [Digest: [(index: Int, pack: Int)]] = [:]
@@ -30,6 +31,7 @@ struct IndexAudit: Sendable {
                 if let pack = index.packNumber(at: position) { counts[pack] += 1 }
             }
             for pack in 0..<index.packCount { mentions[index.pack(pack).name, default: []].append((number, pack)) }
+            index.forgetPages()
             return counts
         }
         self.mentions = mentions
@@ -50,6 +52,7 @@ struct IndexAudit: Sendable {
     func findings(on contents: PackContents) throws -> [Finding] {
         try (mentions[contents.name] ?? []).map { mention in
             let index = indexes[mention.index]
+            defer { index.forgetPages() }
             var right = 0
             var isComplete = true
             for position in contents.chunks.indices {

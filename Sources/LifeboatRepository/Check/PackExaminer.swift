@@ -10,17 +10,26 @@ package final class PackExaminer {
     private let decompressor: ZstdDecompressor
     private let maximumPlain: Int
     private let sizeLimit: UInt64
+    private let maximumFrame: Int
+    /// What is decoded now, and what it becomes.
+    private let window: StoredWindow
+    private let plain: UnsafeMutableRawBufferPointer
 
     package init(_ repository: Repository) throws {
         self.repository = repository
         decompressor = try ZstdDecompressor()
         maximumPlain = ChunkWorker.maximumPlain(maximumChunk: repository.config.chunker.maximum)
+        maximumFrame = ChunkWorker.maximumFrame(maximumChunk: repository.config.chunker.maximum)
+        window = StoredWindow(capacity: maximumFrame + StoredWindow.readAhead)
+        plain = .allocate(byteCount: maximumPlain, alignment: 64)
         sizeLimit = UInt64(
             2
                 * max(
-                    PackAssembler.targetSize,
+                    PackAssembler.longestPack,
                     ChunkWorker.maximumFrame(maximumChunk: repository.config.chunker.maximum)))
     }
+
+    deinit { plain.deallocate() }
 
     /// What became of a pack.
     enum Verdict: Sendable {
@@ -64,25 +73,28 @@ package final class PackExaminer {
         }
     }
 
-    /// What the pack holds, from its bytes alone. Throws damage as `damagedRepository` or `FormatError`.
+    /// What the pack holds, from its bytes alone: they are read once and piece by piece. Throws damage as
+    /// `damagedRepository` or `FormatError`, and that its bytes do not have the digest in its name before all else.
     package func contents(of name: Digest) throws -> PackContents {
         let key = RepositoryLayout.pack(name)
-        var bytes = try repository.storedBytes(key, named: name, limit: sizeLimit)
-        var contents = PackContents(name: name, storedSize: UInt64(bytes.count), frames: [], chunks: [])
-        try repository.sealing.openInPlace(&bytes, key)
-        var ended = false
-        try bytes.withUnsafeBytes { bytes in
-            var offset = 0
-            while offset < bytes.count {
+        let stream = try PackStream(repository, name, limit: sizeLimit)
+        var contents = PackContents(name: name, storedSize: stream.storedSize, frames: [], chunks: [])
+        window.begin()
+        try stream.reporting {
+            var offset: UInt64 = 0
+            var ended = false
+            while offset < stream.size {
                 guard !ended else { throw RepositoryError.damaged(key.text, "data follows its end marker") }
-                let rest = UnsafeRawBufferPointer(rebasing: bytes[offset...])
+                let rest = try window.bytes(from: offset, atLeast: maximumFrame, of: stream.size) {
+                    try stream.read(at: $0, into: $1)
+                }
                 let length = try ZstdDecompressor.frameSize(of: rest)
-                let frame = UnsafeRawBufferPointer(rebasing: rest[..<length])
-                ended = try decode(frame, at: offset, key, &contents)
-                offset += length
+                ended = try decode(UnsafeRawBufferPointer(rebasing: rest[..<length]), at: Int(offset), key, &contents)
+                offset += UInt64(length)
             }
+            guard ended else { throw RepositoryError.damaged(key.text, "it has no end marker") }
         }
-        guard ended else { throw RepositoryError.damaged(key.text, "it has no end marker") }
+        try stream.finish()
         return contents
     }
 
@@ -142,8 +154,7 @@ package final class PackExaminer {
         guard plainLength <= UInt64(maximumPlain) else {
             throw RepositoryError.damaged(key.text, "one of its frames has an impossible size")
         }
-        let plain = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(plainLength), alignment: 64)
-        defer { plain.deallocate() }
+        let plain = UnsafeMutableRawBufferPointer(rebasing: plain[..<Int(plainLength)])
         try decompressor.decompress(frame, into: plain)
         var members = TarMemberReader(UnsafeRawBufferPointer(plain))
         var chunks: [PackContents.Chunk] = []

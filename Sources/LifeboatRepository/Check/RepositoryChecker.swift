@@ -77,14 +77,15 @@ package struct RepositoryChecker {
         let packs = try listPacks(&report)
         var suspects = try checkPacks(indexes, packs, condemned.union(repository.condemnedPacks()), &report)
         try noteForeignObjects(&report)
+        let set = try repository.indexSet(of: indexes)
         switch coverage {
         case .none: break
-        case .all: suspects.formUnion(try readPacks(packs.keys.sorted(), packs, indexes, &reading, &report))
+        case .all: suspects.formUnion(try readPacks(packs.keys.sorted(), packs, set, &reading, &report))
         case .sample(let percent):
             let rotation = SampleRotation(folder: repository.localFolder)
             let names = (reading.sample ?? rotation.selection(packs, percent: percent)).filter { packs[$0] != nil }
             reading.sample = names
-            suspects.formUnion(try readPacks(names, packs, indexes, &reading, &report))
+            suspects.formUnion(try readPacks(names, packs, set, &reading, &report))
             if let last = names.last {
                 do {
                     try rotation.remember(last)
@@ -95,8 +96,7 @@ package struct RepositoryChecker {
             }
         }
         var snapshots = SnapshotCheck(
-            repository, indexes: IndexSet(indexes), suspects: suspects, progress: progress,
-            cancellation: cancellation)
+            repository, indexes: set, suspects: suspects, progress: progress, cancellation: cancellation)
         try snapshots.run(manifests, seen: seen, &report)
         let records = RecordCheck(repository)
         for problem in try records.problems() + records.missingPins(SnapshotCatalog(repository)) {
@@ -174,6 +174,7 @@ package struct RepositoryChecker {
                         report.addProblem(object.key.text, problem)
                         continue
                     }
+                    index.forgetPages()
                     sound.append(index)
                     report.chunks += UInt64(index.chunkCount)
                 } catch {
@@ -251,7 +252,7 @@ package struct RepositoryChecker {
     /// Reads packs on several threads and holds the indexes against them; gives those that are damaged or wrongly
     /// indexed.
     private func readPacks(
-        _ names: [Digest], _ packs: [Digest: UInt64], _ indexes: [MappedIndex], _ reading: inout Reading,
+        _ names: [Digest], _ packs: [Digest: UInt64], _ indexes: IndexSet, _ reading: inout Reading,
         _ report: inout CheckReport
     ) throws -> Set<Digest> {
         struct Found: Sendable {
@@ -260,9 +261,9 @@ package struct RepositoryChecker {
             var suspects: Set<Digest> = []
         }
         let names = names.filter { !reading.sound.contains($0) }
-        let audit = IndexAudit(indexes)
-        // Every thread has a whole pack in memory besides.
-        let reader = ChunkReader(repository, IndexSet(indexes), cacheLimit: 16 << 20)
+        let audit = IndexAudit(indexes.all)
+        // Every thread has buffers for a frame besides.
+        let reader = ChunkReader(repository, indexes, cacheLimit: 16 << 20)
         let found = Monitor(Found())
         let packReading = PackReading(
             repository: repository, threads: threads, progress: progress, cancellation: cancellation)

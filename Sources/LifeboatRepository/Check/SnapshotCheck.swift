@@ -26,7 +26,7 @@ struct SnapshotCheck {
         self.suspects = suspects
         self.progress = progress
         self.cancellation = cancellation
-        availability = ChunkAvailability(ChunkReader(repository, indexes), suspects: suspects)
+        availability = ChunkAvailability(ChunkReader(repository, indexes, cacheLimit: 16 << 20), suspects: suspects)
     }
 
     /// `manifests` were listed before the indexes were opened; `seen` is what this host remembered before that.

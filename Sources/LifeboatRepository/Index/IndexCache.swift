@@ -208,6 +208,14 @@ struct IndexCache: Sendable {
         return IndexSet(each: opened, merged: merged)
     }
 
+    /// The same for indexes that are open already. No table that an earlier run merged is used.
+    func mergingAnew(_ opened: [MappedIndex], from store: any ObjectStore) throws -> IndexSet {
+        guard opened.count > Self.singleIndexes || opened.reduce(0, { $0 + $1.byteCount }) > Self.singleBytes else {
+            return IndexSet(opened)
+        }
+        return IndexSet(each: opened, merged: try merge(opened.map(\.name), from: store))
+    }
+
     /// A quarter of the mappings that Linux gives a process (vm.max_map_count).
     private static let mappings = 16_384
 

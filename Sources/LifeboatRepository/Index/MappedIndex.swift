@@ -99,12 +99,14 @@ package final class MappedIndex: @unchecked Sendable {
         guard let mapped = mmap(nil, size, PROT_READ, MAP_PRIVATE, file.raw, 0), mapped != MAP_FAILED else {
             throw SystemCallError("map", path)
         }
-        return UnsafeRawBufferPointer(start: mapped, count: size)
+        let memory = UnsafeRawBufferPointer(start: mapped, count: size)
+        MappedPages.add(memory)
+        return memory
     }
 
     private static func release(_ memory: UnsafeRawBufferPointer, mapped isMapped: Bool) {
         if isMapped {
-            munmap(UnsafeMutableRawPointer(mutating: memory.baseAddress), memory.count)
+            MappedPages.unmap(memory)
         } else {
             memory.deallocate()
         }
@@ -166,15 +168,25 @@ package final class MappedIndex: @unchecked Sendable {
     /// Whether the id at `position`, which begins with `prefix`, is smaller: two that begin alike are told apart by the
     /// rest.
     private func isSmaller(_ position: Int, _ prefix: UInt64, _ id: Digest) -> Bool {
-        prefix == id.prefix ? chunkID(position) < id : prefix < id.prefix
+        prefix == id.prefix ? self.id(position) < id : prefix < id.prefix
     }
 
-    package func chunkID(_ position: Int) -> Digest { digest(chunksStart + position * IndexFormat.chunkSize) }
+    package func chunkID(_ position: Int) -> Digest {
+        noteReads(MappedPages.record)
+        return id(position)
+    }
+
+    private func id(_ position: Int) -> Digest { digest(chunksStart + position * IndexFormat.chunkSize) }
+
+    private func noteReads(_ reads: Int) {
+        if isMapped { MappedPages.note(reads) }
+    }
 
     /// Position of the first record of that id; nil when there is none.
     ///
     /// Ids are uniform, so the search interpolates: a few probes at any size.
     package func position(of id: Digest) -> Int? {
+        noteReads(MappedPages.search)
         var low = 0
         var high = chunkCount
         let wanted = id.prefix
@@ -212,21 +224,22 @@ package final class MappedIndex: @unchecked Sendable {
         // Binary search on whole ids over what is left (long only when prefixes repeat).
         while low < high {
             let middle = low + (high - low) / 2
-            if chunkID(middle) < id { low = middle + 1 } else { high = middle }
+            if self.id(middle) < id { low = middle + 1 } else { high = middle }
         }
-        return low < chunkCount && chunkID(low) == id ? low : nil
+        return low < chunkCount && self.id(low) == id ? low : nil
     }
 
     /// Positions of all records of that id, which stand side by side; empty when there is none.
     package func records(of id: Digest) -> Range<Int> {
         guard let first = position(of: id) else { return 0..<0 }
         var end = first + 1
-        while end < chunkCount, chunkID(end) == id { end += 1 }
+        while end < chunkCount, self.id(end) == id { end += 1 }
         return first..<end
     }
 
     /// The location in the record at `position`; throws when the record points outside its tables.
     package func location(at position: Int) throws -> ChunkLocation {
+        noteReads(MappedPages.record)
         let record = chunksStart + position * IndexFormat.chunkSize
         let frame = Int(number(record + 32))
         guard frame < frameCount else { throw Self.damaged(name, "chunk \(position) names a frame that is not there") }

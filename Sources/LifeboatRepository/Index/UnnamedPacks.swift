@@ -36,9 +36,12 @@ extension Repository {
 extension ChunkReader {
     /// For a command that gives back data: reports damaged indexes, and looks for chunks that cannot be had in packs that
     /// no index names, as warnings to `progress`.
-    package convenience init(_ repository: Repository, _ indexes: IndexSet, reportingTo progress: any ProgressSink) {
+    package convenience init(
+        _ repository: Repository, _ indexes: IndexSet, cacheLimit: Int = usualCacheLimit,
+        reportingTo progress: any ProgressSink
+    ) {
         for damage in indexes.damagedIndexes { progress.report(.warning(damage)) }
-        self.init(repository, indexes) { packs in
+        self.init(repository, indexes, cacheLimit: cacheLimit) { packs in
             progress.report(
                 .warning(
                     LifeboatError(

@@ -207,23 +207,30 @@ final class SealedReads: Sendable {
         } catch {
             throw error.readingRepositoryObject(key)
         }
-        var length = min(size, Self.headerGuess)
+        let reader = try Self.readHeader(key, size, sealing) { offset, target in
+            do throws(StorageError) {
+                try store.read(stored, at: offset, into: target)
+            } catch {
+                throw error.readingRepositoryObject(key)
+            }
+        }
+        return Opened(reader: reader, storedSize: size)
+    }
+
+    /// Opens the header of an object of `size` stored bytes, which `read` fetches.
+    static func readHeader(
+        _ key: ObjectKey, _ size: UInt64, _ sealing: Sealing,
+        read: (_ offset: UInt64, _ target: UnsafeMutableRawBufferPointer) throws -> Void
+    ) throws -> AgeReader {
+        guard sealing.canRead else { throw Sealing.noKey(key) }
+        var length = min(size, headerGuess)
         while true {
             var start = [UInt8](repeating: 0, count: Int(length))
-            let failure = start.withUnsafeMutableBytes { bytes -> StorageError? in
-                do throws(StorageError) {
-                    try store.read(stored, at: 0, into: bytes)
-                    return nil
-                } catch {
-                    return error
-                }
-            }
-            if let failure { throw failure.readingRepositoryObject(key) }
+            try start.withUnsafeMutableBytes { try read(0, $0) }
             do {
-                let reader = try start.withUnsafeBytes { try AgeReader(start: $0, keys: sealing.keys) }
-                return Opened(reader: reader, storedSize: size)
+                return try start.withUnsafeBytes { try AgeReader(start: $0, keys: sealing.keys) }
             } catch let error as AgeError {
-                guard case .needMore = error, length < size, length < Self.headerLimit else {
+                guard case .needMore = error, length < size, length < headerLimit else {
                     throw Sealing.cannotOpen(key, error)
                 }
                 length = min(size, length * 8)

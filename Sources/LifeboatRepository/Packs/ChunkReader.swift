@@ -47,11 +47,13 @@ package final class ChunkReader: Sendable {
     private let maximumPlain: Int
     private let maximumFrame: Int
 
+    package static let usualCacheLimit = 24 << 20
+
     /// `cacheLimit`: bytes of decoded frames that are kept. With `onSearch` a chunk that cannot be had is looked for in
     /// packs that no index names, once in the life of this reader; it is called with their number before they are read,
     /// on the thread that needs the chunk.
     package init(
-        _ repository: Repository, _ indexes: IndexSet, cacheLimit: Int = 24 << 20,
+        _ repository: Repository, _ indexes: IndexSet, cacheLimit: Int = usualCacheLimit,
         onSearch: (@Sendable (_ packs: Int) -> Void)? = nil
     ) {
         self.onSearch = onSearch

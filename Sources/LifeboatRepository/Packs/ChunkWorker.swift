@@ -13,6 +13,8 @@ final class ChunkWorker {
     private let maximumChunk: Int
     /// Made when the first chunk with a counterpart comes.
     private var deltaEncoder: DeltaEncoder?
+    /// What a patch is undone into. Allocated with the first delta.
+    private var undone: UnsafeMutableRawBufferPointer?
 
     /// Longest frame a worker makes from chunks up to `maximumChunk` bytes.
     static func maximumFrame(maximumChunk: Int) -> Int {
@@ -37,6 +39,10 @@ final class ChunkWorker {
             maximumChunk: maximumChunk, level: settings.compressionLevel, groupLevel: settings.groupCompressionLevel)
     }
 
+    deinit {
+        undone?.deallocate()
+    }
+
     /// Handles one batch: afterwards each of its chunks has an id and is stored or on its way into a pack.
     func process(_ batch: ChunkBatch) throws -> [Digest] {
         var ids: [Digest] = []
@@ -49,7 +55,7 @@ final class ChunkWorker {
             ids.append(id)
             if batch.keepsLocally { local.keepChunk(data, id) }
             segment.content.copy?.write(data, at: segment.start)
-            guard known.claim(id) else {
+            guard try known.claim(id) else {
                 segment.content.counterparts?.noteKnown(id, at: segment.start, length: segment.length)
                 continue
             }
@@ -73,8 +79,12 @@ final class ChunkWorker {
         }
         let deltas = try deltaEncoder ?? DeltaEncoder(maximumChunk: maximumChunk)
         deltaEncoder = deltas
-        // The buffers of the frame are free until the members of the batch are together.
+        let undone =
+            undone
+            ?? .allocate(byteCount: Self.maximumPlain(maximumChunk: maximumChunk), alignment: 64)
+        self.undone = undone
+        // The buffer of the encoded frame is free until the members of the batch are together.
         return try deltas.delta(
-            of: data, id, at: segment.start, counterparts, patch: encoder.encoded, decoded: encoder.decoded)
+            of: data, id, at: segment.start, counterparts, patch: encoder.encoded, decoded: undone)
     }
 }

@@ -9,10 +9,10 @@ final class FrameEncoder {
     private let tar: TarMemberWriter
     private let compressor, groupCompressor: ZstdCompressor
     private let decompressor: ZstdDecompressor
-    /// The decoded frame as it will be: tar members.
+    /// The decoded frame as it will be: tar members; in `finish` the frame decoded again.
     private let plain: UnsafeMutableRawBufferPointer
-    /// The encoded frame, and the frame decoded again: scratch space for others until `finish`.
-    let encoded, decoded: UnsafeMutableRawBufferPointer
+    /// The encoded frame: scratch space for others until `finish`.
+    let encoded: UnsafeMutableRawBufferPointer
 
     /// What was appended since `begin`, and how long the frame is decoded.
     private(set) var members: [FrameMember] = []
@@ -29,13 +29,11 @@ final class FrameEncoder {
         let plainSize = ChunkWorker.maximumPlain(maximumChunk: maximumChunk)
         plain = .allocate(byteCount: plainSize, alignment: 64)
         encoded = .allocate(byteCount: ChunkWorker.maximumFrame(maximumChunk: maximumChunk), alignment: 64)
-        decoded = .allocate(byteCount: plainSize, alignment: 64)
     }
 
     deinit {
         plain.deallocate()
         encoded.deallocate()
-        decoded.deallocate()
     }
 
     /// Starts a frame.
@@ -75,11 +73,12 @@ final class FrameEncoder {
 
     /// The frame of what was appended, verified; valid until the next `begin`, as are `members` and `plainLength`.
     func finish() throws -> UnsafeRawBufferPointer {
+        let digests = storedDigests()
         let source = UnsafeRawBufferPointer(rebasing: plain[..<plainLength])
         // Patches are compressed already, what is left to shrink are the headers.
         let isSingle = members.count == 1 && members[0].bases.isEmpty
         let frame = try encode(source, with: isSingle ? compressor : groupCompressor)
-        try verify(frame)
+        try verify(frame, digests)
         return frame
     }
 
@@ -95,20 +94,24 @@ final class FrameEncoder {
         return UnsafeRawBufferPointer(rebasing: encoded[..<RawZstdFrame.write(source, into: encoded)])
     }
 
-    /// Decodes the frame again and hashes every chunk in it: an encoder or memory fault stops the run here, before
-    /// anything refers to it.
-    private func verify(_ frame: UnsafeRawBufferPointer) throws {
-        let target = UnsafeMutableRawBufferPointer(rebasing: decoded[..<plainLength])
-        try decompressor.decompress(frame, into: target)
-        for member in members {
-            let range = member.offset..<member.offset + member.length
-            let data = UnsafeRawBufferPointer(rebasing: target[range])
-            // A patch was undone and hashed when it was made: here it must be the same still.
-            let isSame =
-                member.bases.isEmpty
-                ? BLAKE3.hash(data) == member.id
-                : data.elementsEqual(plain[range])
-            guard isSame else { throw LifeboatError.notComingBack(member.id) }
+    /// The digest of what each member stores: its id, or that of its patch. Read before the frame is decoded over it.
+    private func storedDigests() -> [Digest] {
+        members.map { member in
+            guard !member.bases.isEmpty else { return member.id }
+            // A patch was undone and hashed when it was made: it must come back as it is.
+            return BLAKE3.hash(UnsafeRawBufferPointer(rebasing: plain[member.stored]))
+        }
+    }
+
+    /// Decodes the frame again, over the bytes it was made of, and hashes every chunk in it: an encoder or memory fault
+    /// stops the run here, before anything refers to it.
+    private func verify(_ frame: UnsafeRawBufferPointer, _ digests: [Digest]) throws {
+        // A decoder that writes nothing must not pass for one that writes what was there before.
+        plain[..<plainLength].initializeMemory(as: UInt8.self, repeating: 0)
+        try decompressor.decompress(frame, into: UnsafeMutableRawBufferPointer(rebasing: plain[..<plainLength]))
+        for (member, digest) in zip(members, digests)
+        where BLAKE3.hash(UnsafeRawBufferPointer(rebasing: plain[member.stored])) != digest {
+            throw LifeboatError.notComingBack(member.id)
         }
     }
 }

@@ -5,28 +5,25 @@ import LifeboatIO
 
 /// Which chunks the repository has or will have by the end of this backup. Thread-safe.
 final class KnownChunks: Sendable {
-    private struct State {
-        var stored: IndexSet
-        var claimed: Set<Digest> = []
+    private struct State: @unchecked Sendable {
+        // Sendable: the monitor guards the set, and nobody else has it.
+        let claimed: DigestSet
     }
 
+    /// The indexes from before this backup.
+    private let stored: IndexSet
     private let monitor: Monitor<State>
 
-    init(_ stored: IndexSet) { monitor = Monitor(State(stored: stored)) }
-
-    /// True when the chunk is new: the caller now has to store it, and nobody else will.
-    func claim(_ id: Digest) -> Bool {
-        monitor.withLock { state in
-            if state.stored.contains(id) { return false }
-            return state.claimed.insert(id).inserted
-        }
+    /// `folder`: a local folder for what is too large for memory.
+    init(_ stored: IndexSet, folder: String) {
+        self.stored = stored
+        monitor = Monitor(State(claimed: DigestSet(folder: folder)))
     }
 
-    /// The chunks of `index` are stored: they no longer need memory here.
-    func absorb(_ index: MappedIndex) {
-        monitor.withLock { state in
-            for position in 0..<index.chunkCount { state.claimed.remove(index.chunkID(position)) }
-            state.stored.add(index)
-        }
+    /// True when the chunk is new: the caller now has to store it, and nobody else will. Throws when the chunks claimed
+    /// so far cannot be read back.
+    func claim(_ id: Digest) throws -> Bool {
+        if stored.contains(id) { return false }
+        return try monitor.withLock { try $0.claimed.insert(id) }
     }
 }

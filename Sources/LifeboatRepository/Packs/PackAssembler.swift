@@ -16,6 +16,9 @@ struct FrameMember: Sendable {
     var bases: [Digest] = []
     /// Length of the chunk itself.
     var plainLength: Int
+
+    /// Where its data, or its patch, is in the decoded frame.
+    var stored: Range<Int> { offset..<offset + length }
 }
 
 /// Joins frames into packs and stores full packs in the background: two buffers, one filling, one on its way out.
@@ -102,7 +105,11 @@ package final class PackAssembler: Sendable {
     }
 
     /// A pack is sealed when the next frame would take it over this many bytes.
-    static let targetSize = 32 << 20
+    static let targetSize = 16 << 20
+    /// A pack is sealed when it has this many chunks: what is remembered of each until its index is stored takes memory.
+    static let targetChunks = 32_768
+    /// Packs of any writer of format 1 are at most this long, unless one frame is longer.
+    static let longestPack = 32 << 20
     private static let bufferCount = 2
 
     private let monitor = Monitor(State())
@@ -169,7 +176,9 @@ package final class PackAssembler: Sendable {
     /// The pack to append to; nil when the caller must wait for a buffer.
     private func fillingPack(_ state: inout State, roomFor size: Int) throws -> Pack? {
         if let pack = state.filling {
-            if pack.size == 0 || pack.size + size + Self.endFrameSize <= Self.targetSize { return pack }
+            let hasSpace =
+                pack.size + size + Self.endFrameSize <= Self.targetSize && pack.chunks.count < Self.targetChunks
+            if pack.size == 0 || hasSpace { return pack }
             state.full.append(pack)
             state.filling = nil
         }

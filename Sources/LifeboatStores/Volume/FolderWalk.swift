@@ -18,14 +18,6 @@ final class FolderWalk: FileTreeWalk {
         var groups: [[UInt8]: LogGroup] = [:]
     }
 
-    /// The first name found of a file with several.
-    private struct FirstName {
-        var path: [UInt8]
-        var status: FileStatus
-        /// Names not met yet.
-        var remaining: UInt32
-    }
-
     private let root: WalkedRoot
     private let reader: ReadAhead
     private let cancellation: Cancellation
@@ -35,7 +27,7 @@ final class FolderWalk: FileTreeWalk {
     private var rootListing: WalkListing?
     private var isStarted = false
     private var isClosed = false
-    private var firstNames: [FileStatus.Identity: FirstName] = [:]
+    private let firstNames = FirstNames()
 
     private let changes: ChangedFiles?
 
@@ -87,7 +79,7 @@ final class FolderWalk: FileTreeWalk {
         if isClosed { return nil }
         if !isStarted {
             isStarted = true
-            return rootItem()
+            return try rootItem()
         }
         while let top = frames.indices.last {
             let listing = frames[top].listing
@@ -107,15 +99,15 @@ final class FolderWalk: FileTreeWalk {
                 continue
             }
             frames[top].entry += 1
-            return item(segment.entries[index], listing, segment, top)
+            return try item(segment.entries[index], listing, segment, top)
         }
         return nil
     }
 
-    private func rootItem() -> FileTreeItem {
+    private func rootItem() throws -> FileTreeItem {
         let object = WalkedObject(place: .root(root), path: [], name: root.name, status: root.status)
         guard let rootListing else {
-            return item(of: root.status, path: [], object: object)
+            return try item(of: root.status, path: [], object: object)
         }
         var entry = TreeEntry([], root.status)
         if root.folder == nil {
@@ -139,7 +131,7 @@ final class FolderWalk: FileTreeWalk {
 
     private func item(
         _ found: WalkedEntry, _ listing: WalkListing, _ segment: WalkSegment, _ frame: Int
-    ) -> FileTreeItem {
+    ) throws -> FileTreeItem {
         let name = listing.names.name(at: found.nameStart)
         let path = WalkRules.path(of: name, in: listing.folder.path)
         if found.failure != 0 { return unexamined(found, path) }
@@ -148,7 +140,7 @@ final class FolderWalk: FileTreeWalk {
             place: .folder(listing.folder), path: path, name: listing.names.bytes, nameStart: Int(found.nameStart),
             status: status, changes: changes)
         guard status.isFolder else {
-            var item = item(of: status, path: path, object: object)
+            var item = try item(of: status, path: path, object: object)
             if !listing.databases.isEmpty { readTogether(&item, object, Array(name), listing, frame) }
             return item
         }
@@ -184,7 +176,7 @@ final class FolderWalk: FileTreeWalk {
     }
 
     /// Everything but folders.
-    private func item(of status: FileStatus, path: [UInt8], object: WalkedObject) -> FileTreeItem {
+    private func item(of status: FileStatus, path: [UInt8], object: WalkedObject) throws -> FileTreeItem {
         var item = FileTreeItem(entry: TreeEntry(path, status), object: object)
         if item.entry.kind == .symbolicLink {
             do throws(Errno) {
@@ -195,31 +187,12 @@ final class FolderWalk: FileTreeWalk {
                 if error.number == ENOENT || error.number == EINVAL { item.note = .vanished }
             }
         }
-        if status.links > 1, let first = firstName(status, path) {
+        if status.links > 1, let first = try firstNames.firstName(status, path) {
             item.entry.hardLink = first
             return item
         }
         if status.isFile { item.opener = object }
         return item
-    }
-
-    /// The name met before of a file with several; nil when this one is the first.
-    private func firstName(_ status: FileStatus, _ path: [UInt8]) -> [UInt8]? {
-        let identity = status.identity
-        guard var first = firstNames[identity] else {
-            firstNames[identity] = FirstName(path: path, status: status, remaining: status.links - 1)
-            return nil
-        }
-        // A file with the inode number of one that was deleted during the walk is another file.
-        guard first.status.mode == status.mode, first.status.size == status.size,
-            first.status.modificationTime == status.modificationTime, first.status.userID == status.userID
-        else {
-            firstNames[identity] = FirstName(path: path, status: status, remaining: status.links - 1)
-            return nil
-        }
-        first.remaining -= 1
-        firstNames[identity] = first.remaining == 0 ? nil : first
-        return first.path
     }
 
     private func unexamined(_ found: WalkedEntry, _ path: [UInt8]) -> FileTreeItem {
