@@ -165,7 +165,13 @@ package struct BackupEngine: Sendable {
                     hint: "It is kept, and marked as incomplete.", exitCode: .incomplete))
         }
         problems += manifest.failedChecks.map { check in
-            LifeboatError(
+            guard check.values.allSatisfy({ $0.number != nil }) else {
+                return LifeboatError(
+                    "check '\(check.name)' could not be queried", causes: [check.explanation],
+                    hint: "Whether it holds is not known. The snapshot is kept; correct the query or what answers it.",
+                    exitCode: .incomplete)
+            }
+            return LifeboatError(
                 "check '\(check.name)' does not hold", causes: [check.explanation, check.requirement],
                 hint: manifest.freeze == nil
                     ? "Without a freeze the stores are not of one moment: set 'services.freeze' if it holds otherwise."

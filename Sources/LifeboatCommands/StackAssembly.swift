@@ -301,4 +301,15 @@ private struct StackHealth: RestoreHealth {
             "the stack did not come up healthy",
             causes: failures.flatMap { [$0.message] + $0.causes }, hint: first.hint)
     }
+
+    func failing(_ cancellation: Cancellation) throws -> [String] {
+        let once = checks.map { check in
+            HealthCheck(name: check.name, probe: check.probe, within: Self.glance, interval: Self.glance)
+        }
+        return try waiter.wait(for: once, progress: SilentProgress(), cancellation: cancellation)
+            .filter { !$0.healthy }.map { "'\($0.name)': \($0.lastFailure ?? "no answer")" }
+    }
+
+    /// Seconds a probe has to answer when it is queried once.
+    private static let glance = 3.0
 }

@@ -171,6 +171,16 @@ package enum FileFlags {
         try? set(descriptor, flags & ~(immutable | appendOnly))
     }
 
+    /// The same for the regular file or directory `name` in an open directory, never through a link: true when flags that
+    /// forbade changes are gone.
+    package static func allowChanges(to name: UnsafePointer<CChar>, in folder: Int32) -> Bool {
+        let raw = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+        guard raw >= 0 else { return false }
+        let file = OwnedDescriptor(owning: raw)
+        guard let flags = try? get(file.raw), flags & (immutable | appendOnly) != 0 else { return false }
+        return (try? set(file.raw, flags & ~(immutable | appendOnly))) != nil
+    }
+
     private static func isUnsupported(_ number: Int32) -> Bool {
         number == ENOTTY || number == EOPNOTSUPP || number == ENOSYS || number == EINVAL
     }

@@ -17,6 +17,9 @@ package protocol ServiceManager: Sendable {
     /// told.
     func all(_ cancellation: Cancellation?) throws -> [String]
 
+    /// Those of all services that should run and do not; one that ran to its end as it should is not among them.
+    func idle(_ cancellation: Cancellation?) throws -> [String]
+
     /// Stops those of `services` that run, in reverse order, and returns when none of them runs any more; the result is
     /// what was stopped. Throws when one ignores it, or ends uncleanly: the caller then starts `services` again.
     func stop(_ services: [String], progress: any ProgressSink, cancellation: Cancellation?) throws -> [String]
@@ -41,6 +44,11 @@ package protocol ServiceManager: Sendable {
 }
 
 extension ServiceManager {
+    package func idle(_ cancellation: Cancellation?) throws -> [String] {
+        let running = Set(try running(cancellation))
+        return try all(cancellation).filter { !running.contains($0) }
+    }
+
     /// A manager that can only stop and start.
     package func pause(
         _ services: [String], progress: any ProgressSink, cancellation: Cancellation?

@@ -82,7 +82,8 @@ struct RestorePartsTests {
     @Test(arguments: ["--resume", "--rollback"])
     func aRestoreThatWasKilledGoesOnOrBack(_ direction: String) throws {
         try withStack(.binary) { fixture in
-            try fixture.write(policy(health: "if rm die; then kill -9 $PPID; fi"), to: "lifeboat.yaml")
+            try fixture.write(
+                policy(health: "if grep -q first docs/a.txt && rm die; then kill -9 $PPID; fi"), to: "lifeboat.yaml")
             try fixture.write("", to: "die")
             let killed = try fixture.run("restore", "latest", "--yes", "--path", "documents:a.txt")
             #expect(killed.exit == 137, "\(killed)")

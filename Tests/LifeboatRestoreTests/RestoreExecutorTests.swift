@@ -32,6 +32,22 @@ struct RestoreExecutorTests {
         }
     }
 
+    @Test func theClockStartsWithTheCommandAndWhatWasDownIsDownFromThen() throws {
+        for wasDown in [false, true] {
+            try RestoreFixture.with { fixture in
+                var plan = try fixture.fake.plan()
+                if wasDown { plan.servicesDown = ["other"] }
+                // The clock of the fixture shows 1 at its first look: the command began 100 s before that.
+                let outcome = try fixture.executor().execute(
+                    plan, from: fixture.fake.source, begun: -100, cancellation: Cancellation())
+                #expect(outcome.phases.first?.name == "prepare")
+                #expect((outcome.phases.first?.seconds ?? 0) > 100)
+                #expect(outcome.totalSeconds > 100)
+                #expect((outcome.downtimeSeconds > 100) == wasDown)
+            }
+        }
+    }
+
     @Test func aFailureAtAnyOperationEndsWithOldDataBeforeTheSwapAndRolledBackAfterIt() throws {
         var number = 0
         var exitCodes: [ExitCode] = []

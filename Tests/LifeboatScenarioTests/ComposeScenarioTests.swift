@@ -112,6 +112,72 @@ struct ComposeScenarioTests {
         #expect(try stack.project.observed() == stack.project.services)
     }
 
+    @Test func `a restore starts the application that was stopped before, or whose container is gone`() throws {
+        let stack = try Stack()
+        defer { stack.remove() }
+        #expect(try stack.lifeboat("backup").exit == 0)
+        for words in [["stop", "-t", "1"], ["rm", "-f"]] {
+            _ = try stack.project.docker(words + [stack.project.containerName("api")])
+            try stack.setWord("old")
+            let plan = try stack.lifeboat("plan", "latest")
+            #expect(plan.exit == 0, "\(plan)")
+            #expect(plan.output.contains("services do not run, and are started by the restore: api"), "\(plan)")
+            #expect(plan.output.contains("a health probe fails already, before the restore: 'service api'"), "\(plan)")
+            let kept = try stack.lifeboat("restore", "latest", "--yes", "--only-running", "--keep-old")
+            #expect(kept.exit == 0, "\(kept)")
+            #expect(try stack.project.observed() == ["db"], "\(kept)")
+            #expect(kept.error.contains("health probes were not queried: api did not run before"), "\(kept)")
+            let back = try stack.lifeboat("restore", "--rollback", "--yes")
+            #expect(back.exit == 0 && back.output.contains("rolled back, downtime "), "\(back)")
+            #expect(try stack.word() == "old")
+            let restore = try stack.lifeboat("restore", "latest", "--yes", "--json")
+            #expect(restore.exit == 0, "\(restore)")
+            #expect(try stack.project.observed() == stack.project.services, "\(restore)")
+            #expect(try stack.word() == "new")
+            // Down from the begin of the command until the stack was healthy: only verifying came after it.
+            let after = ["verify", "finish"].map { Self.seconds(of: $0, in: restore.output) }.reduce(0, +)
+            let total = try #require(Self.number("total_seconds", in: restore.output))
+            let down = try #require(Self.number("downtime_seconds", in: restore.output))
+            #expect(down <= total && abs(total - down - after) < 0.1 * total, "\(restore)")
+        }
+    }
+
+    /// A number of a line of JSON, by its key.
+    private static func number(_ key: String, in text: String) -> Double? {
+        guard let start = text.firstRange(of: "\"\(key)\":") else { return nil }
+        return Double(text[start.upperBound...].prefix { $0.isNumber || ".eE-+".contains($0) })
+    }
+
+    private static func seconds(of phase: String, in text: String) -> Double {
+        guard let start = text.firstRange(of: "{\"name\":\"\(phase)\",") else { return 0 }
+        return number("seconds", in: String(text[start.lowerBound...])) ?? 0
+    }
+
+    @Test func `a second backup or a restore of a stack at work ends with 11`() throws {
+        let folder = try ScenarioFolder()
+        defer { folder.remove() }
+        try folder.createRepository()
+        try folder.growTree(seed: 3)
+        try AtomicFile.write(
+            """
+            stack: shop
+            repository: ./repository
+            encryption: none
+            components: {documents: {volume: {path: ./tree}}}
+            """, to: "\(folder.path)/lifeboat.yaml")
+        #expect(try folder.lifeboat("backup").exit == 0)
+        try FileTree.createFolders("\(folder.state)/restores")
+        let lock = try FileLock.tryLock("\(folder.state)/restores/shop.lock")
+        for words in [["backup"], ["restore", "latest", "--yes"]] {
+            let run = try folder.lifeboat(words)
+            #expect(run.exit == 11, "\(run)")
+            #expect(run.error.contains("another lifeboat is backing up or restoring stack 'shop'"), "\(run)")
+        }
+        _ = consume lock
+        #expect(try folder.lifeboat("backup").exit == 0)
+        #expect(try folder.succeed("snapshots", "-r", folder.repository).output.split(separator: "\n").count >= 2)
+    }
+
     @Test func `resume needs no policy for what the journal of services holds`() throws {
         let stack = try Stack()
         defer { stack.remove() }

@@ -3,8 +3,10 @@
 import ArgumentParser
 import LifeboatBackup
 import LifeboatCore
+import LifeboatIO
 import LifeboatPolicy
 import LifeboatRepository
+import LifeboatRestore
 
 /// `lifeboat backup`
 struct Backup: LifeboatCommand {
@@ -39,7 +41,11 @@ struct Backup: LifeboatCommand {
         let source = try adHocVolumes(session) ?? byPolicy(session)
         let repository = try location.open(at: source.location, session, policy: source.assembly?.policy)
         try location.requireEncryption(of: repository, session)
-        if let assembly = source.assembly { try PendingWork.recover(assembly, session) }
+        var lock: FileLock?
+        if let assembly = source.assembly {
+            try PendingWork.recover(assembly, session)
+            lock = try Self.lock(assembly.policy.stack, session)
+        }
         let components = try source.components()
         let host = session.context.host
         let engine = BackupEngine(
@@ -60,6 +66,7 @@ struct Backup: LifeboatCommand {
             request.deltaCache = assembly.policy.deltaCache
         }
         let outcome = try engine.run(request)
+        _ = consume lock
         session.progress.finish()
         for warning in outcome.warnings { session.warn(warning) }
         for problem in outcome.problems { try session.problem(problem) }
@@ -77,6 +84,19 @@ struct Backup: LifeboatCommand {
         if retention.error?.exitCode == .interrupted { return .interrupted }
         if outcome.heldProblem != nil { return .failed }
         return manifest.complete && manifest.failedChecks.isEmpty ? .done : .incomplete
+    }
+
+    /// The lock of the stack: a second backup would meet frozen services, and a restore exchanges the data. Nil with a
+    /// warning when the state directory cannot be written to.
+    private static func lock(_ stack: String, _ session: CommandSession) throws -> FileLock? {
+        do {
+            return try RestoreJournal(stateFolder: try PendingWork.stateFolder(session.context)).lock(stack: stack)
+        } catch let error as SystemCallError {
+            session.warn(
+                LifeboatError.converting(
+                    error, "a second backup or a restore of stack '\(stack)' at the same time is not prevented"))
+            return nil
+        }
     }
 
     /// What is backed up, from where it is said.

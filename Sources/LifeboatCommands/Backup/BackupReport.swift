@@ -83,7 +83,7 @@ struct BackupReport: OutputRendering {
             lines.append(
                 held == checks.count
                     ? "checks: all \(grouped(held)) hold"
-                    : "CHECKS: \(grouped(checks.count - held)) of \(grouped(checks.count)) do not hold")
+                    : "CHECKS: " + Self.failures(checks))
         }
         if let removed = retention?.removed, let kept = retention?.kept {
             lines.append("retention: \(counted(removed, "old snapshot")) removed, \(grouped(kept)) kept")
@@ -93,6 +93,19 @@ struct BackupReport: OutputRendering {
                 "INCOMPLETE: \(counted(problems, "problem")); the snapshot is kept, and marked as incomplete")
         }
         return lines.joined(separator: "\n")
+    }
+
+    /// `1 of 3 does not hold, 1 could not be queried`
+    private static func failures(_ checks: [CheckResult]) -> String {
+        let failed = checks.filter { !$0.holds }
+        let unanswered = failed.count { $0.values.contains { $0.number == nil } }
+        let wrong = failed.count - unanswered
+        var parts: [String] = []
+        if wrong > 0 { parts.append("\(grouped(wrong)) of \(grouped(checks.count)) do not hold") }
+        if unanswered > 0 {
+            parts.append("\(grouped(unanswered)) of \(grouped(checks.count)) could not be queried")
+        }
+        return parts.joined(separator: ", ")
     }
 }
 

@@ -211,7 +211,25 @@ struct DrillRunCommand: LifeboatCommand {
             try session.problem(
                 LifeboatError(finding.message, causes: finding.causes, hint: finding.hint, exitCode: result.exitCode))
         }
+        // The summary says it too, which is not printed then.
+        if session.isQuiet, result.findings.isEmpty, result.exitCode == .objectiveMissed {
+            try session.problem(Self.missed(result))
+        }
         try session.emitReport(DrillSummary(id: id, result: result))
         return result.exitCode
+    }
+
+    private static func missed(_ result: DrillResult) -> LifeboatError {
+        let objectives = result.objectives
+        var causes: [String] = []
+        if result.samplePercent == nil, objectives.missesRTO, let rta = objectives.rta, let rto = objectives.rto {
+            causes.append("recovery time \(DurationText.short(rta)), objective \(DurationText.short(rto))")
+        }
+        if objectives.missesRPO, let rpa = objectives.rpa, let rpo = objectives.rpo {
+            causes.append("recovery point \(DurationText.short(rpa)), objective \(DurationText.short(rpo))")
+        }
+        return LifeboatError(
+            "the drill of stack '\(result.stack)' recovered, and missed an objective", causes: causes,
+            exitCode: .objectiveMissed)
     }
 }

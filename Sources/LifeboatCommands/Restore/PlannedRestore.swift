@@ -24,8 +24,12 @@ struct PlannedRestore {
         let assembly = aim.assembly
         let stack = try aim.stack()
         var started: Set<String> = []
+        let idle = try stack.services?.idle(session.cancellation) ?? []
+        let failing = try stack.health?.failing(session.cancellation) ?? []
+        let names = try assembly.chosen(aim.selected).map(\.name).filter { !selection.exclude.contains($0) }
+        // Servers that the restore itself starts: a plan starts nothing, and cannot query them.
+        let unasked = isDryRun ? Set(names.filter { stack.servers[$0].map(idle.contains) ?? false }) : []
         if !isDryRun {
-            let names = try assembly.chosen(aim.selected).map(\.name).filter { !selection.exclude.contains($0) }
             started = try RestoreServers(stack, clock: session.context.clock, progress: session.progress)
                 .startMissing(names, session.cancellation)
         }
@@ -38,8 +42,8 @@ struct PlannedRestore {
             let captured = snapshot.manifest.component(component.name)
             let facts = StoreFacts(counts: captured?.counts ?? [:], texts: captured?.texts ?? [:])
             var staged = StagedState([:])
-            if aim.includes(component.name), !selection.exclude.contains(component.name),
-                !selection.inPlace.contains(component.name)
+            if aim.includes(component.name), !unasked.contains(component.name),
+                !selection.exclude.contains(component.name), !selection.inPlace.contains(component.name)
             {
                 do {
                     staged = try store.planStaging(id, of: facts)
@@ -68,6 +72,7 @@ struct PlannedRestore {
         request.checks = stack.checks
         request.warnings =
             try aim.warnings
+            + Self.stateWarnings(idle, failing, unasked, stack, onlyRunning: selection.onlyRunning)
             + SecretComparison.warnings(
                 snapshot.manifest.secrets,
                 breaks: { name in assembly.policy.secrets.first { $0.name == name }?.breaks },
@@ -93,7 +98,8 @@ struct PlannedRestore {
             repository, snapshot, components: first.components.map(\.name), options: options,
             progress: session.progress)
         Self.measureParts(&request, first, stack, source)
-        let found = try preflight.run(first, source, checksChunks: isDryRun, session.cancellation)
+        let found = try preflight.run(
+            first, source, checksChunks: isDryRun, unasked: unasked, session.cancellation)
         request.inPlace += found.inPlace
         request.warnings += found.warnings
         let isFinal = found.inPlace.isEmpty && found.warnings.isEmpty && aim.parts.isEmpty
@@ -103,8 +109,31 @@ struct PlannedRestore {
         let homeless = plan.components.filter { !$0.isInPlace }.compactMap { unplaced[$0.name] }
         let problems = homeless.filter { !found.problems.contains($0) } + found.problems
         if !started.isEmpty { plan.startedServers = started.sorted() }
+        if !idle.isEmpty { plan.servicesDown = idle }
+        if selection.onlyRunning { plan.onlyRunning = true }
+        if !failing.isEmpty { plan.failingProbes = failing }
         plan.problems = problems.isEmpty ? nil : problems.map { RestoreRecord.Failure($0) }
         self.plan = plan
+    }
+
+    /// What of the stack does not work before the restore, and what becomes of it.
+    private static func stateWarnings(
+        _ idle: [String], _ failing: [String], _ unasked: Set<String>, _ stack: RestoreStack, onlyRunning: Bool
+    ) -> [String] {
+        var warnings: [String] = []
+        if !idle.isEmpty {
+            let names = idle.joined(separator: ", ")
+            warnings.append(
+                onlyRunning
+                    ? "services do not run, and stay stopped: \(names)"
+                    : "services do not run, and are started by the restore: \(names)")
+        }
+        warnings += failing.map { "a health probe fails already, before the restore: \($0)" }
+        warnings += unasked.sorted().map { component in
+            "the server of '\(component)' does not run: the restore starts '\(stack.servers[component] ?? "")' first,"
+                + " and checks then whether it can take the data"
+        }
+        return warnings
     }
 
     /// How much of the snapshot the parts are. One that cannot be told, since it is not there, is a problem the preflight

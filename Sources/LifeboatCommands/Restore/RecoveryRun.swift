@@ -143,7 +143,8 @@ private struct RecoveryReport: OutputRendering {
         if outcomes.isEmpty { return whenEmpty }
         return outcomes.map { outcome in
             let freed = outcome.decision == .discard ? outcome.bytes.map { ", about \(ByteCount($0))" } ?? "" : ""
-            return "restore '\(outcome.id)' of stack '\(outcome.stack)': \(outcome.decision.word)\(freed)"
+            let down = outcome.downtimeSeconds.map { ", downtime \(DurationText.short($0))" } ?? ""
+            return "restore '\(outcome.id)' of stack '\(outcome.stack)': \(outcome.decision.word)\(freed)\(down)"
         }.joined(separator: "\n")
     }
 }

@@ -68,6 +68,7 @@ struct Restore: LifeboatCommand {
     }
 
     func run(_ session: CommandSession) throws -> ExitCode {
+        let begun = session.context.clock.monotonicSeconds()
         if let to { return try LooseRun(to: to, paths: chosen.path).run(self, session) }
         let policy = try PolicyFile.require(location.policy, session.context)
         let assembly = StackAssembly(policy, session)
@@ -92,7 +93,7 @@ struct Restore: LifeboatCommand {
         // Who was asked has read them in the plan.
         if yes { for warning in planned.plan.warnings { session.warn(LifeboatError(warning)) } }
         let outcome = try Self.executor(planned.stack, session).execute(
-            planned.plan, from: planned.source, cancellation: session.cancellation)
+            planned.plan, from: planned.source, begun: begun, cancellation: session.cancellation)
         return try Self.report(outcome, of: found, told: planned.plan.warnings, session)
     }
 

@@ -70,9 +70,12 @@ struct RestoreSelection: ParsableArguments {
             "Keep the data that is live now for so long (7 days), for a later --rollback.", valueName: "period"))
     var keepOld: DurationArgument?
 
+    @Flag(name: .long, help: "Start only the services that ran; else all that the project declares are started.")
+    var onlyRunning = false
+
     /// Options that no restore into a folder has.
     var hasStackOptions: Bool {
-        keepOld != nil || !inPlace.isEmpty || inPlaceWhenFull || verifyFirst || !exclude.isEmpty
+        onlyRunning || keepOld != nil || !inPlace.isEmpty || inPlaceWhenFull || verifyFirst || !exclude.isEmpty
             || !collection.isEmpty || !table.isEmpty || !target.isEmpty
     }
 

@@ -46,6 +46,11 @@ extension DrillRun {
             hint: "The snapshot says so; what was restored from it does not hold that.")
     }
 
+    /// A check without all of its values says nothing about the data.
+    private static func failure(_ verdict: CheckResult) -> String {
+        verdict.values.allSatisfy { $0.number != nil } ? "does not hold" : "could not be queried"
+    }
+
     func askChecks() throws {
         guard !request.policy.checks.isEmpty else { return }
         try timeline.measure(DrillPhase.checks) {
@@ -64,7 +69,7 @@ extension DrillRun {
                 if !verdict.holds {
                     find(
                         LifeboatError(
-                            "check '\(verdict.name)' does not hold: \(verdict.explanation)",
+                            "check '\(verdict.name)' \(Self.failure(verdict)): \(verdict.explanation)",
                             causes: [verdict.requirement]), DrillPhase.checks)
                 } else if !isAsCaptured {
                     find(
@@ -166,7 +171,7 @@ extension DrillRun {
                 guard result.checks[index].holds, !verdict.holds else { continue }
                 find(
                     LifeboatError(
-                        "check '\(verdict.name)' does not hold after the restart: \(verdict.explanation)"),
+                        "check '\(verdict.name)' \(Self.failure(verdict)) after the restart: \(verdict.explanation)"),
                     DrillPhase.checksAgain)
             }
         }

@@ -67,7 +67,7 @@ package struct Retention: Sendable {
         }
         if plan.removesMoreThanHalf {
             return LifeboatError(
-                "the rules would remove \(plan.removed.count) of the \(plan.decisions.count) snapshots of stack "
+                "the rules would remove \(plan.removedComplete) of the \(plan.complete) complete snapshots of stack "
                     + "'\(plan.stack)', which is more than half, so nothing was removed",
                 causes: ["the rules are: \(plan.rules.text)"],
                 hint: "Look at the plan with 'lifeboat forget --dry-run'; if it is right, run it once with --force.")

@@ -101,6 +101,10 @@ package struct RetentionPlan: Sendable, Equatable {
     package var kept: [RetentionCandidate] { decisions.filter(\.isKept).map(\.snapshot) }
     package var removed: [RetentionCandidate] { decisions.filter { !$0.isKept }.map(\.snapshot) }
 
-    /// More than half of the snapshots would go: a mistake in the rules more often than a wish.
-    package var removesMoreThanHalf: Bool { removed.count * 2 > decisions.count }
+    /// More than half of the complete snapshots would go: a mistake in the rules more often than a wish. Incomplete ones
+    /// do not count: after some bad nights most of them go at once when the first good one has come.
+    package var removesMoreThanHalf: Bool { removedComplete * 2 > complete }
+
+    package var complete: Int { decisions.count { $0.snapshot.complete } }
+    package var removedComplete: Int { decisions.count { $0.snapshot.complete && !$0.isKept } }
 }

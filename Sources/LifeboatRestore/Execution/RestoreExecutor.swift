@@ -34,10 +34,12 @@ package struct RestoreExecutor: Sendable {
         self.progress = progress
     }
 
+    /// `begun`: when the command began, on the clock's monotonic time: the recovery time counts from then; nil: now.
+    ///
     /// Throws the reason when the restore did not happen: with exit code `rolledBack` when the old data was brought
     /// back after a swap, with the code of the failure itself when nothing had been swapped yet.
     package func execute(
-        _ plan: RestorePlan, from source: any RestoreSource, cancellation: Cancellation
+        _ plan: RestorePlan, from source: any RestoreSource, begun: Double? = nil, cancellation: Cancellation
     ) throws -> RestoreOutcome {
         if let problem = plan.problems?.first { throw problem.error }
         guard plan.stack == stack.name else {
@@ -47,7 +49,7 @@ package struct RestoreExecutor: Sendable {
         let record = RestoreRecord(plan, owner: try .current())
         let pending = try journal.records().records.filter { $0.plan.stack == plan.stack && $0.needsRecovery }
         if let other = pending.first(where: { !$0.isReplaced(by: record) }) { throw RestoreFailure.pending(other) }
-        let outcome = try run(RestoreMachine(record), source, cancellation)
+        let outcome = try run(RestoreMachine(record), source, begun: begun, cancellation)
         _ = consume lock
         return outcome
     }
@@ -68,11 +70,11 @@ package struct RestoreExecutor: Sendable {
     }
 
     private func run(
-        _ machine: RestoreMachine, _ source: any RestoreSource, _ cancellation: Cancellation
+        _ machine: RestoreMachine, _ source: any RestoreSource, begun: Double? = nil, _ cancellation: Cancellation
     ) throws -> RestoreOutcome {
         var run = RestoreRun(
-            machine, stack: stack, journal: journal, source: source, lanes: lanes, clock: clock, progress: progress,
-            cancellation: cancellation)
+            machine, stack: stack, journal: journal, source: source, lanes: lanes, begun: begun, clock: clock,
+            progress: progress, cancellation: cancellation)
         run.run()
         if let failure = run.failure { throw failure }
         if let rates {

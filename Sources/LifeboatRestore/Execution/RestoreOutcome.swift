@@ -56,9 +56,10 @@ package struct RestoreOutcome: Codable, Sendable, Equatable {
     package var phases: [Phase]
     /// In the order they ended.
     package var steps: [Step]
-    /// From the stop of the services until the stack was healthy; without services from the first exchange on.
+    /// From the stop of the services until the stack was healthy; without services from the first exchange on. A stack
+    /// that was down already, whole or in part, is down from the begin of the command.
     package var downtimeSeconds: Double
-    /// From the first step to the last: the recovery time.
+    /// From the begin of the command to the last step: the recovery time.
     package var totalSeconds: Double
     /// Nil: the old data is gone.
     package var kept: Kept?
@@ -87,11 +88,20 @@ struct RestoreTimeline {
     private var downSince: Double?
     private(set) var downtime: Double = 0
 
-    init(_ clock: any Clock, _ progress: any ProgressSink) {
+    /// `begun`: when the command began, on this clock; the time since then is the phase `prepare`. Nil: now.
+    init(_ clock: any Clock, _ progress: any ProgressSink, begun: Double? = nil) {
         self.clock = clock
         self.progress = progress
-        start = clock.monotonicSeconds()
+        let now = clock.monotonicSeconds()
+        start = begun ?? now
+        if let begun { phases.append(RestoreOutcome.Phase(name: "prepare", seconds: max(0, now - begun))) }
     }
+
+    /// The stack did not work when the command began.
+    mutating func markDownFromStart() { downSince = start }
+
+    /// Downtime so far, with what is not over yet.
+    var downtimeSoFar: Double { downtime + (downSince.map { clock.monotonicSeconds() - $0 } ?? 0) }
 
     var total: Double { clock.monotonicSeconds() - start }
 

@@ -34,12 +34,15 @@ package struct RestoreRecovery: Sendable {
         /// True: data that is not needed any more could not be removed: the old data of a restore that was verified, the
         /// staged data of one that was undone.
         package var isLeftOver: Bool?
+        /// How long the stack was down for it; nil: it was not touched.
+        package var downtimeSeconds: Double?
         /// Empty when nothing is left to do.
         package var problems: [String]
 
         private enum CodingKeys: String, CodingKey {
             case id, stack, snapshot, decision, bytes, problems
             case isLeftOver = "left_over"
+            case downtimeSeconds = "downtime_seconds"
         }
 
         /// What `isLeftOver` is about, for messages.
@@ -163,12 +166,12 @@ package struct RestoreRecovery: Sendable {
             cancellation: Cancellation())
         run.run()
         let record = run.machine.record
+        let downtime = run.timeline.downtimeSoFar
         let halted = record.course == .halted ? run.failure.map { [$0] } ?? [] : []
         let troubles = record.troubles.map(\.error) + run.warnings + halted
         return Outcome(
             id: record.plan.id, stack: stack.name, snapshot: record.plan.snapshot, decision: decision,
-            bytes: record.keptBytes,
-            isLeftOver: record.isLeftOver,
+            bytes: record.keptBytes, isLeftOver: record.isLeftOver, downtimeSeconds: downtime > 0 ? downtime : nil,
             problems: troubles.map { ([$0.message] + $0.causes).joined(separator: ": ") })
     }
 }

@@ -30,7 +30,8 @@ struct RestoreRun {
 
     init(
         _ machine: RestoreMachine, stack: RestoreStack, journal: RestoreJournal, source: (any RestoreSource)?,
-        lanes: Int = 1, clock: any Clock, progress: any ProgressSink, cancellation: Cancellation
+        lanes: Int = 1, begun: Double? = nil, clock: any Clock, progress: any ProgressSink,
+        cancellation: Cancellation
     ) {
         self.machine = machine
         self.stack = stack
@@ -40,7 +41,11 @@ struct RestoreRun {
         self.progress = progress
         self.cancellation = cancellation
         self.clock = clock
-        timeline = RestoreTimeline(clock, progress)
+        timeline = RestoreTimeline(clock, progress, begun: begun)
+        // What was down before is down from the start.
+        let plan = machine.record.plan
+        let wasDown = !(plan.servicesDown ?? []).isEmpty || !(plan.startedServers ?? []).isEmpty
+        if begun != nil, wasDown || !(plan.failingProbes ?? []).isEmpty { timeline.markDownFromStart() }
     }
 
     var plan: RestorePlan { machine.record.plan }

@@ -8,6 +8,12 @@ package import LifeboatStores
 package protocol RestoreHealth: Sendable {
     /// Returns when every probe passed often enough; throws when a deadline passed first. Blocks.
     func awaitHealth(_ progress: any ProgressSink, _ cancellation: Cancellation) throws
+    /// The probes that fail now, each queried once, with the reason. Throws only when cancelled. Blocks.
+    func failing(_ cancellation: Cancellation) throws -> [String]
+}
+
+extension RestoreHealth {
+    package func failing(_ cancellation: Cancellation) throws -> [String] { [] }
 }
 
 /// The stack a plan is executed on: the live things behind the names in the plan.
@@ -16,7 +22,7 @@ package struct RestoreStack: Sendable {
     package var stores: [String: any DataStore]
     /// Nil: lifeboat touches no service.
     package var services: (any ServiceManager)?
-    /// What is started after a restore that found no service running: a stack that was lost is brought up whole.
+    /// All services that the project or the policy declares, in start order: what runs after a restore.
     package var allServices: [String]
     /// Nil: there is no probe.
     package var health: (any RestoreHealth)?

@@ -45,7 +45,14 @@ extension RestoreRun {
             try stack.services?.start(startedServices, progress: progress, cancellation: cancellation)
             if plan.healthProbes == 0 { timeline.mark(isDown: false) }
         case .awaitHealth:
-            try stack.health?.awaitHealth(progress, cancellation)
+            if leftDown.isEmpty {
+                try stack.health?.awaitHealth(progress, cancellation)
+            } else {
+                warn(
+                    LifeboatError(
+                        "health probes were not queried: \(leftDown.joined(separator: ", ")) did not run before, and"
+                            + " --only-running leaves them stopped"))
+            }
             timeline.mark(isDown: false)
         case .verifyFacts:
             timeline.mark(isDown: false)
@@ -165,7 +172,8 @@ extension RestoreRun {
         guard let services = stack.services else { return }
         let running = try services.running(cancellation)
         // A stack of which nothing ran but what this restore started was lost: it is brought up whole.
-        let isLost = machine.record.servicesFound == [] || Set(plan.startedServers ?? []).isSuperset(of: running)
+        let started = Set(plan.startedServers ?? [])
+        let isLost = machine.record.servicesFound == [] || started.isSuperset(of: running)
         machine.foundServices(isLost ? [] : running)
         try journal.write(machine.record)
         timeline.mark(isDown: true)
@@ -191,11 +199,17 @@ extension RestoreRun {
 
     private var servers: RestoreServers { RestoreServers(stack, clock: clock, progress: progress) }
 
-    /// What goes forward starts: the services that ran, or all of a stack none of which did.
+    /// What goes forward starts: the services that ran, and those that should have; all of a stack none of which did.
     private var startedServices: [String] {
         let found = machine.record.servicesFound ?? []
-        return found.isEmpty ? stack.allServices : found
+        if plan.onlyRunning == true { return found }
+        if found.isEmpty { return stack.allServices }
+        let wanted = Set(found + (plan.servicesDown ?? []))
+        return stack.allServices.filter(wanted.contains) + found.filter { !stack.allServices.contains($0) }
     }
+
+    /// Services that stay down by the user's word: a probe that needs them can never pass.
+    private var leftDown: [String] { plan.onlyRunning == true ? plan.servicesDown ?? [] : [] }
 
     /// Facts that fell short are a failure. Services run again by now and may have added to what was restored: numbers
     /// that grew are told.
@@ -236,16 +250,22 @@ extension RestoreRun {
         let failures = checks.failures(checkResults)
         guard failures.isEmpty else {
             throw LifeboatError(
-                "a check of the policy held in the snapshot, and does not hold after the restore",
+                failures.contains { Self.isAnswered($0) }
+                    ? "a check of the policy held in the snapshot, and does not hold after the restore"
+                    : "a check of the policy held in the snapshot, and could not be queried after the restore",
                 causes: failures.map { "\($0.name): \($0.explanation)" })
         }
         for result in checkResults where !result.holds {
             warn(
                 LifeboatError(
-                    "check '\(result.name)' does not hold after the restore",
+                    "check '\(result.name)' "
+                        + (Self.isAnswered(result) ? "does not hold" : "could not be queried") + " after the restore",
                     causes: [result.explanation, result.requirement]))
         }
     }
+
+    /// Whether every value of a check is known: only then it can fail to hold.
+    private static func isAnswered(_ result: CheckResult) -> Bool { result.values.allSatisfy { $0.number != nil } }
 
     private static func text(_ difference: FactDifference) -> String {
         "\(difference.name) is \(difference.found ?? "missing"), not \(difference.expected)"
@@ -257,16 +277,25 @@ extension RestoreRun {
         timeline.enter(machine.record.course == .rollingBack ? "roll back" : "clean up", detail: step.component)
         switch step.undo {
         case .stopServices:
+            timeline.mark(isDown: true)
             let stopping = try servers.stopped(startedServices, of: plan.components.map(\.name))
             _ = try stack.services?.stop(stopping, progress: progress, cancellation: undoCancellation)
         case .swapBack:
+            timeline.mark(isDown: true)
             try servers.ensure(step.component, undoCancellation)
             try stack.store(step.component).swapBack(staged(step.component))
         case .startServices:
             try stack.services?.start(
                 machine.record.servicesFound ?? [], progress: progress, cancellation: undoCancellation)
+            if !machine.record.undo.contains(where: { $0.undo == .awaitHealth }) { timeline.mark(isDown: false) }
         case .awaitHealth:
-            try stack.health?.awaitHealth(progress, undoCancellation)
+            if let down = plan.servicesDown, !down.isEmpty {
+                let names = down.joined(separator: ", ")
+                progress.report(.note("health is not waited for: \(names) did not run before the restore"))
+            } else {
+                try stack.health?.awaitHealth(progress, undoCancellation)
+            }
+            timeline.mark(isDown: false)
         case .discardStaged:
             try servers.ensure(step.component, undoCancellation)
             try stack.store(step.component).discard(staged(step.component))

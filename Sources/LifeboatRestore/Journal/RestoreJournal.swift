@@ -28,13 +28,13 @@ package struct RestoreJournal: Sendable {
 
     package func path(of id: String) -> String { "\(folder)/\(id)\(Self.suffix)" }
 
-    /// Takes the lock of a stack: one restore, or recovery of one, at a time. Throws `busy` when another process has
-    /// it. The kernel lets it go when the process ends, however it ends.
+    /// Takes the lock of a stack: one backup, restore, or recovery of a restore at a time. Throws `busy` when another
+    /// process has it. The kernel releases it when the process ends, however it ends.
     package func lock(stack: String) throws -> FileLock {
         try FileTree.createFolders(folder)
         guard let lock = try FileLock.tryLock("\(folder)/\(stack).lock") else {
             throw LifeboatError(
-                "another lifeboat is restoring stack '\(stack)'",
+                "another lifeboat is backing up or restoring stack '\(stack)' on this host",
                 hint: "Wait until it is done, or end it and run this command again.", exitCode: .busy)
         }
         return lock

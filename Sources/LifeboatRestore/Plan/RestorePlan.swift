@@ -128,6 +128,12 @@ package struct RestorePlan: Codable, Sendable, Equatable {
     package var services: String?
     /// Services that did not run and were started to plan this restore, since they are servers of components.
     package var startedServers: [String]?
+    /// Services that should run and did not when the restore began, in start order; nil: all ran. They are started.
+    package var servicesDown: [String]?
+    /// Only services that ran are started.
+    package var onlyRunning: Bool?
+    /// Health probes that failed when the restore began, and why; nil: none.
+    package var failingProbes: [String]?
     /// Health probes to pass after the start.
     package var healthProbes: Int
     /// Checks to ask after the start; nil in plans of earlier versions.
@@ -149,6 +155,9 @@ package struct RestorePlan: Codable, Sendable, Equatable {
         case id, stack, snapshot, created, components, targets, services, checks, steps, forecast, warnings, problems
         case snapshotTime = "snapshot_time"
         case startedServers = "started_servers"
+        case servicesDown = "services_down"
+        case onlyRunning = "only_running"
+        case failingProbes = "failing_probes"
         case healthProbes = "health_probes"
         case oldData = "old_data"
         case keepSeconds = "keep_seconds"

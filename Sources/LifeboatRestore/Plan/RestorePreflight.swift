@@ -22,9 +22,11 @@ package struct RestorePreflight: Sendable {
         self.fallsToInPlace = fallsToInPlace
     }
 
-    /// Blocking. Throws only when it is cancelled.
+    /// `unasked`: components whose server does not run and is started by the restore. Blocking. Throws only when it is
+    /// cancelled.
     package func run(
-        _ plan: RestorePlan, _ source: any RestoreSource, checksChunks: Bool, _ cancellation: Cancellation
+        _ plan: RestorePlan, _ source: any RestoreSource, checksChunks: Bool, unasked: Set<String> = [],
+        _ cancellation: Cancellation
     ) throws -> Findings {
         var findings = Findings()
         if checksChunks {
@@ -37,7 +39,7 @@ package struct RestorePreflight: Sendable {
         }
         var rooms: [StagingRoom] = []
         var untold: [String] = []
-        for component in plan.components {
+        for component in plan.components where !unasked.contains(component.name) {
             try cancellation.check()
             try collect(&findings) { findings in
                 let store = try stack.store(component.name)

@@ -84,6 +84,12 @@ package final class ComposeServices: ServiceManager {
         var graph: ServiceGraph
 
         func containers(of service: String) -> [EngineContainer] { containers.filter { $0.service == service } }
+
+        /// Whether it is a one-shot container that did its work: it ended with 0, and another service waits for its end.
+        func isFinished(_ container: EngineContainer) -> Bool {
+            container.status == "exited" && container.exitCode == 0
+                && dependencies.values.contains { $0[container.service] == .completed }
+        }
     }
 
     func view(patience: Double, _ cancellation: Cancellation?) throws -> View {
@@ -180,6 +186,16 @@ package final class ComposeServices: ServiceManager {
         try view(patience: deadlines.engine, cancellation).graph.order
     }
 
+    /// Services without a container that runs; a one-shot one that ended with 0 did what it should.
+    package func idle(_ cancellation: Cancellation?) throws -> [String] {
+        let view = try view(patience: deadlines.engine, cancellation)
+        return view.graph.order.filter { service in
+            let containers = view.containers(of: service)
+            return !containers.contains(where: \.isUp)
+                && (containers.isEmpty || !containers.allSatisfy { view.isFinished($0) })
+        }
+    }
+
     package func pause(
         _ services: [String], progress: any ProgressSink, cancellation: Cancellation?
     ) throws -> [String] {
@@ -218,6 +234,16 @@ package final class ComposeServices: ServiceManager {
     /// Seconds. On a busy machine health checks may begin at several attempts in a row.
     private static let freezePatience = 10.0
 
+    /// Some engines run no health check in a paused container and count the missed ones as failures.
+    private func noteUnhealthy(_ containers: [EngineContainer], _ progress: any ProgressSink) {
+        let checked = containers.filter { $0.health != nil && $0.health != "unhealthy" }
+        let now = checked.compactMap { try? engine.container($0.id, patience: deadlines.engine, nil) }
+        let names = now.filter { $0.health == "unhealthy" }.map { "'\($0.name)'" }
+        guard !names.isEmpty else { return }
+        progress.report(
+            .note("unhealthy until their next health check, since they were paused: \(names.joined(separator: ", "))"))
+    }
+
     package func unpause(_ services: [String], progress: any ProgressSink) throws {
         guard !services.isEmpty else { return }
         let view = try view(patience: deadlines.engineBack, nil)
@@ -236,5 +262,6 @@ package final class ComposeServices: ServiceManager {
         }
         if let failure { throw failure }
         if count > 0 { progress.report(.note("unpaused \(services.joined(separator: ", "))")) }
+        noteUnhealthy(view.containers.filter { services.contains($0.service) && $0.isPaused }, progress)
     }
 }

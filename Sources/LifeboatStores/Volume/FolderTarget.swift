@@ -118,6 +118,9 @@ package final class FolderTarget: FileTreeTarget {
                 try openBeneath(folder.raw, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK, mode: 0)
             }
         } catch {
+            if error.number == EPERM, allowChanges(folder, name) {
+                return try openFile(folder, name)
+            }
             // Whatever it is: it is replaced.
             if [ENOENT, ELOOP, EISDIR, ENXIO, ENODEV, EACCES, EPERM, ETXTBSY].contains(error.number) { return nil }
             throw error
@@ -126,6 +129,11 @@ package final class FolderTarget: FileTreeTarget {
         let status = try FileStatus.of(file.raw)
         guard status.isFile, status.links == 1 else { return nil }
         return file.release()
+    }
+
+    /// Whether a file was immutable or append-only, and is not any more.
+    private func allowChanges(_ folder: FolderDescriptor, _ name: [UInt8]) -> Bool {
+        (try? name.withCName { name throws(Errno) in FileFlags.allowChanges(to: name, in: folder.raw) }) ?? false
     }
 
     package var canReuse: Bool { existing == .update || model != nil || unfinished?.isResumed == true }
@@ -177,6 +185,7 @@ package final class FolderTarget: FileTreeTarget {
             return FolderDescriptor(
                 owning: try openBeneath(folder.raw, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, mode: 0))
         }
+        if existed, existing == .update { FileFlags.allowChanges(opened.raw) }
         if existed, let unfinished, unfinished.isResumed {
             // An earlier run may have finished it already.
             FileFlags.allowChanges(opened.raw)
@@ -264,7 +273,11 @@ package final class FolderTarget: FileTreeTarget {
                 return try body(name)
             } catch {
                 guard error.number == EEXIST, allowsExisting else { throw error }
-                guard unlinkat(folder.raw, name, 0) == 0 else { throw Errno(errno) }
+                if unlinkat(folder.raw, name, 0) != 0 {
+                    guard errno == EPERM, FileFlags.allowChanges(to: name, in: folder.raw),
+                        unlinkat(folder.raw, name, 0) == 0
+                    else { throw Errno(errno) }
+                }
                 return try body(name)
             }
         }

@@ -86,6 +86,19 @@ extension VolumeStore: InPlaceStore {
         for folder in folders.reversed() { try Self.unlink(root, folder, AT_REMOVEDIR) }
     }
 
+    /// Whether flags of the object or of its directory forbade the removal, and are gone.
+    private static func allowRemoval(_ name: [UInt8]) -> Bool {
+        guard let slash = name.lastIndex(of: 0x2F) else { return false }
+        let parent = Array(name[..<slash]) + [0]
+        let isFree = [parent, name].map { path in
+            path.withUnsafeBytes { bytes in
+                // Never empty: ended by a NUL.
+                FileFlags.allowChanges(to: bytes.baseAddress!.assumingMemoryBound(to: CChar.self), in: AT_FDCWD)
+            }
+        }
+        return isFree.contains(true)
+    }
+
     private static func unlink(_ root: String, _ path: [UInt8], _ flags: Int32) throws {
         let shown = "\(root)/\(String(decoding: path, as: UTF8.self))"
         let name = Array("\(root)/".utf8) + path + [0]
@@ -94,6 +107,7 @@ extension VolumeStore: InPlaceStore {
             unlinkat(AT_FDCWD, bytes.baseAddress!.assumingMemoryBound(to: CChar.self), flags) == 0 ? 0 : errno
         }
         if result == 0 || result == ENOENT { return }
+        if result == EPERM, allowRemoval(name) { return try unlink(root, path, flags) }
         if flags == AT_REMOVEDIR, result == ENOTEMPTY || result == EEXIST { return }
         throw SystemCallError("remove", shown, errorNumber: result)
     }

@@ -196,7 +196,7 @@ struct RetentionTests {
         #expect(Retention.objection(to: half, damaged: []) == nil)
         let more = try plan(RetentionRules(last: 2))
         let objection = try #require(Retention.objection(to: more, damaged: []))
-        #expect(objection.message.contains("remove 4 of the 6 snapshots"))
+        #expect(objection.message.contains("remove 4 of the 6 complete snapshots"))
         #expect(objection.exitCode == .failed)
         let damage = RepositoryError.damaged("snapshots/x", "why")
         #expect(Retention.objection(to: half, damaged: [damage])?.exitCode == .damagedRepository)
