@@ -40,15 +40,20 @@ struct StackAssembly {
 
     // MARK: - Stores
 
-    /// The components of a backup, in the order of the policy; `selected` empty: all.
+    /// The components of a backup, in the order of the policy, the project's files last; `selected` empty: all.
     func backupComponents(_ selected: [String]) throws -> [BackupComponent] {
-        try chosen(selected).map { component in
+        let project =
+            selected.isEmpty || selected.contains(ProjectStore.kind) ? projectComponent() : nil
+        let others = selected.filter { $0 != project?.name }
+        let stores = selected.isEmpty || !others.isEmpty ? try chosen(others) : []
+        return try stores.map { component in
             BackupComponent(name: component.name, store: try store(component), source: Self.source(component))
-        }
+        } + (project.map { [$0] } ?? [])
     }
 
     /// Components of the policy by name, in its order; `selected` empty: all.
     func chosen(_ selected: [String]) throws -> [ComponentPolicy] {
+        try refuseProject(selected)
         for name in selected where !policy.components.contains(where: { $0.name == name }) {
             throw LifeboatError(
                 "the policy has no component '\(name)'",

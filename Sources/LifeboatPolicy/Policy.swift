@@ -25,6 +25,8 @@ package struct Policy: Sendable, Equatable {
     /// Bytes that plain copies of the last snapshot may take on a host that cannot read the repository, 0 for none; nil:
     /// a tenth of the free disk space.
     package var deltaCache: UInt64?
+    /// Whether backups capture the policy, Compose files and env files as the component `project`.
+    package var capturesProject: Bool
     /// The file it came from; nil for text.
     package var source: String?
     /// The folder relative paths were resolved against, absolute; commands of the policy run in it.
@@ -41,7 +43,8 @@ package struct Policy: Sendable, Equatable {
         health: [HealthProbePolicy] = [], checks: [StackCheck] = [], secrets: [SecretPolicy] = [],
         retention: RetentionPolicy? = nil, objectives: ObjectivesPolicy = ObjectivesPolicy(),
         drill: DrillPolicy = DrillPolicy(), shrinkGuard: GuardPolicy? = GuardPolicy(), deltaCache: UInt64? = nil,
-        source: String? = nil, folder: String = "/", text: String = "", secretVariables: Set<String> = []
+        capturesProject: Bool = true, source: String? = nil, folder: String = "/", text: String = "",
+        secretVariables: Set<String> = []
     ) {
         self.stack = stack
         self.repository = repository
@@ -56,6 +59,7 @@ package struct Policy: Sendable, Equatable {
         self.drill = drill
         self.shrinkGuard = shrinkGuard
         self.deltaCache = deltaCache
+        self.capturesProject = capturesProject
         self.source = source
         self.folder = folder
         self.text = text

@@ -34,7 +34,7 @@ package enum PolicyParser {
 extension PolicyReader {
     private static let topLevelKeys = [
         "stack", "repository", "encryption", "services", "components", "health", "checks", "secrets", "retention",
-        "objectives", "drill", "guard", "delta_cache",
+        "objectives", "drill", "guard", "delta_cache", "project",
     ]
     private static let plannedKeys = [
         "notify": "Remove it, and let what runs lifeboat look at the exit code.",
@@ -71,12 +71,14 @@ extension PolicyReader {
         let drill = fields["drill"].map { self.drill($0, stores: Self.stores(fields)) } ?? DrillPolicy()
         let shrinkGuard = fields["guard"].map { self.shrinkGuard($0, components: Self.stores(fields).keys.sorted()) }
         let deltaCache = fields["delta_cache"].flatMap { self.deltaCache($0) }
+        let capturesProject = bool("project", in: fields, default: true)
         guard let stack, let repository, let encryption else { return nil }
         return Policy(
             stack: stack, repository: repository, encryption: encryption, services: services,
             components: components.map(\.policy), health: health, checks: checks, secrets: secrets,
             retention: retention, objectives: objectives, drill: drill, shrinkGuard: shrinkGuard ?? GuardPolicy(),
-            deltaCache: deltaCache, source: source, folder: folder, text: text, secretVariables: secretVariables)
+            deltaCache: deltaCache, capturesProject: capturesProject, source: source, folder: folder, text: text,
+            secretVariables: secretVariables)
     }
 
     /// Bytes; 0 for `none`.

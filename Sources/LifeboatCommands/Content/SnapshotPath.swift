@@ -3,14 +3,17 @@
 import LifeboatCore
 import LifeboatFormats
 import LifeboatRepository
+import LifeboatStores
 
 /// A tree of a snapshot, and how the paths in it are shown.
 struct SnapshotTree {
     let component: Manifest.Component
     let part: Manifest.Part
 
-    /// The path people see: the folder that was backed up, then the path below it.
+    /// The path people see: the folder that was backed up, then the path below it; `COMPONENT:PATH` where the tree is no
+    /// single folder of the host.
     func shownPath(_ path: [UInt8]) -> [UInt8] {
+        guard component.source.hasPrefix("/") else { return Array("\(component.name):".utf8) + path }
         let root = Array(component.source.utf8)
         if path.isEmpty { return root }
         return root.last == 0x2F ? root + path : root + [0x2F] + path
@@ -54,7 +57,7 @@ struct SnapshotPlaces {
     }
 
     /// `COMPONENT`, `COMPONENT:PATH`, `COMPONENT:PART`, an absolute path as it was on the host, or a path below the
-    /// root of the only tree.
+    /// root of the only tree, the project's files aside.
     func place(_ text: String) throws -> SnapshotPlace {
         if text.hasPrefix("/") {
             if let place = absolute(text) { return place }
@@ -64,10 +67,11 @@ struct SnapshotPlaces {
         if let colon = text.firstIndex(of: ":"), let component = snapshot.manifest.component(String(text[..<colon])) {
             return try inside(component, text[text.index(after: colon)...], text)
         }
-        guard trees.count == 1 else {
-            throw missing(text, "it names no component, and the snapshot holds \(counted(trees.count, "folder"))")
+        let folders = trees.filter { $0.component.store != ProjectStore.kind }
+        guard folders.count == 1 else {
+            throw missing(text, "it names no component, and the snapshot holds \(counted(folders.count, "folder"))")
         }
-        return .tree(trees[0], path: PathText(text[...]))
+        return .tree(folders[0], path: PathText(text[...]))
     }
 
     private func root(of component: Manifest.Component, _ text: String) throws -> SnapshotPlace {

@@ -22,6 +22,7 @@ struct RestoreAim {
         parts = try RestoreParts(selection, assembly.policy, written: base.policy).byComponent
         let names = assembly.policy.components.map(\.name)
         selected = selection.component + names.filter { parts[$0] != nil && !selection.component.contains($0) }
+        try assembly.refuseProject(selected)
         if let elsewhere = assembly.onlyElsewhere {
             try keep(to: elsewhere, names)
         } else if !targets.isEmpty {

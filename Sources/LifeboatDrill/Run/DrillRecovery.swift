@@ -77,7 +77,7 @@ extension DrillRun {
             chosen.append((policy, captured))
         }
         let names = Set(chosen.map(\.policy.name))
-        let left = manifest.components.map(\.name).filter { !names.contains($0) }
+        let left = manifest.components.filter { $0.store != ProjectStore.kind && !names.contains($0.name) }.map(\.name)
         if !left.isEmpty {
             result.isFull = false
             result.leftOut.append("components of the snapshot: \(left.joined(separator: ", "))")

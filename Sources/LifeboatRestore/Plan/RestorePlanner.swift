@@ -130,6 +130,7 @@ package enum RestorePlanner {
         let left = request.excluded
         warnings += manifest.components.filter {
             !planned.contains($0.name) && request.selected.isEmpty && !left.contains($0.name)
+                && $0.store != ProjectStore.kind
         }.map {
             "component '\($0.name)' of the snapshot is not in the policy: it is not restored"
         }
