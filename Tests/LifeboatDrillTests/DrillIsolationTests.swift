@@ -12,11 +12,76 @@ import Testing
 /// Data that names live servers, in a drill.
 @Suite(.enabled(if: PostgresCluster.shouldRun, .init(rawValue: PostgresCluster.skipReason)))
 struct DrillIsolationTests {
-    @Test func `a drill of foreign tables, filled views and dblink connects to no live server`() throws {
+    /// Users that engines of a sandbox run as have to enter it.
+    private static func folder() throws -> TemporaryFolder {
         let folder = try TemporaryFolder(prefix: "lbalone-", in: "/tmp")
-        defer { try? folder.remove() }
         guard chmod(folder.path, 0o755) == 0 else { throw SystemCallError("open up", folder.path) }
         for name in ["home", "sandboxes"] { try FileTree.createFolders("\(folder.path)/\(name)", mode: 0o755) }
+        return folder
+    }
+
+    private static func writePolicy(
+        _ live: PostgresCluster, _ database: String, _ folder: TemporaryFolder
+    ) throws {
+        try AtomicFile.write(
+            """
+            stack: demo
+            repository: ./repository
+            encryption: none
+            components:
+              database: {postgres: {host: 127.0.0.1, port: \(live.port), database: \(database), user: postgres,
+                binaries: \(live.binaries)}}
+            drill: {folder: ./sandboxes}
+
+            """, to: "\(folder.path)/lifeboat.yaml")
+    }
+
+    private static func run(
+        _ words: [String], _ folder: TemporaryFolder, _ exit: ExitCode = .done
+    ) throws -> LifeboatRun {
+        let run = try InProcessRunner().run(
+            words,
+            environment: [
+                "HOME": "\(folder.path)/home", "LIFEBOAT_STATE": "\(folder.path)/state",
+                "LIFEBOAT_CACHE": "\(folder.path)/cache", "PATH": "/usr/bin:/bin:/usr/sbin",
+            ], in: folder.path)
+        try #require(run.code == exit, "\(run)")
+        return run
+    }
+
+    @Test func `a drill loads the libraries of the server that are installed, and names the others`() throws {
+        let folder = try Self.folder()
+        defer { try? folder.remove() }
+        let binaries = try #require(PostgresCluster.installedBinaries)
+        let libraries = "\(binaries)/../lib"
+        guard access("\(libraries)/pg_stat_statements.so", R_OK) == 0 else { return }
+        // A library that the host of the drill lacks.
+        let copying = try SystemProcessRunner().run(
+            ProcessCommand("cp", ["\(libraries)/auto_explain.so", "\(folder.path)/gone.so"]))
+        #expect(copying.termination.succeeded)
+        let live = try PostgresCluster.start(settings: [
+            "shared_preload_libraries": "'pg_stat_statements, \"\(folder.path)/gone\"'"
+        ])
+        defer { live.remove() }
+        try live.psql("CREATE DATABASE loaded")
+        try live.psql(
+            """
+            CREATE EXTENSION pg_stat_statements; CREATE TABLE notes AS SELECT n FROM generate_series(1, 9) n;
+            CREATE MATERIALIZED VIEW calls AS SELECT count(*) FROM pg_stat_statements
+            """, database: "loaded")
+        try Self.writePolicy(live, "loaded", folder)
+        _ = try Self.run(["repository", "init", "--encryption", "none"], folder)
+        _ = try Self.run(["backup"], folder)
+        #expect(unlink("\(folder.path)/gone.so") == 0)
+        // The view can be filled only by a server that loaded the library when it started.
+        let drill = try Self.run(["drill"], folder)
+        let told = "PostgreSQL of the sandbox runs without libraries of the captured server: '\(folder.path)/gone'"
+        #expect((drill.output + drill.error).contains(told), "\(drill)")
+    }
+
+    @Test func `a drill of foreign tables, filled views and dblink connects to no live server`() throws {
+        let folder = try Self.folder()
+        defer { try? folder.remove() }
         let live = try PostgresCluster.shared()
         let remote = "alone_remote_\(UInt32.random(in: 0...UInt32.max))"
         let local = "alone_local_\(UInt32.random(in: 0...UInt32.max))"
@@ -38,26 +103,9 @@ struct DrillIsolationTests {
                 'SELECT count(*) FROM far') AS t(n bigint)$$;
             CREATE MATERIALIZED VIEW counted AS SELECT ask() AS n
             """, database: local)
-        try AtomicFile.write(
-            """
-            stack: demo
-            repository: ./repository
-            encryption: none
-            components:
-              database: {postgres: {host: 127.0.0.1, port: \(live.port), database: \(local), user: postgres,
-                binaries: \(live.binaries)}}
-            drill: {folder: ./sandboxes}
-
-            """, to: "\(folder.path)/lifeboat.yaml")
+        try Self.writePolicy(live, local, folder)
         func run(_ words: String..., exit: ExitCode = .done) throws -> LifeboatRun {
-            let run = try InProcessRunner().run(
-                words,
-                environment: [
-                    "HOME": "\(folder.path)/home", "LIFEBOAT_STATE": "\(folder.path)/state",
-                    "LIFEBOAT_CACHE": "\(folder.path)/cache", "PATH": "/usr/bin:/bin:/usr/sbin",
-                ], in: folder.path)
-            try #require(run.code == exit, "\(run)")
-            return run
+            try Self.run(words, folder, exit)
         }
         _ = try run("repository", "init", "--encryption", "none")
         _ = try run("backup")

@@ -141,7 +141,10 @@ struct DrillSummary: OutputRendering {
     private var troubles: [String] {
         result.findings.map { finding in
             "found: \(EscapedName.line(([finding.message] + finding.causes).joined(separator: ": ")))"
-        } + result.warnings.map { "warning: \(EscapedName.line($0))" }
+        }
+            + result.components.flatMap { component in
+                component.warnings.map { "warning: \(EscapedName.line("\(component.name): \($0)"))" }
+            } + result.warnings.map { "warning: \(EscapedName.line($0))" }
             + result.leftOut.map { "left out: \(EscapedName.line($0))" }
     }
 

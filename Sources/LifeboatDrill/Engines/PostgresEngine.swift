@@ -21,19 +21,28 @@ final class PostgresEngine: ThrowawayEngine {
     /// Nil: this host cannot keep it off the network.
     private let isolation: NetworkIsolation?
 
+    /// Settings of the captured server that extensions of the data need.
+    private let settings: [String: String]
+    /// Libraries that are loaded when the server starts.
+    private var libraries: [String] = []
+    /// Libraries of the captured server that are not.
+    private var missingLibraries: [String] = []
+
     static let port = 5432
 
     private var data: String { "\(folder)/data" }
     var subject: String { "PostgreSQL \(version)" }
 
-    /// `captured`: the version of the snapshot, whose major is needed. `preferred`: a folder of the policy to look into
-    /// first.
+    /// `captured`: the version of the snapshot, whose major is needed. `settings`: of the captured server, see
+    /// `PostgresFacts.serverSettings`. `preferred`: a folder of the policy to look into first.
     init(
-        captured: String, preferred: String?, folder: String, user: String, _ programs: EnginePrograms,
+        captured: String, settings: [String: String], preferred: String?, folder: String, user: String,
+        _ programs: EnginePrograms,
         _ clock: any Clock
     ) throws {
         self.folder = folder
         self.user = user
+        self.settings = settings
         runner = programs.runner
         (binaries, version) = try Self.find(major: Self.major(captured), captured, preferred, programs)
         process = EngineProcess("PostgreSQL", programs.runner, clock)
@@ -92,12 +101,44 @@ final class PostgresEngine: ThrowawayEngine {
                 causes: ProcessResult.lastLines(of: result.standardError),
                 hint: "Its user must be able to enter '\(folder)': name another place with 'drill.folder'.")
         }
+        chooseLibraries()
+    }
+
+    private static let preload = "shared_preload_libraries"
+
+    /// The libraries of the captured server that are installed here. None with the host's network: some connect.
+    private func chooseLibraries() {
+        let wanted = PostgresSettings.Setting.names(in: settings[Self.preload] ?? "")
+        libraries = isolation == nil ? [] : wanted.filter { isInstalled($0) }
+        missingLibraries = wanted.filter { !libraries.contains($0) }
+    }
+
+    /// Whether the server finds a library: by its path, or by its name where its own are.
+    private func isInstalled(_ library: String) -> Bool {
+        let folders = [
+            "\(binaries)/../lib", "\(binaries)/../lib/postgresql",
+            "/usr/lib/postgresql/\(Self.major(version))/lib",
+        ]
+        let name = library.replacing("$libdir/", with: "")
+        let paths = name.hasPrefix("/") ? [name] : folders.map { "\($0)/\(name)" }
+        return paths.contains { access($0, R_OK) == 0 || access("\($0).so", R_OK) == 0 }
+    }
+
+    /// Settings for extensions, of which none is to do anything by itself.
+    private var extensionArguments: [String] {
+        guard !libraries.isEmpty else { return [] }
+        let quoted = libraries.map { "\"\($0.replacing("\"", with: "\"\""))\"" }.joined(separator: ",")
+        var arguments = ["-c", "\(Self.preload)=\(quoted)", "-c", "cron.launch_active_jobs=off"]
+        for (name, value) in settings.sorted(by: { $0.key < $1.key }) where name != Self.preload {
+            arguments += ["-c", "\(name)=\(value)"]
+        }
+        return arguments
     }
 
     func start() throws {
         let server = command(
             "postgres",
-            [
+            extensionArguments + [
                 "-D", data, "-p", "\(Self.port)", "-c", "listen_addresses=", "-c",
                 "unix_socket_directories=\(folder)",
                 // Nothing outside of the folder that a crash would leave.
@@ -114,7 +155,18 @@ final class PostgresEngine: ThrowawayEngine {
 
     /// Data that could make it connect to a live server is not loaded into an engine with a network.
     func check(_ facts: StoreFacts) throws -> [LifeboatError] {
-        guard isolation == nil else { return [] }
+        var warnings: [LifeboatError] = []
+        if !missingLibraries.isEmpty {
+            let names = missingLibraries.map { "'\($0)'" }.joined(separator: ", ")
+            warnings.append(
+                LifeboatError(
+                    "PostgreSQL of the sandbox runs without libraries of the captured server: \(names)",
+                    causes: ["what needs them cannot be created or filled in the drill"],
+                    hint: isolation == nil
+                        ? "Run the drill where unshare(1) may make a network namespace."
+                        : "Install them on this host (\(Self.preload)), or drill with --sandbox compose."))
+        }
+        guard isolation == nil else { return warnings }
         let prefix = "extension:"
         let extensions = facts.texts.keys.compactMap { key in
             key.firstRange(of: prefix).map { String(key[$0.upperBound...]) }
@@ -127,7 +179,7 @@ final class PostgresEngine: ThrowawayEngine {
                 hint: "Run the drill where unshare(1) may make a network namespace (as root, outside of a container),"
                     + " or with --sandbox compose.")
         }
-        return [
+        return warnings + [
             LifeboatError(
                 "PostgreSQL of the sandbox runs with the host's network: this host gives no network namespace")
         ]
@@ -137,7 +189,16 @@ final class PostgresEngine: ThrowawayEngine {
         let store = PostgresStore(
             endpoint: PostgresEndpoint(host: folder, port: UInt16(Self.port), user: user), database: "postgres",
             binaries: binaries, runner: runner)
-        try process.await(cancellation) { _ = try store.scalar("SELECT 1", cancellation: cancellation) }
+        let isReady = { _ = try store.scalar("SELECT 1", cancellation: cancellation) }
+        do {
+            try process.await(cancellation, isReady)
+        } catch  where !libraries.isEmpty && process.hasEnded {
+            // One of the libraries needs more than this host has.
+            missingLibraries += libraries
+            libraries = []
+            try start()
+            try process.await(cancellation, isReady)
+        }
     }
 
     /// At once, also when sessions are open.

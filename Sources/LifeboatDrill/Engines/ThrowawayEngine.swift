@@ -57,6 +57,9 @@ final class EngineProcess {
         running = (process, watcher)
     }
 
+    /// Whether it was started and has ended by itself.
+    var hasEnded: Bool { ended.withLock { $0 != nil } }
+
     /// Asks until `isReady` says so; what it throws means not yet. Throws when the process ended or takes too long.
     func await(_ cancellation: Cancellation, _ isReady: () throws -> Void) throws {
         let end = clock.monotonicSeconds() + Self.startLimit

@@ -17,7 +17,8 @@ extension DrillRun {
         for seat in compared where !seat.hasFailed {
             do {
                 let (found, absent) = try timeline.measure(phase, seat.name, isRecovery: isRecovery) {
-                    try FactComparison.compare(seat.store, seat.content, cancellation)
+                    try FactComparison.compare(
+                        seat.store, seat.content, lacksNetwork: seat.lacksNetwork, cancellation)
                 }
                 let facts = compose == nil ? found : found.map(Self.grown)
                 keep(seat, facts)

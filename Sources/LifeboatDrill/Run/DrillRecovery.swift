@@ -217,6 +217,7 @@ extension DrillRun {
         }
         for missing in watched.found {
             if missing.needsNetwork {
+                seat.lacksNetwork = true
                 warn(missing.error, seat)
             } else {
                 find(missing.error, DrillPhase.load, seat.name)

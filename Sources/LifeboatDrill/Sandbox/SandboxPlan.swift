@@ -4,6 +4,7 @@ import LifeboatCore
 import LifeboatIO
 import LifeboatPolicy
 import LifeboatRepository
+import LifeboatStores
 
 /// The components of a policy moved into a sandbox: the same words, with addresses and paths inside of it.
 struct SandboxPlan {
@@ -137,7 +138,8 @@ struct SandboxPlan {
         }
         let user = postgres.user ?? "postgres"
         let engine = try PostgresEngine(
-            captured: version, preferred: postgres.binaries, folder: home, user: user, programs, clock)
+            captured: version, settings: PostgresFacts.serverSettings(captured.texts), preferred: postgres.binaries,
+            folder: home, user: user, programs, clock)
         let store = PostgresPolicy(
             host: home, port: PostgresEngine.port, databases: postgres.databases, user: user,
             binaries: engine.binaries, globals: postgres.globals, jobs: postgres.jobs)

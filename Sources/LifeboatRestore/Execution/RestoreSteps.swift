@@ -240,7 +240,12 @@ extension RestoreRun {
                 causes: losses.prefix(10).map(Self.text))
         }
         let facts = try (store as? any PartialStore)?.selection(of: content)?.facts ?? content.facts
-        factsVerified[step.component ?? ""] = facts.counts.count + facts.texts.count
+        // What was reported as missing above is not verified.
+        let unverified = differences.filter { difference in
+            !difference.isLoss
+                && (facts.counts[difference.name] != nil || facts.texts[difference.name] != nil)
+        }
+        factsVerified[step.component ?? ""] = facts.counts.count + facts.texts.count - unverified.count
     }
 
     /// A check the restore depends on that does not hold undoes it; any other is told.

@@ -7,6 +7,8 @@ package struct ArchiveContents {
     package struct Entry {
         /// Where it lies in the head.
         var range = 0..<0
+        /// Where its definition lies in the head, with the number of its bytes before it.
+        var definitionRange = 0..<0
         /// Number within the archive; rows are filed under it.
         var id: Int64 = 0
         /// Whether rows are filed under its number.
@@ -63,13 +65,30 @@ package struct ArchiveContents {
     }
 
     /// The head without these entries: by itself that of an archive that never had them.
-    func head(without removed: Set<Int64>) -> [UInt8] {
-        let kept = entries.filter { !removed.contains($0.id) }
+    func head(without removed: Set<Int64>) -> [UInt8] { head(definitions: [:]) { !removed.contains($0.id) } }
+
+    /// The head of an archive that holds only some of the entries, some of them with other definitions, by number.
+    func head(definitions: [Int64: String], where isKept: (Entry) -> Bool = { _ in true }) -> [UInt8] {
+        let kept = entries.filter(isKept)
         var result = Array(head[..<countRange.lowerBound])
-        result.append(0)
-        for byte in 0..<integerSize { result.append(UInt8(truncatingIfNeeded: kept.count >> (8 * byte))) }
-        for entry in kept { result += head[entry.range] }
+        append(kept.count, to: &result)
+        for entry in kept {
+            guard let definition = definitions[entry.id] else {
+                result += head[entry.range]
+                continue
+            }
+            result += head[entry.range.lowerBound..<entry.definitionRange.lowerBound]
+            append(definition.utf8.count, to: &result)
+            result += Array(definition.utf8)
+            result += head[entry.definitionRange.upperBound..<entry.range.upperBound]
+        }
         return result
+    }
+
+    /// A sign byte, then the magnitude, lowest byte first.
+    private func append(_ number: Int, to bytes: inout [UInt8]) {
+        bytes.append(0)
+        for byte in 0..<integerSize { bytes.append(UInt8(truncatingIfNeeded: number >> (8 * byte))) }
     }
 
     private static func entry(_ reader: inout Reader, _ minor: UInt8) throws(CustomArchiveError) -> Entry {
@@ -82,7 +101,9 @@ package struct ArchiveContents {
         entry.tag = try reader.text() ?? ""
         entry.kind = try reader.text() ?? ""
         _ = try reader.integer()  // section
+        let definitionStart = reader.position
         entry.definition = try reader.text() ?? ""
+        entry.definitionRange = definitionStart..<reader.position
         _ = try reader.text()  // how to drop it
         entry.copyStatement = try reader.text() ?? ""
         entry.schema = try reader.text() ?? ""

@@ -111,4 +111,5 @@ enum SQLState {
     static let foreignKeyViolation = "23503"
     static let lockNotAvailable = "55P03"
     static let notInPrerequisiteState = "55000"
+    static let raisedException = "P0001"
 }

@@ -4,30 +4,38 @@ import LifeboatCore
 
 /// The extensions of a snapshot against those a server offers, before anything is touched.
 package enum PostgresExtensions {
-    private struct Offered {
+    struct Offered {
+        /// The default.
         var version: String
-        /// Only a superuser can create it.
-        var needsSuperuser: Bool
+        /// All that can be created → whether only a superuser can.
+        var versions: [String: Bool]
+
+        /// The one that a restore creates of an extension that was captured at `version`.
+        func chosen(_ captured: String) -> String { versions[captured] == nil ? version : captured }
+    }
+
+    /// What the server has, by name.
+    static func offered(_ connection: PostgresConnection) throws -> [String: Offered] {
+        let trusted = connection.serverMajor >= 13 ? "v.superuser AND NOT v.trusted" : "v.superuser"
+        let available = try connection.execute(
+            """
+            SELECT e.name, e.default_version, v.version, \(trusted) FROM pg_catalog.pg_available_extensions e
+            LEFT JOIN pg_catalog.pg_available_extension_versions v ON v.name = e.name
+            """, subject: "cannot list the extensions of PostgreSQL at \(connection.address)")
+        var offered: [String: Offered] = [:]
+        for row in available.rows where row.count == 4 {
+            guard let name = row[0], let version = row[1] else { continue }
+            offered[name, default: Offered(version: version, versions: [:])].versions[row[2] ?? version] = row[3] == "t"
+        }
+        return offered
     }
 
     /// Returns warnings; throws what makes a restore impossible.
     static func check(
-        _ facts: StoreFacts, _ connection: PostgresConnection, isSuperuser: Bool, user: String, _ subject: String
+        _ facts: StoreFacts, _ connection: PostgresConnection, isSuperuser: Bool, user: String, database: String,
+        _ subject: String
     ) throws -> [LifeboatError] {
-        let trusted = connection.serverMajor >= 13 ? "v.superuser AND NOT v.trusted" : "v.superuser"
-        let available = try connection.execute(
-            """
-            SELECT e.name, e.default_version, coalesce(bool_or(\(trusted)), false)
-            FROM pg_catalog.pg_available_extensions e
-            LEFT JOIN pg_catalog.pg_available_extension_versions v ON v.name = e.name AND v.version = e.default_version
-            GROUP BY 1, 2
-            """, subject: "cannot list the extensions of PostgreSQL at \(connection.address)")
-        var offered: [String: Offered] = [:]
-        for row in available.rows where row.count == 3 {
-            if let name = row[0], let version = row[1] {
-                offered[name] = Offered(version: version, needsSuperuser: row[2] == "t")
-            }
-        }
+        let offered = try offered(connection)
         let wanted = facts.texts.filter { $0.key.hasPrefix(PostgresFacts.extensionPrefix) }
             .map { (name: String($0.key.dropFirst(PostgresFacts.extensionPrefix.count)), version: $0.value) }
             .sorted { $0.name < $1.name }
@@ -47,27 +55,50 @@ package enum PostgresExtensions {
         var warnings: [LifeboatError] = []
         for (name, version) in wanted {
             guard let here = offered[name] else { continue }
+            let chosen = here.chosen(version)
             // Every new database has this one.
-            if here.needsSuperuser, !isSuperuser, name != "plpgsql" {
+            if here.versions[chosen] == true, !isSuperuser, name != "plpgsql" {
                 throw LifeboatError(
                     "cannot restore \(subject)",
                     causes: ["only a superuser can create extension '\(name)', and '\(user)' is none"],
                     hint: "Restore as a superuser.")
             }
-            if here.version == version { continue }
-            if isOlder(here.version, than: version) {
-                throw LifeboatError(
-                    "cannot restore \(subject)",
-                    causes: [
-                        "extension '\(name)' was captured at version \(version), the server offers \(here.version)"
-                    ],
-                    hint: "Install version \(version) or newer of this extension on the server.")
+            if chosen == version { continue }
+            var warning = LifeboatError(
+                "extension '\(name)' will be version \(chosen), it was captured at version \(version)")
+            if isOlder(chosen, than: version) {
+                warning.causes = [
+                    "objects that need the newer version cannot be created; without a table or its rows the"
+                        + " restore ends before the live database is touched"
+                ]
+                warning.hint = "Install version \(version) or newer of this extension on the server."
             }
-            warnings.append(
-                LifeboatError(
-                    "extension '\(name)' will be version \(here.version), it was captured at version \(version)"))
+            warnings.append(warning)
         }
+        try checkHome(wanted.map(\.name), connection, database, subject)
         return warnings
+    }
+
+    /// Some extensions can be created in one database of a server only, which a setting `….database_name` names: pg_cron
+    /// in that of `cron.database_name`.
+    private static func checkHome(
+        _ names: [String], _ connection: PostgresConnection, _ database: String, _ subject: String
+    ) throws {
+        let homes = try connection.execute(
+            "SELECT name, setting FROM pg_catalog.pg_settings WHERE name LIKE '%.database\\_name'",
+            subject: "cannot read the settings of PostgreSQL at \(connection.address)")
+        for row in homes.rows where row.count == 2 {
+            guard let setting = row[0], let home = row[1], home != database,
+                let prefix = setting.split(separator: ".").first,
+                let name = names.first(where: { $0 == prefix || $0.hasSuffix("_\(prefix)") })
+            else { continue }
+            throw LifeboatError(
+                "cannot restore \(subject)",
+                causes: ["extension '\(name)' can be created in database '\(home)' of this server only (\(setting))"],
+                hint:
+                    "Set \(setting) = '\(database)' in the server's configuration and restart it, or restore to database"
+                    + " '\(home)'.")
+        }
     }
 
     /// Debian's package (of apt.postgresql.org, where Debian itself has none); nil when unknown.

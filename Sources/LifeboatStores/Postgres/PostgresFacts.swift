@@ -21,8 +21,12 @@ package enum PostgresFacts {
     static let viewPrefix = "matview:"
     /// `subscription:orders` → `enabled`: a restore brings it back disabled.
     static let subscriptionPrefix = "subscription:"
+    /// `server-setting:shared_preload_libraries` and what else extensions of the database need of a server.
+    private static let serverSettingPrefix = "server-setting:"
     /// Key of `StoreFacts.counts`.
     static let largeObjects = "large-objects"
+    /// FirstNormalObjectId of the server's access/transam.h: what initdb makes is below.
+    static let firstOwnID = 16_384
     /// Text of a sequence that was never used.
     static let unusedSequence = "unused"
 
@@ -140,6 +144,15 @@ package enum PostgresFacts {
         for row in subscriptions.rows {
             if let name = row[0] { texts[subscriptionPrefix + name] = row[1] == "t" ? "enabled" : "disabled" }
         }
+        // Not shown to everybody.
+        let settings = try connection.execute(
+            """
+            SELECT name, setting FROM pg_catalog.pg_settings WHERE name = 'shared_preload_libraries' AND setting <> ''
+            OR name LIKE '%.database\\_name' AND setting = pg_catalog.current_database()
+            """, subject: subject)
+        for row in settings.rows where row.count == 2 {
+            if let name = row[0] { texts[serverSettingPrefix + name] = row[1] }
+        }
         let provider = connection.serverMajor >= 15 ? "datlocprovider" : "'c'"
         let database = try connection.execute(
             """
@@ -151,6 +164,21 @@ package enum PostgresFacts {
         }
         texts[collationVersion] = try PostgresCollation.actualVersion(connection)
         return texts
+    }
+}
+
+extension PostgresFacts {
+    /// The settings of the captured server that its extensions need, of a component of one database or several: libraries
+    /// in `shared_preload_libraries`, databases that extensions are bound to.
+    package static func serverSettings(_ texts: [String: String]) -> [String: String] {
+        var settings: [String: String] = [:]
+        for (key, value) in texts {
+            guard let range = key.firstRange(of: serverSettingPrefix),
+                range.lowerBound == key.startIndex || key[..<range.lowerBound].hasSuffix("/")
+            else { continue }
+            settings[String(key[range.upperBound...])] = value
+        }
+        return settings
     }
 }
 

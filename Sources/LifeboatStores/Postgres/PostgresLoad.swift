@@ -14,45 +14,64 @@ struct PostgresLoad {
     let client: PostgresClient
     /// Name of the new database.
     let target: String
+    let settings: PostgresSettings
+    let places: TablePlaces
     let progress: any ProgressSink
     let cancellation: Cancellation
 
     /// A larger table of contents (hundreds of thousands of tables) is not kept: the dump is loaded in one go.
     static let headLimit = 64 << 20
 
-    private var subject: String { "cannot restore the dump into database '\(target)'" }
+    private var subject: String { Self.subject(target) }
+
+    static func subject(_ target: String) -> String { "cannot restore the dump into database '\(target)'" }
 
     /// Name of the phase in which indexes are built, as progress tells it.
     private static let indexPhase = "indexes"
 
-    func run(_ content: any RestoreContent) throws {
+    /// Returns the names of extensions that are created after the exchange.
+    func run(_ content: any RestoreContent) throws -> Set<String> {
         let source = try content.openStream(PostgresParts.dump)
         defer { source.close() }
         // Of a part of it nobody knows the size before it was read.
         let size = content.isPartial ? nil : content.streamSize(PostgresParts.dump)
         let dump = try Self.head(of: source, cancellation)
-        guard let headSize = dump.scanner.headSize else {
-            return try load(["--exit-on-error"], dump.bytes, source, size: size)
+        guard let headSize = dump.scanner.headSize,
+            let contents = try? ArchiveContents(Array(dump.bytes[..<headSize]))
+        else {
+            // pg_restore knows better what is wrong with one that cannot be read here.
+            try load(["--exit-on-error"], dump.bytes, source, size: size)
+            return []
         }
-        let head = Array(dump.bytes[..<headSize])
-        // pg_restore knows better what is wrong with one that cannot be read here.
-        let contents = try? ArchiveContents(head)
-        let placement = try contents.map { try self.placement($0) } ?? []
-        try restore("pre-data", placement, head, contents)
+        let session = try store.session(target, cancellation)
+        var definitions = PostgresDefinitions(
+            store: store, client: client, target: target, contents: contents,
+            adaptation: try PostgresAdaptation(contents, content.facts, session), settings: settings,
+            progress: progress, cancellation: cancellation)
+        let placement = try placement(contents)
+        try definitions.make("pre-data", placement: placement)
+        let standIns =
+            definitions.waiting.isEmpty
+            ? PostgresDeferral.StandIns() : try PostgresDeferral.standIns(for: contents, session)
+        let head = try definitions.dataHead(Set(standIns.sequences.map(\.id)), session)
         if dump.scanner.blocks > 0 {
-            try load(["--exit-on-error", "--section=data"], dump.bytes, source, size: size)
+            let arguments = ["--exit-on-error", "--section=data"]
+            try load(arguments, head + dump.bytes[headSize...], source, size: size, added: head.count - headSize)
         } else {
             // Not a row, but where sequences stand. The end of the stream is read all the same: it holds checks.
-            try restore("data", [], head, nil)
+            try check(
+                client.run(
+                    "pg_restore", ["--exit-on-error", "--section=data"], file: head, database: target, cancellation))
             try drain(source, read: dump.bytes.count, size: size)
         }
+        for entry in standIns.entries + standIns.sequences { definitions.wait(for: entry) }
         let begin = SystemClock().monotonicSeconds()
         progress.report(.phaseStarted(name: Self.indexPhase, detail: store.subject))
         let watch = Cancellation()
         let watcher = BlockingThread<Void>(name: "pg-indexes") { watchIndexes(until: watch, size: size) }
         do {
             defer { watch.cancel() }
-            try restore("post-data", ["--jobs=\(store.jobs)"] + placement, head, contents)
+            try definitions.make("post-data", placement: placement, jobs: store.jobs)
         } catch {
             // It only watches and throws nothing.
             try? watcher.join()
@@ -60,6 +79,10 @@ struct PostgresLoad {
         }
         try watcher.join()
         progress.report(.phaseEnded(name: Self.indexPhase, seconds: SystemClock().monotonicSeconds() - begin))
+        if !definitions.waiting.isEmpty {
+            try PostgresDeferral(places: places, connection: session).keep(definitions.waiting, standIns)
+        }
+        return Set(definitions.waiting.filter { $0.kind == "EXTENSION" }.map(\.tag))
     }
 
     /// Reads until the table of contents is whole, or so long that it is not wanted.
@@ -90,31 +113,6 @@ struct PostgresLoad {
         return missing.isEmpty ? [] : ["--no-tablespaces"]
     }
 
-    /// 100,000 entries are named in less.
-    private static let errorLimit = 16 << 20
-
-    /// One section from the table of contents alone. With `contents` an entry that data does not depend on may fail: it is
-    /// tried once more by itself, and reported.
-    private func restore(
-        _ section: String, _ options: [String], _ head: [UInt8], _ contents: ArchiveContents?
-    ) throws {
-        let ends = contents == nil ? "--exit-on-error" : "--verbose"
-        let result = try client.run(
-            "pg_restore", [ends, "--section=\(section)"] + options, file: head, database: target,
-            errorLimit: contents == nil ? 16 << 10 : Self.errorLimit, cancellation)
-        guard let contents, !result.termination.succeeded else { return try check(result) }
-        let errors = ArchiveErrors(result.standardError, contents)
-        guard case .exited(1) = result.termination, errors.isComplete else { return try check(result) }
-        if let lost = errors.failures.first(where: { !ArchiveErrors.isDispensable($0.entry) }) {
-            throw LifeboatError(
-                subject, causes: ["pg_restore: cannot make \(lost.entry.shown)"] + lost.causes,
-                hint: "The live database was not touched.")
-        }
-        let again = PostgresSecondTry(
-            session: try store.session(target, cancellation), progress: progress, cancellation: cancellation)
-        try again.make(errors.failures)
-    }
-
     private func check(_ result: ProcessResult) throws {
         guard result.termination.succeeded else {
             throw LifeboatError(
@@ -129,9 +127,10 @@ struct PostgresLoad {
         }
     }
 
-    /// Streams the dump, what was read of it first, into pg_restore.
+    /// Streams the dump, what was read of it first, into pg_restore. `added`: bytes that its beginning is longer than in the
+    /// snapshot.
     private func load(
-        _ arguments: [String], _ first: [UInt8], _ source: any ByteSource, size: UInt64?
+        _ arguments: [String], _ first: [UInt8], _ source: any ByteSource, size: UInt64?, added: Int = 0
     ) throws {
         let running = try client.start("pg_restore", arguments, database: target, readsInput: true, cancellation)
         let process = running.process
@@ -142,7 +141,7 @@ struct PostgresLoad {
         defer { buffer.deallocate() }
         do {
             try first.withUnsafeBytes { try process.write($0) }
-            counters.bytesDone = UInt64(first.count)
+            counters.bytesDone = UInt64(first.count - added)
             while true {
                 try cancellation.check()
                 let count = try source.read(into: buffer)

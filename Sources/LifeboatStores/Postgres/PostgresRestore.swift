@@ -47,7 +47,8 @@ extension PostgresStore {
             throw LifeboatError(subject, causes: ["its name is longer than \(PostgresNames.maximumBytes) bytes"])
         }
         warnings += try PostgresExtensions.check(
-            content.facts, connection, isSuperuser: try isSuperuser(connection), user: endpoint.user, self.subject)
+            content.facts, connection, isSuperuser: try isSuperuser(connection), user: endpoint.user,
+            database: database, self.subject)
         let settings = try settings(content)
         let collation = PostgresCollation.difference(
             captured: content.facts.texts[PostgresFacts.collationVersion],
@@ -170,8 +171,9 @@ extension PostgresStore {
         try databases.mark(databases.staged, comment: settings.comment)
         let load = PostgresLoad(
             store: self, client: PostgresClient(endpoint: endpoint, tools: tools, runner: runner),
-            target: databases.staged, progress: progress, cancellation: cancellation)
-        try load.run(content)
+            target: databases.staged, settings: settings, places: try places(state), progress: progress,
+            cancellation: cancellation)
+        let deferred = try load.run(content)
         let session = try session(databases.staged, cancellation)
         try PostgresStatistics(
             connection: session, database: databases.staged, progress: progress, cancellation: cancellation
@@ -183,7 +185,9 @@ extension PostgresStore {
         for missing in try settings.apply(to: databases.staged, on: maintenance) {
             progress.report(.incomplete(missing))
         }
-        let differences = try differences(session, content.facts, cancellation).filter(\.isLoss)
+        let later = deferred.map { PostgresFacts.extensionPrefix + $0 }
+        let differences = try differences(session, content.facts, cancellation)
+            .filter { $0.isLoss && !later.contains($0.name) }
         guard differences.isEmpty else {
             throw LifeboatError(
                 "database '\(databases.staged)' is not what the snapshot holds",

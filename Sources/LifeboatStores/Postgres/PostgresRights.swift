@@ -15,7 +15,8 @@ struct PostgresRights {
     func check(_ settings: PostgresSettings, _ content: any RestoreContent) throws -> [LifeboatError] {
         let contents = try contents(content)
         let missing = try contents.map { try PostgresTablespaces.missing($0, connection) } ?? []
-        let warnings = missing.isEmpty ? [] : [PostgresTablespaces.warning(missing, store.subject)]
+        var warnings = missing.isEmpty ? [] : [PostgresTablespaces.warning(missing, store.subject)]
+        if let contents { warnings += try PostgresAdaptation(contents, content.facts, connection).remarks }
         if try store.isSuperuser(connection) { return warnings }
         try checkOwners(owners(settings, contents))
         if let contents { try checkSchemas(settings, contents) }

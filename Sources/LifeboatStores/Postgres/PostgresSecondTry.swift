@@ -2,8 +2,8 @@
 
 import LifeboatCore
 
-/// Makes what pg_restore could not make, entry by entry, in a session with the search path of the database: functions
-/// that name tables without a schema work there. What fails again is reported as missing.
+/// Makes what pg_restore could not make, entry by entry, in a session with the search path of the owner: functions that
+/// name tables without a schema work there. What fails again is reported as missing.
 ///
 /// The server's SQLSTATE decides: what this server lacks is missing; a full disk, a server that stops or is short of
 /// memory end the restore.
@@ -22,6 +22,9 @@ struct PostgresSecondTry {
         "ACL", "CHECK CONSTRAINT", "COMMENT", "CONSTRAINT", "DEFAULT ACL", "FK CONSTRAINT", "INDEX", "INDEX ATTACH",
         "MATERIALIZED VIEW DATA", "RULE", "SECURITY LABEL", "TRIGGER",
     ]
+
+    /// Whether an object of that kind belongs to who makes it.
+    static func needsOwner(_ kind: String) -> Bool { !kindsWithoutOwner.contains(kind) }
 
     func make(_ failures: [ArchiveErrors.Failure]) throws {
         var lacksNetwork = false
@@ -56,7 +59,7 @@ struct PostgresSecondTry {
             do {
                 let subject = "cannot make \(entry.shown)"
                 try session.transaction(subject) {
-                    if !Self.kindsWithoutOwner.contains(entry.kind), !entry.owner.isEmpty {
+                    if Self.needsOwner(entry.kind), !entry.owner.isEmpty {
                         try session.execute("SET LOCAL ROLE \(session.identifier(entry.owner))", subject: subject)
                     }
                     try session.run(script: statement, subject: subject, cancellation: cancellation)

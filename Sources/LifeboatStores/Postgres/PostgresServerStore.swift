@@ -94,15 +94,15 @@ package struct PostgresServerStore: DataStore {
         ].map { catalog, column in
             """
             SELECT 1 FROM pg_catalog.\(catalog) o JOIN pg_catalog.pg_namespace n ON n.oid = o.\(column)
-            WHERE o.oid >= \(Self.firstOwnID) AND n.nspname !~ '^pg_'
+            WHERE o.oid >= \(PostgresFacts.firstOwnID) AND n.nspname !~ '^pg_'
             """
         }
         let others = [
             "pg_extension", "pg_event_trigger", "pg_publication", "pg_foreign_server", "pg_foreign_data_wrapper",
             "pg_language", "pg_cast", "pg_largeobject_metadata",
-        ].map { "SELECT 1 FROM pg_catalog.\($0) WHERE oid >= \(Self.firstOwnID)" }
+        ].map { "SELECT 1 FROM pg_catalog.\($0) WHERE oid >= \(PostgresFacts.firstOwnID)" }
         let rest = [
-            "SELECT 1 FROM pg_catalog.pg_namespace WHERE oid >= \(Self.firstOwnID) AND nspname !~ '^pg_'",
+            "SELECT 1 FROM pg_catalog.pg_namespace WHERE oid >= \(PostgresFacts.firstOwnID) AND nspname !~ '^pg_'",
             """
             SELECT 1 FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
             WHERE d.datname = pg_catalog.current_database()
@@ -113,9 +113,6 @@ package struct PostgresServerStore: DataStore {
             subject: "cannot look at database '\(database)' on \(endpoint.address)"
         ).scalar == "t"
     }
-
-    /// FirstNormalObjectId of the server's access/transam.h: what initdb makes is below.
-    private static let firstOwnID = 16_384
 
     /// One store each; the first one has the server's roles with it.
     private func captureStores() throws -> [PostgresStore] {

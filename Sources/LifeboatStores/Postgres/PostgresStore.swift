@@ -136,6 +136,7 @@ package struct PostgresStore: DataStore {
         // Locks are waited for as long as pg_dump is told to.
         for setting in [
             "statement_timeout = 0", "idle_in_transaction_session_timeout = 0", "lock_timeout = '60s'",
+            "default_transaction_read_only = off",
         ] {
             try connection.execute("SET \(setting)", subject: "cannot prepare a session on \(subject)")
         }

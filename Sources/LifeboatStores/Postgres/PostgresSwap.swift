@@ -9,7 +9,8 @@ extension PostgresStore {
         let live = try databases.id(databases.live)
         if try databases.isRestored(databases.live) {
             // Done before; a crash may have come between the renames and this.
-            return try databases.allowConnections(databases.live, true)
+            try databases.allowConnections(databases.live, true)
+            return try complete(state)
         }
         guard try databases.id(databases.staged) != nil else {
             throw LifeboatError(
@@ -23,7 +24,8 @@ extension PostgresStore {
         }
         guard live != nil else {
             try databases.exchange()
-            return try databases.allowConnections(databases.live, true)
+            try databases.allowConnections(databases.live, true)
+            return try complete(state)
         }
         guard try databases.id(databases.aside) == nil else {
             throw LifeboatError(
@@ -43,6 +45,16 @@ extension PostgresStore {
         }
         // After a `swapBack` it may have been closed.
         try databases.allowConnections(databases.live, true)
+        try complete(state)
+    }
+
+    /// The schema in which a restore keeps what has to wait for the exchange.
+    func places(_ state: StagedState) throws -> TablePlaces {
+        try TablePlaces(restoreID: state.values["restore"] ?? "", database: database)
+    }
+
+    private func complete(_ state: StagedState) throws {
+        try PostgresDeferral(places: try places(state), connection: try connect()).complete()
     }
 
     package func swapBack(_ state: StagedState) throws {
@@ -72,7 +84,9 @@ extension PostgresStore {
     }
 
     package func verify(_ content: any RestoreContent) throws -> [FactDifference] {
-        try differences(try connect(), PostgresContent(content, database).facts, nil)
+        let connection = try connect()
+        return try differences(connection, PostgresContent(content, database).facts, nil)
+            + PostgresDeferral.differences(connection)
     }
 
     /// A full disk must not keep what fills it: the server may fail to write pages of the staged database that it has
@@ -108,7 +122,8 @@ extension PostgresStore {
                 try databases.drop(databases.aside, id: liveID) { try session($0) }
             }
             try databases.removeMark(databases.live)
-            return
+            let places = try places(state)
+            return try places.drop(places.staged, connect())
         }
         guard let staged = try databases.id(databases.staged), staged != databases.liveID else { return }
         try databases.drop(databases.staged, id: staged) { try session($0) }

@@ -23,14 +23,19 @@ struct ArchivedTable {
         var sequence: PostgresTableName?
     }
 
-    /// A view, or a foreign key of another table.
+    /// What DROP TABLE … CASCADE takes along.
     struct Dependent {
         var told: String
         /// The table whose foreign key it is.
         var table: PostgresTableName?
+        /// The view or child table that it is: not lost when it is there.
+        var relation: PostgresTableName?
+        /// The table that it is a part of, which stays: not lost when that is gone.
+        var part: PostgresTableName?
     }
 
     let name: PostgresTableName
+    let owner: String
     let definition: TableDefinition
     /// Columns whose values are in the archive: all but generated ones.
     let columns: [String]
@@ -64,6 +69,7 @@ struct ArchivedTable {
             }), let columns = TableDefinition.columns(ofCopy: rows.copyStatement)
         else { throw refusal("the snapshot holds no rows of it") }
         self.name = name
+        owner = table.owner
         self.definition = definition
         self.columns = columns
         self.rows = rows.id
@@ -149,18 +155,53 @@ struct ArchivedTable {
         return sql + entry.definition
     }
 
+    /// What rests on the entries, over any number of steps: pg_dump writes what others rest on before them.
     private static func dependents(on ids: Set<Int64>, in contents: ArchiveContents) -> [Dependent] {
-        let kinds: Set = ["VIEW", "MATERIALIZED VIEW", "FK CONSTRAINT", "POLICY", "RULE", "FUNCTION", "PROCEDURE"]
-        return contents.entries.filter { entry in
-            kinds.contains(entry.kind) && !ids.contains(entry.id) && entry.dependencies.contains(where: ids.contains)
-        }.map { entry in
-            let parts = entry.tag.split(separator: " ", maxSplits: 1).map(String.init)
-            guard parts.count == 2, entry.kind == "FK CONSTRAINT" else {
-                return Dependent(told: "\(entry.kind.lowercased()) \(entry.schema).\(entry.tag)")
+        var lost: Set<Int64> = []
+        var dependents: [Dependent] = []
+        let sequences = Set(contents.entries.filter { ids.contains($0.id) && $0.kind == "SEQUENCE" }.map(\.id))
+        for entry in contents.entries where !ids.contains(entry.id) {
+            let reasons = Set(entry.dependencies.filter { ids.contains($0) || lost.contains($0) })
+            guard !reasons.isEmpty else { continue }
+            let name = name(of: entry)
+            let isPartOfLost = entry.dependencies.contains { lost.contains($0) && contents.entry($0)?.kind == "TABLE" }
+            switch entry.kind {
+            case "VIEW", "MATERIALIZED VIEW":
+                lost.insert(entry.id)
+                dependents.append(Dependent(told: "\(entry.kind.lowercased()) \(name.shown)", relation: name))
+            case "AGGREGATE", "DOMAIN", "FUNCTION", "PROCEDURE", "TYPE":
+                lost.insert(entry.id)
+                dependents.append(Dependent(told: "\(entry.kind.lowercased()) \(entry.schema).\(entry.tag)"))
+            case "TABLE" where TableDefinition(entry.definition)?.inherits == true:
+                lost.insert(entry.id)
+                dependents.append(Dependent(told: "child table \(name.shown) and its rows", relation: name))
+            case "TABLE":
+                if !reasons.isDisjoint(with: sequences) {
+                    dependents.append(
+                        Dependent(told: "defaults of table \(name.shown) on its sequence", part: name))
+                }
+                if !reasons.isSubset(of: sequences) {
+                    dependents.append(
+                        Dependent(told: "columns of table \(name.shown) that have its row type", part: name))
+                }
+            case "DEFAULT", "FK CONSTRAINT", "POLICY", "RULE":
+                guard !isPartOfLost else { continue }
+                let parts = entry.tag.split(separator: " ", maxSplits: 1).map(String.init)
+                guard parts.count == 2 else { continue }
+                let table = PostgresTableName(entry.schema, parts[0])
+                let words = ["DEFAULT": "default of column", "FK CONSTRAINT": "foreign key"]
+                let what = words[entry.kind] ?? entry.kind.lowercased()
+                dependents.append(
+                    Dependent(
+                        told: "\(what) \(parts[1]) of table \(table.shown)",
+                        table: entry.kind == "FK CONSTRAINT" ? table : nil, part: table))
+            case "PUBLICATION TABLE":
+                guard !isPartOfLost, let publication = entry.tag.split(separator: " ").first else { continue }
+                dependents.append(Dependent(told: "the table in publication \(publication)"))
+            default: break
             }
-            let table = PostgresTableName(entry.schema, parts[0])
-            return Dependent(told: "foreign key \(parts[1]) of table \(table.shown)", table: table)
         }
+        return dependents
     }
 
     /// The tables whose keys the foreign keys among `own` rest on.

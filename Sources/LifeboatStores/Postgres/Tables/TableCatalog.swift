@@ -32,6 +32,7 @@ struct TableCatalog {
         var told: String { isGenerated ? "\(type), generated" : type }
     }
 
+    /// A foreign key, or another constraint that is taken off and put back.
     struct ForeignKey {
         /// As SQL names it.
         var table: String
@@ -106,6 +107,22 @@ struct TableCatalog {
         }
     }
 
+    /// Constraints that were never checked against all rows (NOT VALID): the rows that are put back need not fulfil them.
+    func unchecked(_ name: PostgresTableName) throws -> [ForeignKey] {
+        try connection.execute(
+            """
+            SELECT c.conrelid::regclass, c.conname, pg_catalog.pg_get_constraintdef(c.oid),
+            pg_catalog.obj_description(c.oid, 'pg_constraint') FROM pg_catalog.pg_constraint c
+            WHERE c.conrelid = $1::regclass AND c.contype IN ('c', 'n') AND NOT c.convalidated ORDER BY 2
+            """, [name.sql], subject: subject
+        ).rows.compactMap { row in
+            guard row.count == 4, let table = row[0], let name = row[1], let definition = row[2] else { return nil }
+            return ForeignKey(
+                table: table, name: name, definition: definition, comment: row[3], owner: "", isOurs: true, isOff: false
+            )
+        }
+    }
+
     /// Triggers and rules of a table that are switched on. Those that keep constraints are not among them.
     func reactions(_ name: PostgresTableName) throws -> [Reaction] {
         let rows = try connection.execute(
@@ -127,7 +144,8 @@ struct TableCatalog {
     }
 
     /// Indexes that can be dropped and made again just as they were: statements for both. Not those behind a constraint,
-    /// nor any that carries more than its definition (a comment, a place of its own, a mark for replication or CLUSTER).
+    /// nor any that carries more than its definition (a comment, a place of its own, a mark for replication or CLUSTER),
+    /// nor those with functions that look things up by name, which the session's empty search path would not find.
     func indexes(_ name: PostgresTableName) throws -> [(drop: String, make: String)] {
         try connection.execute(
             """
@@ -140,6 +158,10 @@ struct TableCatalog {
                 WHERE d.classoid = 'pg_catalog.pg_class'::regclass AND d.objoid = c.oid)
             AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d
                 WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('e', 'x'))
+            AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid
+                JOIN pg_catalog.pg_language l ON l.oid = p.prolang AND l.lanname NOT IN ('c', 'internal')
+                WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
+                AND d.refclassid = 'pg_catalog.pg_proc'::regclass)
             AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a
                 WHERE a.attrelid = c.oid AND COALESCE(a.attstattarget, -1) <> -1)
             ORDER BY 1

@@ -16,7 +16,7 @@ extension PostgresTableStore {
             catalog: TableCatalog(connection: connection, subject: "cannot restore \(subject)"),
             tables: archive.tables)
         try preflight.checkRights()
-        var warnings: [LifeboatError] = []
+        var warnings = try preflight.checkEventTriggers()
         for table in archive.tables {
             warnings += try preflight.check(table)
             let hasObjects = try preflight.rehearse(table)
@@ -53,6 +53,19 @@ struct TablePreflight {
                 ["user '\(user)' may not make schemas in database '\(database)'"],
                 hint: "Run GRANT CREATE ON DATABASE … for it, or use the owner of the database.")
         }
+    }
+
+    /// What fires when lifeboat makes and alters tables, and this user cannot silence.
+    func checkEventTriggers() throws -> [LifeboatError] {
+        let triggers = try EventTriggers(connection, subject)
+        guard !triggers.isSilenced, !triggers.names.isEmpty else { return [] }
+        let names = triggers.names.map { "'\($0)'" }.joined(separator: ", ")
+        return [
+            LifeboatError(
+                "event triggers fire while the tables are exchanged: \(names)",
+                causes: ["only a superuser can disable them, and '\(user)' is none"],
+                hint: "Restore as a superuser, or disable them (ALTER EVENT TRIGGER … DISABLE).")
+        ]
     }
 
     /// Looks at a table as it is now.
@@ -97,6 +110,8 @@ struct TablePreflight {
         var warnings = [LifeboatError("table \(shown) is not there, and will be made as the snapshot has it")]
         // A table of this restore that is missing too is made with its foreign keys.
         let lost = try table.dependents.filter { dependent in
+            if let relation = dependent.relation, try catalog.table(relation) != nil { return false }
+            if let part = dependent.part, part != dependent.table, try catalog.table(part) == nil { return false }
             guard let other = dependent.table, tables.contains(where: { $0.name == other }) else { return true }
             return try catalog.table(other) != nil
         }
@@ -116,11 +131,10 @@ struct TablePreflight {
         defer { _ = try? connection.execute("ROLLBACK", subject: subject) }
         // Nobody is to wait behind a rehearsal.
         try connection.execute("SET LOCAL lock_timeout = '5s'", subject: subject)
+        try EventTriggers(connection, subject).disable()
         try places.make(places.staged, connection)
         let place = TablePlaces.table(1, in: places.staged)
-        let columns = try attempt(table) {
-            try TableStaging.make(table, place, catalog)
-        }
+        let columns = try attempt(table) { try TableStaging.make(table, place, catalog) }
         if isThere {
             let differences = TableCatalog.differences(snapshot: columns, live: try catalog.columns(table.name))
             guard differences.isEmpty else {
@@ -129,8 +143,9 @@ struct TablePreflight {
         } else {
             try attempt(table) {
                 // Foreign keys lock the tables they point at: those that are missing were looked for.
+                let path = try PostgresSearchPath.live(of: table.owner, connection)
                 for step in table.steps where step.phase == .definition || step.phase == .rest {
-                    try connection.run(script: step.sql, subject: subject)
+                    try connection.runInTransaction(step.sql, orWith: path, subject: subject)
                 }
             }
         }

@@ -29,17 +29,20 @@ struct TableStaging {
 
     private var catalog: TableCatalog { TableCatalog(connection: connection, subject: subject) }
 
-    /// Makes the table of the snapshot at `place`, without its indexes and foreign keys, and tells its columns.
+    /// Makes the table of the snapshot at `place`, without its indexes and foreign keys. In a transaction. Returns its
+    /// columns.
     static func make(
         _ table: ArchivedTable, _ place: PostgresTableName, _ catalog: TableCatalog
     ) throws -> [TableCatalog.Column] {
-        try catalog.connection.execute(table.definition.statement(place), subject: catalog.subject)
+        let path = try PostgresSearchPath.live(of: table.owner, catalog.connection)
+        try catalog.connection.runInTransaction(
+            table.definition.statement(place), orWith: path, subject: catalog.subject)
         return try catalog.columns(place)
     }
 
     /// Makes the places, empty, and what a later process needs to know for the exchange.
     func prepare() throws {
-        try connection.transaction(subject) {
+        try connection.silentTransaction(subject) {
             // What an earlier attempt of the same restore left.
             try places.drop(places.staged, connection)
             try places.make(places.staged, connection)
@@ -170,6 +173,9 @@ private final class TableLoader {
         }
         let columns = archive.tables[index].columns.map { PostgresTableName.quoted($0) }.joined(separator: ", ")
         let place = TablePlaces.table(index + 1, in: places.staged).sql
+        // For functions in generated columns and checks; the statement names everything with its schema.
+        let path = try PostgresSearchPath.live(of: archive.tables[index].owner, connection)
+        try path.set(connection, subject)
         let encoding = try connection.literal(archive.contents.encoding ?? "UTF8")
         return try PostgresCopy(
             connection,
@@ -178,7 +184,9 @@ private final class TableLoader {
     }
 
     private func endTable() throws {
-        try running?.copy.finish(cancellation)
-        running = nil
+        guard let running else { return }
+        try running.copy.finish(cancellation)
+        self.running = nil
+        try connection.execute("SET search_path = ''", subject: subject)
     }
 }

@@ -11,7 +11,7 @@ extension PostgresTableStore {
         guard try !exchange.isSwapped() else { return }
         let tables = try exchange.stagedTables()
         try exchange.endOthers(tables)
-        try exchange.connection.transaction(exchange.subject) { try exchange.bringIn(tables) }
+        try exchange.connection.silentTransaction(exchange.subject) { try exchange.bringIn(tables) }
     }
 
     package func swapBack(_ state: StagedState) throws {
@@ -22,14 +22,14 @@ extension PostgresTableStore {
         guard try exchange.isSwapped() else { return }
         let tables = try exchange.tables()
         try exchange.endOthers(tables)
-        try exchange.connection.transaction(exchange.subject) { try exchange.bringBack(tables) }
+        try exchange.connection.silentTransaction(exchange.subject) { try exchange.bringBack(tables) }
     }
 
     package func discard(_ state: StagedState) throws {
         let places = try TablePlaces(state)
         let connection = try session()
         // Both at once: of the two alone one would mean something else.
-        try connection.transaction("cannot clean up after \(subject)") {
+        try connection.silentTransaction("cannot clean up after \(subject)") {
             try places.drop(places.staged, connection)
             try places.drop(places.aside, connection)
         }
@@ -87,8 +87,10 @@ struct TableExchange {
         let steps = try connection.execute(
             "SELECT sql FROM \(places.steps) WHERE number = $1 AND phase = $2 ORDER BY position",
             ["\(table.number)", phase.rawValue], subject: subject)
+        let path = try path(staged(table))
         for sql in steps.rows.compactMap({ $0[0] }) {
-            try connection.run(script: sql, subject: "cannot make table \(table.name.shown) again")
+            try connection.runInTransaction(
+                sql, orWith: path, subject: "cannot make table \(table.name.shown) again")
         }
     }
 
@@ -129,7 +131,33 @@ struct TableExchange {
         try advanceSequences(made: missing)
         for table in tables { try execute("TRUNCATE \(staged(table).sql)") }
         try execute("UPDATE \(places.list) SET rows = NULL")
-        for table in tables { try execute("ANALYZE \(table.name.sql)") }
+        for table in tables { try analyze(table) }
+    }
+
+    /// Statistics are no data: an expression that cannot be computed here does not undo the exchange.
+    private func analyze(_ table: RestoredTable) throws {
+        try execute("SAVEPOINT lifeboat_analyze")
+        do {
+            try execute("ANALYZE \(table.name.sql)")
+        } catch let error as PostgresError {
+            guard case .failed = error else { throw error }
+            try execute("ROLLBACK TO SAVEPOINT lifeboat_analyze")
+        }
+    }
+
+    /// The search path of the owner of a table; of the owner of the database for one that lifeboat made.
+    private func path(_ table: PostgresTableName) throws -> PostgresSearchPath {
+        let isLive = table.schema != places.staged && table.schema != places.aside
+        let owner =
+            try isLive
+            ? catalog.table(table)?.owner
+            : connection.execute(
+                """
+                SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_catalog.pg_database
+                WHERE datname = pg_catalog.current_database()
+                """, subject: subject
+            ).scalar
+        return try PostgresSearchPath.live(of: owner ?? "", connection)
     }
 
     /// Puts the live rows back to where the restored ones were staged, and those kept aside in their place. Tables that
@@ -157,7 +185,7 @@ struct TableExchange {
         if !made.isEmpty { try execute("DROP TABLE \(made.map(\.name.sql).joined(separator: ", "))") }
         try refill(kept, made: [], from: aside)
         try places.drop(places.aside, connection)
-        for table in kept { try execute("ANALYZE \(table.name.sql)") }
+        for table in kept { try analyze(table) }
     }
 
     /// Empties tables and fills them and `made` from elsewhere, with nothing set off by it.
@@ -170,6 +198,10 @@ struct TableExchange {
         for key in keys {
             if key.isOff { throw LifeboatError(subject, causes: ["the checks of \(key.told) are switched off"]) }
             try execute("ALTER TABLE \(key.table) DROP CONSTRAINT \(connection.identifier(key.name))")
+        }
+        let unchecked = try tables.flatMap { try catalog.unchecked($0.name) }
+        for constraint in unchecked {
+            try execute("ALTER TABLE \(constraint.table) DROP CONSTRAINT \(connection.identifier(constraint.name))")
         }
         let reactions = try tables.flatMap { try catalog.reactions($0.name) }
         for reaction in reactions { try execute(reaction.disable) }
@@ -185,7 +217,7 @@ struct TableExchange {
         try execute("SET LOCAL default_tablespace = ''")
         for index in indexes { try execute(index.make) }
         for reaction in reactions { try execute(reaction.enable) }
-        for key in keys { try putBack(key) }
+        for key in unchecked + keys { try putBack(key) }
     }
 
     private func putBack(_ key: TableCatalog.ForeignKey) throws {
@@ -272,8 +304,11 @@ struct TableExchange {
     /// Copies all rows, with the numbers that identity columns had.
     private func fill(_ target: PostgresTableName, _ columns: [String], from source: PostgresTableName) throws {
         let names = list(columns)
+        // For functions in generated columns, checks and indexes; the statement names everything with its schema.
+        try path(target).set(connection, isLocal: true, subject)
         try execute(
             "INSERT INTO \(target.sql) \(columns.isEmpty ? "" : "(\(names)) ")OVERRIDING SYSTEM VALUE"
                 + " SELECT \(names) FROM ONLY \(source.sql)")
+        try execute("SET LOCAL search_path = ''")
     }
 }
