@@ -103,6 +103,15 @@ import Testing
         #expect(text(result) == "found\n")
     }
 
+    @Test(arguments: [3, 20_000])
+    func `the first error line of a child is among the causes, whatever it prints after that`(lines: Int) throws {
+        let result = try runner.run(
+            shell("echo 'prog: warming up' >&2; echo 'prog: error: the reason' >&2; seq 1 \(lines) >&2; exit 1"))
+        let causes = ProcessResult.lastLines(of: result.standardError)
+        #expect(causes.contains("prog: error: the reason"), "\(causes)")
+        #expect(causes.last == "\(lines)")
+    }
+
     @Test func inheritsNoDescriptorsAndNoTerminal() throws {
         // Without FD_CLOEXEC on purpose.
         let leaked = Glibc.open("/etc/passwd", O_RDONLY)

@@ -58,7 +58,7 @@ struct PostgresDefinitions {
         var failures = try restore(options + parallel, contents.head(definitions: adaptation.definitions))
         let again = failures.filter { !Self.builds.contains($0.entry.kind) }.map(\.entry)
         if !again.isEmpty {
-            let made = try makeAgain(again, options)
+            let made = try makeAgain(again, placement)
             failures.removeAll { failure in made.contains(failure.entry.id) }
         }
         if failures.isEmpty { return }
@@ -93,7 +93,8 @@ struct PostgresDefinitions {
         return [entry.id: "SELECT pg_catalog.set_config('search_path', \(try session.literal(path.list)), false);\n"]
     }
 
-    /// Returns the numbers of those that were made.
+    /// Returns the numbers of those that were made. Of any section: by themselves comments and grants, which are of none,
+    /// would count as what comes before the data.
     private func makeAgain(_ entries: [ArchiveContents.Entry], _ options: [String]) throws -> Set<Int64> {
         let session = try store.session(target, cancellation)
         let ids = Set(entries.map(\.id))

@@ -79,26 +79,23 @@ package enum PostgresExtensions {
         return warnings
     }
 
-    /// Some extensions can be created in one database of a server only, which a setting `….database_name` names: pg_cron
-    /// in that of `cron.database_name`.
+    /// pg_cron can be created in one database of a server only, which a setting names.
     private static func checkHome(
         _ names: [String], _ connection: PostgresConnection, _ database: String, _ subject: String
     ) throws {
-        let homes = try connection.execute(
-            "SELECT name, setting FROM pg_catalog.pg_settings WHERE name LIKE '%.database\\_name'",
-            subject: "cannot read the settings of PostgreSQL at \(connection.address)")
-        for row in homes.rows where row.count == 2 {
-            guard let setting = row[0], let home = row[1], home != database,
-                let prefix = setting.split(separator: ".").first,
-                let name = names.first(where: { $0 == prefix || $0.hasSuffix("_\(prefix)") })
-            else { continue }
-            throw LifeboatError(
-                "cannot restore \(subject)",
-                causes: ["extension '\(name)' can be created in database '\(home)' of this server only (\(setting))"],
-                hint:
-                    "Set \(setting) = '\(database)' in the server's configuration and restart it, or restore to database"
-                    + " '\(home)'.")
-        }
+        guard names.contains("pg_cron") else { return }
+        let home = try connection.execute(
+            "SELECT pg_catalog.current_setting('cron.database_name', true)",
+            subject: "cannot read the settings of PostgreSQL at \(connection.address)"
+        ).scalar
+        guard let home, !home.isEmpty, home != database else { return }
+        throw LifeboatError(
+            "cannot restore \(subject)",
+            causes: [
+                "extension 'pg_cron' can be created in database '\(home)' of this server only (cron.database_name)"
+            ],
+            hint: "Set cron.database_name = '\(database)' in the server's configuration and restart it, or restore to"
+                + " database '\(home)'.")
     }
 
     /// Debian's package (of apt.postgresql.org, where Debian itself has none); nil when unknown.
