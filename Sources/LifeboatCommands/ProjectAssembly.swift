@@ -10,8 +10,8 @@ import LifeboatStores
 extension StackAssembly {
     /// Throws where the project's files are among components that are to be put in place.
     func refuseProject(_ selected: [String]) throws {
-        guard selected.contains(ProjectStore.kind), policy.capturesProject,
-            !policy.components.contains(where: { $0.name == ProjectStore.kind })
+        guard selected.contains(Policy.projectComponent), policy.capturesProject,
+            !policy.components.contains(where: { $0.name == Policy.projectComponent })
         else { return }
         throw ProjectStore.isNotPutInPlace
     }
@@ -19,24 +19,18 @@ extension StackAssembly {
     /// The files that say what the stack is, as a component of its backups; nil when the policy captures none, or has a
     /// component of that name.
     func projectComponent() -> BackupComponent? {
-        guard policy.capturesProject, !policy.components.contains(where: { $0.name == ProjectStore.kind }) else {
+        guard policy.capturesProject, !policy.components.contains(where: { $0.name == Policy.projectComponent }) else {
             return nil
         }
         let files = ProjectFiles(policy, environmentFiles: Self.environmentFiles(policy), session.context)
         guard !files.captured.isEmpty else { return nil }
         let store = ProjectStore(files: files.captured, leftOut: files.leftOut, remarks: files.remarks)
-        return BackupComponent(name: ProjectStore.kind, store: store, source: ProjectStore.kind)
+        return BackupComponent(name: Policy.projectComponent, store: store, source: Policy.projectComponent)
     }
 }
 
 /// Collects the policy, the Compose files with all they refer to, and env files.
 private struct ProjectFiles {
-    /// Names that Compose looks for, the first that exists, and with each the file that is merged over it.
-    private static let composeNames = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"]
-    private static let overrideNames = [
-        "compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml",
-    ]
-
     /// Absolute paths in the order they were found, without repetitions.
     private(set) var captured: [String] = []
     /// Files with secrets that an unencrypted repository does not get.
@@ -50,7 +44,10 @@ private struct ProjectFiles {
         if let source = policy.source { add(context.absolutePath(source), isRequired: true) }
         if case .compose(let compose)? = policy.services.control {
             let folder = compose.projectDirectory ?? compose.files.first.map(Self.folder)
-            let files = compose.files.isEmpty ? folder.map(Self.usualFiles) ?? [] : compose.files
+            let files =
+                compose.files.isEmpty
+                ? folder.map { folder in ComposeFileNames.usual(in: folder).map { "\(folder)/\($0)" } } ?? []
+                : compose.files
             for file in files { addCompose(file, relativeTo: folder ?? Self.folder(file)) }
         }
         for file in environmentFiles { addSecret(file, isRequired: false) }
@@ -58,12 +55,6 @@ private struct ProjectFiles {
 
     private static func folder(_ path: String) -> String {
         String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
-    }
-
-    private static func usualFiles(_ folder: String) -> [String] {
-        [composeNames, overrideNames].compactMap { names in
-            names.map { "\(folder)/\($0)" }.first { access($0, F_OK) == 0 }
-        }
     }
 
     /// Whether the file is new and there.
@@ -128,5 +119,18 @@ private struct ProjectFiles {
             if name == ".." { _ = names.popLast() } else { names.append(name) }
         }
         return "/" + names.joined(separator: "/")
+    }
+}
+
+/// The files that Compose looks for when none is named.
+enum ComposeFileNames {
+    private static let first = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"]
+    private static let overrides = [
+        "compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml",
+    ]
+
+    /// Names of those in the folder: the project's file, and the one that is merged over it.
+    static func usual(in folder: String) -> [String] {
+        [first, overrides].compactMap { names in names.first { access("\(folder)/\($0)", F_OK) == 0 } }
     }
 }

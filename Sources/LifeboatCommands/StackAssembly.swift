@@ -43,7 +43,7 @@ struct StackAssembly {
     /// The components of a backup, in the order of the policy, the project's files last; `selected` empty: all.
     func backupComponents(_ selected: [String]) throws -> [BackupComponent] {
         let project =
-            selected.isEmpty || selected.contains(ProjectStore.kind) ? projectComponent() : nil
+            selected.isEmpty || selected.contains(Policy.projectComponent) ? projectComponent() : nil
         let others = selected.filter { $0 != project?.name }
         let stores = selected.isEmpty || !others.isEmpty ? try chosen(others) : []
         return try stores.map { component in

@@ -37,6 +37,14 @@ package struct Policy: Sendable, Equatable {
     /// not inherit them.
     package var secretVariables: Set<String>
 
+    /// Name of the component that the project's files are.
+    package static let projectComponent = "project"
+
+    /// Names of what a whole backup captures.
+    package var capturedComponents: Set<String> {
+        Set(components.map(\.name)).union(capturesProject ? [Self.projectComponent] : [])
+    }
+
     package init(
         stack: String, repository: String, encryption: EncryptionPolicy = .none,
         services: ServicesPolicy = ServicesPolicy(), components: [ComponentPolicy] = [],

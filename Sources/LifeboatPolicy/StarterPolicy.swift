@@ -24,8 +24,12 @@ package enum StarterPolicy {
     }
 
     /// The text. `stack` must be a valid name (see `stackName(from:)`); the other values may be any text without NUL.
+    ///
+    /// `found`: what there is to protect; without any component of it, `volume` and `database` are. `compose`: the Compose
+    /// file whose services a restore stops and starts.
     package static func text(
-        stack: String, repository: String, volume: String = "./data", database: Database? = nil
+        stack: String, repository: String, volume: String = "./data", database: Database? = nil,
+        found: StackDiscovery? = nil, compose: String? = nil
     ) -> String {
         """
         # lifeboat policy: what this stack is, where its snapshots go, and how to tell that it is well.
@@ -42,23 +46,8 @@ package enum StarterPolicy {
 
         # What to protect. Each component has a name of your choice and one store.
         components:
-          documents:
-            volume:
-              path: \(quoted(volume))
-              # Names or paths to leave out; '*' stops at a slash, '**' does not. Quote them.
-              # exclude: ["*.tmp", "cache/**"]
-              # exclude_caches: false      # true: skip folders marked by a CACHEDIR.TAG
-              # one_file_system: true      # false: also what is mounted below the path
-        \(databaseLines(database))
-        # How to stop and start what uses the data, for a restore. One command is a line, or a list of words; it runs
-        # without a shell, in the folder of this file.
-        # services:
-        #   commands:
-        #     stop: ["systemctl stop my-api"]
-        #     start: ["systemctl start my-api"]
-        #     status: ["systemctl is-active --quiet my-api"]   # exit 0 while it runs
-        # Instead of 'commands': 'compose: {file: docker-compose.yml}', or 'systemd: {units: [my-api]}'.
-
+        \(found.flatMap(componentLines) ?? componentLines(volume, database))
+        \(serviceLines(compose))
         # How to tell that the stack is well after a restore. Each question is asked again until it passed
         # 'consecutive' times in a row, or the time 'within' is over.
         # health:
@@ -99,6 +88,53 @@ package enum StarterPolicy {
         name = String(name.prefix(64))
         while name.last == "-" { name.removeLast() }
         return name.isEmpty ? "stack" : name
+    }
+
+    /// Nil when nothing was found that can be a component.
+    private static func componentLines(_ found: StackDiscovery) -> String? {
+        guard !found.components.isEmpty else { return nil }
+        var lines = found.components.flatMap { component in
+            ["\(component.name):"] + component.lines.map { "  \($0)" }
+        }
+        lines += found.remarks
+        return lines.map { "  \($0)\n" }.joined()
+    }
+
+    private static func componentLines(_ volume: String, _ database: Database?) -> String {
+        """
+          documents:
+            volume:
+              path: \(quoted(volume))
+              # Names or paths to leave out; '*' stops at a slash, '**' does not. Quote them.
+              # exclude: ["*.tmp", "cache/**"]
+              # exclude_caches: false      # true: skip folders marked by a CACHEDIR.TAG
+              # one_file_system: true      # false: also what is mounted below the path
+        \(databaseLines(database))
+        """
+    }
+
+    private static func serviceLines(_ compose: String?) -> String {
+        guard let compose else {
+            return """
+                # How to stop and start what uses the data, for a restore. One command is a line, or a list of words; it runs
+                # without a shell, in the folder of this file.
+                # services:
+                #   commands:
+                #     stop: ["systemctl stop my-api"]
+                #     start: ["systemctl start my-api"]
+                #     status: ["systemctl is-active --quiet my-api"]   # exit 0 while it runs
+                # Instead of 'commands': 'compose: {file: docker-compose.yml}', or 'systemd: {units: [my-api]}'.
+
+                """
+        }
+        return """
+            # What a restore stops and starts: all services of the project, or those that 'services' names.
+            services:
+              compose:
+                file: \(quoted(compose))
+                # services: [api, worker]
+
+            """
     }
 
     private static func databaseLines(_ database: Database?) -> String {

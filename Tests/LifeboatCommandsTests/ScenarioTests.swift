@@ -285,6 +285,32 @@ struct ScenarioTests {
         #expect(try fixture.run("backup").code == .done)
     }
 
+    @Test func `a starter policy beside a Compose file has what it sees`() throws {
+        let fixture = try CommandFixture()
+        defer { try? fixture.folder.remove() }
+        try fixture.write("DB_NAME=semantik\nDB_PASSWORD=hunter2\n", to: ".env")
+        try fixture.write("x", to: "documents/x")
+        try fixture.write(
+            """
+            services:
+              api: {image: api, volumes: ["./documents:/data"]}
+              db: {image: "postgres:17", environment: {POSTGRES_DB: $DB_NAME, POSTGRES_PASSWORD: $DB_PASSWORD}}
+
+            """, to: "compose.yaml")
+        let run = try fixture.run("init", "--stack", "demo", "--repository", "./repository")
+        #expect(run.code == .done && run.output.contains("components: documents, db\n"), "\(run)")
+        let text = try fixture.text("lifeboat.yaml")
+        #expect(text.contains("database: semantik") && text.contains("{env: DB_PASSWORD}"), "\(text)")
+        #expect(!text.contains("hunter2"))
+        #expect(try fixture.run("repository", "init", "--encryption", "none").code == .done)
+        #expect(try fixture.run("backup", "documents").code == .done)
+
+        try fixture.write("- no project\n", to: "compose.yaml")
+        let broken = try fixture.run("init", "--policy", "other.yaml")
+        #expect(broken.code == .failed && !fixture.exists("other.yaml"), "\(broken)")
+        #expect(try fixture.run("init", "--policy", "other.yaml", "--volume", "documents").code == .done)
+    }
+
     /// Regular files below a folder.
     private static func files(below path: String) throws -> [String] {
         guard let stream = opendir(path) else { throw SystemCallError("open", path) }

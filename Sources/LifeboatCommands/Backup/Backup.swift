@@ -39,13 +39,13 @@ struct Backup: LifeboatCommand {
 
     func run(_ session: CommandSession) throws -> ExitCode {
         let source = try adHocVolumes(session) ?? byPolicy(session)
-        let repository = try location.open(at: source.location, session, policy: source.assembly?.policy)
-        try location.requireEncryption(of: repository, session)
         var lock: FileLock?
         if let assembly = source.assembly {
             try PendingWork.recover(assembly, session)
             lock = try Self.lock(assembly.policy.stack, session)
         }
+        let repository = try location.open(at: source.location, session, policy: source.assembly?.policy)
+        try location.requireEncryption(of: repository, session)
         let components = try source.components()
         let host = session.context.host
         let engine = BackupEngine(

@@ -124,7 +124,7 @@ struct DrillRunCommand: LifeboatCommand {
             () -> (Repository, SnapshotCatalog, Snapshot) in
             let repository = try location.openForReading(session, policy: policy)
             let catalog = try SnapshotCatalog.readable(repository, stack: policy.stack, session)
-            let selected = Set(component.isEmpty ? policy.components.map(\.name) : component)
+            let selected = component.isEmpty ? policy.capturedComponents : Set(component)
             let chosen = try SnapshotOptions.choose(
                 snapshot, at: at?.timestamp(session.context), holding: selected, catalog, stack: policy.stack,
                 repository, session)

@@ -74,18 +74,19 @@ struct RepositoryOptions: ParsableArguments {
     }
 
     /// Opens the repository. `policy`: the one the command acts on; else the one that names the repository counts.
+    /// `resuming`: see `PendingWork.report`.
     func open(
-        _ session: CommandSession, for use: RepositoryUse = .acting, policy: Policy? = nil
+        _ session: CommandSession, for use: RepositoryUse = .acting, policy: Policy? = nil, resuming: String? = nil
     ) throws -> Repository {
-        try open(at: location(session.context), session, for: use, policy: policy)
+        try open(at: location(session.context), session, for: use, policy: policy, resuming: resuming)
     }
 
     /// Opens the repository for a command that reads chunks: a lease keeps prunes from deleting under it until the
     /// command ends. A place that takes no writes is read without.
     func openForReading(
-        _ session: CommandSession, for use: RepositoryUse = .acting, policy: Policy? = nil
+        _ session: CommandSession, for use: RepositoryUse = .acting, policy: Policy? = nil, resuming: String? = nil
     ) throws -> Repository {
-        let repository = try open(session, for: use, policy: policy)
+        let repository = try open(session, for: use, policy: policy, resuming: resuming)
         try repository.requireKey()
         let lease = try Lease.takeForReading(repository, host: session.context.host.name)
         if let lease { session.atEnd { lease.release() } }
@@ -97,8 +98,10 @@ struct RepositoryOptions: ParsableArguments {
         try Self.openStore(location(session.context), session)
     }
 
-    private static func openStore(_ location: String, _ session: CommandSession) throws -> any ObjectStore {
-        try PendingWork.report(session)
+    private static func openStore(
+        _ location: String, _ session: CommandSession, resuming: String? = nil
+    ) throws -> any ObjectStore {
+        try PendingWork.report(session, resuming: resuming)
         do {
             return try LocalFolderStore(opening: location)
         } catch  where error.kind == .notFound {
@@ -111,9 +114,10 @@ struct RepositoryOptions: ParsableArguments {
     /// Opens the repository at a known place, and tells what an earlier lifeboat left undone on this host. What follows
     /// when the repository is not the one this host trusts depends on the `use`.
     func open(
-        at location: String, _ session: CommandSession, for use: RepositoryUse = .acting, policy: Policy? = nil
+        at location: String, _ session: CommandSession, for use: RepositoryUse = .acting, policy: Policy? = nil,
+        resuming: String? = nil
     ) throws -> Repository {
-        let store = try Self.openStore(location, session)
+        let store = try Self.openStore(location, session, resuming: resuming)
         let cacheRoot = Locations.cacheRoot(cache, session.context)
         let trust = HostTrust(
             state: Result { () throws(LifeboatError) in try PendingWork.stateFolder(session.context) })

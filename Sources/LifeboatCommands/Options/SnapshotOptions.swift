@@ -29,7 +29,7 @@ struct SnapshotOptions: ParsableArguments {
         let isByTime = text == "latest" || time != nil
         let policy = isByTime ? try location.defaultPolicy(session.context) : nil
         let stack = self.stack ?? policy?.stack
-        let own = policy.flatMap { $0.stack == stack ? Set($0.components.map(\.name)) : nil }
+        let own = policy.flatMap { $0.stack == stack ? $0.capturedComponents : nil }
         return try Self.choose(
             text, at: time, holding: selected ?? own, catalog, stack: stack, repository, session)
     }

@@ -11,8 +11,9 @@ struct Init: LifeboatCommand {
     static let configuration = CommandConfiguration(
         commandName: "init", abstract: "Write a commented policy to start from.",
         discussion:
-            "An existing file is never replaced. The policy is valid as it is written; edit it, then create the "
-            + "repository it names with 'lifeboat repository init'.")
+            "Beside a Compose file, the databases, models and folders of its services become components, and SQLite "
+            + "files near it too. An existing file is never replaced. The policy is valid as it is written; edit it, "
+            + "then create the repository it names with 'lifeboat repository init'.")
 
     @Option(name: .long, help: ArgumentHelp("The file to write.", valueName: "file"))
     var policy: String = PolicyFile.defaultName
@@ -25,8 +26,10 @@ struct Init: LifeboatCommand {
         help: ArgumentHelp("Folder of the repository; else /var/backups/STACK.", valueName: "folder"))
     var repository: String?
 
-    @Option(name: .long, help: ArgumentHelp("The folder to protect.", valueName: "folder"))
-    var volume: String = "./data"
+    @Option(
+        name: .long,
+        help: ArgumentHelp("The folder to protect; else what is found, or ./data.", valueName: "folder"))
+    var volume: String?
 
     @OptionGroup var output: OutputOptions
 
@@ -41,7 +44,10 @@ struct Init: LifeboatCommand {
                 hint: "Use a-z, 0-9, '.', '_' and '-', starting with a letter or digit.", exitCode: .usage)
         }
         let location = try Locations.repository(repository ?? "/var/backups/\(stack)", context)
-        let text = StarterPolicy.text(stack: stack, repository: location, volume: volume)
+        let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ""
+        let seen = volume == nil ? try Surroundings(folder, context) : nil
+        let text = StarterPolicy.text(
+            stack: stack, repository: location, volume: volume ?? "./data", found: seen?.found, compose: seen?.compose)
         let bytes = Array(text.utf8)
         let written = try bytes.withUnsafeBytes { try AtomicFile.write([$0], to: path, mode: 0o644, replacing: false) }
         guard written else {
@@ -49,7 +55,9 @@ struct Init: LifeboatCommand {
                 "'\(policy)' exists already",
                 hint: "Edit it, or write another file with 'lifeboat init --policy FILE'.")
         }
-        try session.emitReport(InitReport(policy: path, stack: stack, repository: location))
+        try session.emitReport(
+            InitReport(
+                policy: path, stack: stack, repository: location, components: seen?.found.components.map(\.name) ?? []))
         return .done
     }
 }
@@ -59,14 +67,17 @@ private struct InitReport: OutputRendering {
     let policy: String
     let stack: String
     let repository: String
+    /// Those that were found.
+    let components: [String]
 
     var text: String {
-        """
-        wrote the policy '\(EscapedName.line(policy))' of stack '\(stack)'
-        next: edit it, then run
-          lifeboat repository init --repository \(ShellWord.quoted(repository)) --encryption none
-          lifeboat backup --policy \(ShellWord.quoted(policy))
-        """
+        let found = components.isEmpty ? "" : "components: \(components.joined(separator: ", "))\n"
+        return """
+            wrote the policy '\(EscapedName.line(policy))' of stack '\(stack)'
+            \(found)next: edit it, then run
+              lifeboat repository init --repository \(ShellWord.quoted(repository)) --encryption none
+              lifeboat backup --policy \(ShellWord.quoted(policy))
+            """
     }
 }
 

@@ -132,34 +132,41 @@ package struct ProgressRenderer: Sendable {
     }
 
     private func status(at time: Double) -> ProgressStatus {
-        ProgressStatus(
+        var counters = counters
+        counters.bytesTotal = bytesTotal
+        counters.filesTotal = filesTotal
+        return ProgressStatus(
             phase: phase, detail: detail, secondsElapsed: time - start, counters: counters,
             bytesPerSecond: rate.bytesPerSecond, secondsRemaining: secondsRemaining)
     }
 
+    /// What was expected, until more was done than that: then it was wrong.
+    private var bytesTotal: UInt64? { counters.bytesTotal.flatMap { $0 < counters.bytesDone ? nil : $0 } }
+    private var filesTotal: UInt64? { counters.filesTotal.flatMap { $0 < counters.filesDone ? nil : $0 } }
+
     private var secondsRemaining: Double? {
-        guard let total = counters.bytesTotal, total >= counters.bytesDone, let speed = rate.bytesPerSecond, speed > 0
+        guard let total = bytesTotal, let speed = rate.bytesPerSecond, speed > 0
         else { return nil }
         return Double(total - counters.bytesDone) / speed
     }
 
     private var fraction: Double? {
-        guard let total = counters.bytesTotal, total > 0 else { return nil }
-        return min(1, Double(counters.bytesDone) / Double(total))
+        guard let total = bytesTotal, total > 0 else { return nil }
+        return Double(counters.bytesDone) / Double(total)
     }
 
     /// Facts in the order of their weight: the last ones go when the line gets too long.
     private func facts(at time: Double) -> [String] {
         var facts: [String] = []
-        if counters.bytesDone > 0 || counters.bytesTotal != nil {
+        if counters.bytesDone > 0 || bytesTotal != nil {
             let done = ByteCount(counters.bytesDone)
-            facts.append(counters.bytesTotal.map { "\(done) of \(ByteCount($0))" } ?? "\(done)")
+            facts.append(bytesTotal.map { "\(done) of \(ByteCount($0))" } ?? "\(done)")
         }
         if let speed = rate.bytesPerSecond { facts.append("\(ByteCount(UInt64(speed)))/s") }
         if let left = secondsRemaining { facts.append("\(DurationText.short(left)) left") }
-        if counters.filesDone > 0 || counters.filesTotal != nil {
+        if counters.filesDone > 0 || filesTotal != nil {
             let done = grouped(counters.filesDone)
-            facts.append(counters.filesTotal.map { "\(done) of \(grouped($0)) files" } ?? "\(done) files")
+            facts.append(filesTotal.map { "\(done) of \(grouped($0)) files" } ?? "\(done) files")
         }
         if counters.bytesStored > 0 { facts.append("\(ByteCount(counters.bytesStored)) stored") }
         return facts

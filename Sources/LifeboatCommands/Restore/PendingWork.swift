@@ -15,10 +15,11 @@ enum PendingWork {
 
     /// Starts services that a dead lifeboat left stopped, and tells of restores that were cut off.
     ///
-    /// A state directory that cannot be read is a warning here: commands that need it say so themselves.
-    static func report(_ session: CommandSession) throws {
+    /// A state directory that cannot be read is a warning here: commands that need it say so themselves. `resuming`: the
+    /// stack whose restore the command itself puts right.
+    static func report(_ session: CommandSession, resuming: String? = nil) throws {
         do {
-            try reportAll(session)
+            try reportAll(session, resuming)
         } catch {
             let converted = LifeboatError.converting(
                 error, "cannot tell whether an earlier run left anything undone on this host")
@@ -27,7 +28,7 @@ enum PendingWork {
         }
     }
 
-    private static func reportAll(_ session: CommandSession) throws {
+    private static func reportAll(_ session: CommandSession, _ resuming: String?) throws {
         let folder: String
         do {
             folder = try stateFolder(session.context)
@@ -39,7 +40,7 @@ enum PendingWork {
         let records = try journal.records()
         for damage in records.unreadable { session.warn(damage) }
         var toldStacks: Set<String> = []
-        for record in records.records where record.needsRecovery {
+        for record in records.records where record.needsRecovery && record.plan.stack != resuming {
             let stack = record.plan.stack
             guard toldStacks.insert(stack).inserted, try !isAtWork(stack, journal) else { continue }
             session.warn(

@@ -33,7 +33,7 @@ struct RecoveryRun {
         let repository: Repository
         let snapshot: Snapshot
         do {
-            repository = try command.location.openForReading(session, policy: assembly.policy)
+            repository = try command.location.openForReading(session, policy: assembly.policy, resuming: stack)
             snapshot = try SnapshotCatalog.readable(repository, session).find(record.plan.snapshot.hex, stack: nil)
         } catch {
             let isInPlace = record.plan.isInPlace

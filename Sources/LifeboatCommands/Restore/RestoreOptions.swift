@@ -100,7 +100,7 @@ struct RestoreSelection: ParsableArguments {
     /// The components that are restored, which `latest` has to hold; nil: all of the policy, or nobody knows them.
     private func selected(_ location: RepositoryOptions, _ session: CommandSession) throws -> Set<String>? {
         guard let policy = try location.defaultPolicy(session.context) else { return nil }
-        let all = Set(policy.components.map(\.name))
+        let all = policy.capturedComponents
         var named = Set(component)
         for part in path + collection + table {
             // Without a component's name in front, the component is known once the snapshot is.

@@ -38,7 +38,14 @@ struct ChromaAPI: Sendable {
         return try client.decode(Limits.self, response.body, purpose)
     }
 
-    /// The version the server tells; servers of the 1.x line all say `1.0.0`.
+    /// The release the server reports, as people should read it. All servers of the 1.x line say `1.0.0`, whatever they
+    /// are: that tells the line and no release.
+    func release(_ cancellation: Cancellation? = nil) throws -> String {
+        let version = try version(cancellation)
+        return version == "1.0.0" ? "1.x" : version
+    }
+
+    /// The version the server reports; servers of the 1.x line all say `1.0.0`.
     func version(_ cancellation: Cancellation? = nil) throws -> String {
         let purpose = "ask for the version"
         let response = try client.call(.get, "/api/v2/version", purpose, cancellation: cancellation)

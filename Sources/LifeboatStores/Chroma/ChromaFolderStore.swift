@@ -36,7 +36,7 @@ package struct ChromaFolderStore: DataStore {
         try copy.clearUp()
         if let server {
             do {
-                probe.engineVersion = try server.api.version()
+                probe.engineVersion = try server.api.release()
             } catch {
                 // It may be stopped for the backup, and rightly so.
                 probe.warnings.append(

@@ -72,7 +72,7 @@ package struct ChromaStore: DataStore {
 
     package func probe() throws -> StoreProbe {
         _ = try api.limits()
-        var probe = StoreProbe(engineVersion: try api.version())
+        var probe = StoreProbe(engineVersion: try api.release())
         var bytes: UInt64 = 0
         for database in try databases() {
             for collection in try api.collections(database) {

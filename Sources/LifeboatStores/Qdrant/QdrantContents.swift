@@ -30,6 +30,9 @@ struct QdrantContents: Codable, Sendable, Equatable {
         /// What facts call it: the same before a restore and after it.
         var factName: String { usedByAlias ? aliases.first ?? name : name }
 
+        /// For people, with the aliases that the policy names it by.
+        var shown: String { QdrantNames.shown(name, aliases: usedByAlias ? aliases : []) }
+
         func isCalled(_ word: String) -> Bool { name == word || aliases.contains(word) }
 
         /// What a restored collection may count.

@@ -15,11 +15,11 @@ extension QdrantStore: PartialStore {
         if let parts { contents.collections = try contents.chosen(parts, of: endpoint.subject) }
         for collection in contents.collections {
             guard let size = content.streamSize(collection.part) else {
-                throw LifeboatError("the snapshot lacks collection '\(collection.name)'", exitCode: .incomplete)
+                throw LifeboatError("the snapshot lacks collection \(collection.shown)", exitCode: .incomplete)
             }
             guard size == collection.snapshot.size else {
                 throw LifeboatError(
-                    "the snapshot of collection '\(collection.name)' is not whole",
+                    "the snapshot of collection \(collection.shown) is not whole",
                     causes: ["it has \(size) of \(collection.snapshot.size) bytes"], exitCode: .incomplete)
             }
         }

@@ -70,21 +70,21 @@ package struct QdrantStore: DataStore {
             let remote = try api.remoteShards(collection)
             guard remote == 0 else {
                 throw LifeboatError(
-                    "collection '\(collection)' of \(subject) cannot be captured whole",
+                    "\(chosen.shown) of \(subject) cannot be captured whole",
                     causes: ["\(remote) of its shards are on other servers of the cluster"],
                     hint: "lifeboat captures Qdrant servers that hold all their shards themselves.")
             }
             let description = try api.describe(collection)
             if description.config.value(at: "params.sharding_method")?.text == "custom" {
                 throw LifeboatError(
-                    "collection '\(collection)' of \(subject) cannot be captured",
+                    "\(chosen.shown) of \(subject) cannot be captured",
                     causes: ["it has custom sharding, and Qdrant restores such a snapshot without its points"],
                     hint: "Name the other collections with 'collections' in the policy (qdrant/qdrant issue 10135).")
             }
             if description.status == "red" {
                 probe.warnings.append(
                     LifeboatError(
-                        "collection '\(collection)' of \(subject) is not well: its status is red",
+                        "\(chosen.shown) of \(subject) is not well: its status is red",
                         hint: "Look at the server's log; keep the snapshots you have."))
             }
         }
@@ -96,6 +96,9 @@ package struct QdrantStore: DataStore {
         var name: String
         var aliases: [String]
         var usedByAlias: Bool
+
+        /// `collection 'docs_v2'`, with the alias that the policy names it by.
+        var shown: String { "collection \(QdrantNames.shown(name, aliases: usedByAlias ? aliases : []))" }
     }
 
     /// The collections of the policy, or all. Staged data of a restore is none of them.
@@ -196,6 +199,11 @@ private final class QdrantCapturePoint: CapturePoint {
 
 /// Names of what a restore makes on the server.
 enum QdrantNames {
+    /// A collection for people: `'docs_v2' (alias 'docs')`.
+    static func shown(_ name: String, aliases: [String]) -> String {
+        aliases.isEmpty ? "'\(name)'" : "'\(name)' (alias \(aliases.map { "'\($0)'" }.joined(separator: ", ")))"
+    }
+
     private static let mark = "_lifeboat_"
     private static let oldMark = "_lifeboat_old_"
     /// A file name has 255 bytes at most; the rest is for the server's own endings.

@@ -65,7 +65,7 @@ struct QdrantSwap {
         let differences = try store.differences(collection, live: item.staged, cancellation)
         guard differences.isEmpty else {
             throw LifeboatError(
-                "collection '\(item.staged)' is not what the snapshot holds",
+                "collection \(collection.shown), staged as '\(item.staged)', is not what the snapshot holds",
                 causes: differences.prefix(10).map {
                     "\($0.name): \($0.expected) in the snapshot, \($0.found ?? "nothing") restored"
                 }, hint: "The live collection was not touched.")
