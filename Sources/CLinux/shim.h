@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
@@ -241,4 +242,9 @@ static inline pid_t lifeboat_spawn(
 /// memfd_create(2), closed on exec.
 static inline int lifeboat_memory_file(const char *name) {
     return (int)syscall(SYS_memfd_create, name, 1u /* MFD_CLOEXEC */);
+}
+
+/// mallopt(3) M_ARENA_MAX: at most so many arenas; 0 when that is refused.
+static inline int lifeboat_limit_arenas(int count) {
+    return mallopt(M_ARENA_MAX, count);
 }

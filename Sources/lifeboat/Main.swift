@@ -8,6 +8,7 @@ import LifeboatIO
 @main
 struct Main {
     static func main() {
+        Allocator.limitArenas()
         let environment = CommandContext.processEnvironment()
         CrashReports.disable(environment: environment)
         let cancellation = Cancellation()
