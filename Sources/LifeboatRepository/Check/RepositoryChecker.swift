@@ -78,6 +78,8 @@ package struct RepositoryChecker {
         var suspects = try checkPacks(indexes, packs, condemned.union(repository.condemnedPacks()), &report)
         try noteForeignObjects(&report)
         let set = try repository.indexSet(of: indexes)
+        // What was read of each index so far is not needed soon.
+        for index in indexes { index.forgetPages() }
         switch coverage {
         case .none: break
         case .all: suspects.formUnion(try readPacks(packs.keys.sorted(), packs, set, &reading, &report))

@@ -21,7 +21,7 @@ enum MappedPages {
 
     /// `memory` was mapped.
     static func add(_ memory: UnsafeRawBufferPointer) {
-        // One page at a time, not the 15 around it: a search jumps.
+        // Nothing is read ahead: a search jumps. What is in the page cache the kernel maps 16 pages at a time anyway.
         madvise(UnsafeMutableRawPointer(mutating: memory.baseAddress), memory.count, MADV_RANDOM)
         mappings.withLock { $0[UInt(bitPattern: memory.baseAddress)] = memory.count }
     }
