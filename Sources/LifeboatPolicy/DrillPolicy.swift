@@ -12,7 +12,7 @@ package struct DrillPolicy: Sendable, Equatable {
         case compose
     }
 
-    /// Nil: what the command line says, else engines.
+    /// Nil: what the command line says, else `Policy.usualSandbox`.
     package var sandbox: Sandbox?
     /// Below this folder sandboxes are made; nil: `/var/tmp`.
     package var folder: String?
@@ -27,6 +27,15 @@ package struct DrillPolicy: Sendable, Equatable {
         self.folder = folder
         self.sample = sample
         self.probes = probes
+    }
+}
+
+extension Policy {
+    /// The sandbox of a drill when nobody names one: the stack's own containers, where every server is one of them.
+    package var usualSandbox: DrillPolicy.Sandbox {
+        guard case .compose? = services.control, !components.contains(where: { $0.store.hasUnknownServer })
+        else { return .engines }
+        return .compose
     }
 }
 

@@ -14,13 +14,14 @@ struct DrillRunCommand: LifeboatCommand {
     static let configuration = CommandConfiguration(
         commandName: "run", abstract: "Bring a snapshot up in a sandbox, prove it, and take it down.",
         discussion: """
-            Throw-away engines are made in a folder of their own (PostgreSQL of the snapshot's major version, Redis, \
-            Chroma, Qdrant, as far as their programs are on this host), the data is loaded into them and held against \
-            the snapshot value by value; checks and probes are asked; all is started once more and asked again; then \
-            everything is removed. Nothing live is touched. The result is kept in the repository. Exit code 4: an \
-            objective of the policy was missed; 1: it did not recover. With --sandbox compose the services of the \
-            stack's own Compose project come up under another name, on internal networks, without published ports, on \
-            volumes of their own. With --sample 10% a share of the files, tables and collections is drilled, another one \
+            The data is loaded into the sandbox and compared with the snapshot value by value; checks and probes are \
+            asked; all is started once more and asked again; then everything is removed. Nothing live is touched. The \
+            result is kept in the repository. Exit code 4: an objective of the policy was missed; 1: it did not recover. \
+            With --sandbox compose, the default for the services of a Compose project, these come up under another \
+            name, on internal networks, without published ports, on volumes of their own; of a part of the components \
+            those that can run with it. With --sandbox engines throw-away engines are made in a directory of their own \
+            (PostgreSQL of the snapshot's major version, Redis, Chroma, Qdrant, as far as their programs are on this \
+            host). With --sample 10% a share of the files, tables and collections is drilled, another one \
             of each snapshot; Redis, SQLite and what cannot be parted are taken whole. What is said of data that is not \
             all there is not asked, and the snapshot does not count as verified.
             """)
@@ -57,8 +58,8 @@ struct DrillRunCommand: LifeboatCommand {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "engines (throw-away, the default) or compose (the stack's own project under another name); else "
-                + "'drill.sandbox' of the policy.", valueName: "kind"))
+            "compose (the stack's own project under another name) or engines (throw-away); else 'drill.sandbox' of the "
+                + "policy, else compose when the policy names a service for each server.", valueName: "kind"))
     var sandbox: Kind?
 
     @Flag(name: .long, help: "Leave the sandbox running, to look around; 'lifeboat drill clean' removes it.")
@@ -95,7 +96,7 @@ struct DrillRunCommand: LifeboatCommand {
     /// The Compose project to bring up; nil: throw-away engines.
     private func project(_ policy: Policy) throws -> ComposeProject? {
         let kind = sandbox.flatMap { DrillPolicy.Sandbox(rawValue: $0.rawValue) } ?? policy.drill.sandbox
-        guard kind == .compose else { return nil }
+        guard kind ?? policy.usualSandbox == .compose else { return nil }
         guard case .compose(let compose)? = policy.services.control else {
             throw LifeboatError(
                 "the policy names no Compose project that could be brought up in a sandbox",

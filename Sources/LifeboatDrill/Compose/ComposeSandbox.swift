@@ -12,6 +12,8 @@ final class ComposeSandbox {
     let name: String
     let project: SandboxProject
     let docker: DockerProgram
+    /// The host's paths are below it.
+    private let root: String
     private let cancellation: Cancellation
     /// With secrets in it: handed to Compose through its standard input, never written down.
     private let text: [UInt8]
@@ -28,6 +30,7 @@ final class ComposeSandbox {
     ) throws {
         self.name = name
         self.docker = docker
+        self.root = root
         self.cancellation = cancellation
         let model = try docker.model(live, cancellation)
         let mountpoints = try docker.mountpoints()
@@ -67,12 +70,64 @@ final class ComposeSandbox {
         .first { holds($0, paths) }
     }
 
-    /// Starts these services, or all, and waits until they are healthy.
-    func up(_ services: [String] = []) throws {
+    /// Starts these services, or all, and waits until they are healthy. `alone`: without those they depend on.
+    func up(_ services: [String] = [], alone: Bool = true) throws {
         var words = ["up", "--detach", "--no-build", "--wait", "--wait-timeout", "\(Self.upLimit)"]
         // A server comes up alone: what uses it comes when its data is there.
-        if !services.isEmpty { words.append("--no-deps") }
-        try compose(words + services)
+        if !services.isEmpty, alone { words.append("--no-deps") }
+        do {
+            try compose(words + services)
+        } catch {
+            let told = LifeboatError.converting(error)
+            if told.exitCode == .interrupted { throw told }
+            throw LifeboatError(told.message, causes: told.causes + failedContainers(), hint: told.hint)
+        }
+    }
+
+    /// The last lines that containers printed which ended with a failure, or are not healthy.
+    private func failedContainers() -> [String] {
+        let filter = ["ps", "--all", "--quiet", "--filter", "label=com.docker.compose.project=\(name)"]
+        let format =
+            "{{.Id}} {{index .Config.Labels \"com.docker.compose.service\"}} {{.State.Status}} {{.State.ExitCode}}"
+            + " {{if .State.Health}}{{.State.Health.Status}}{{end}}"
+        // What was wrong is reported all the same when the engine does not answer any more.
+        guard let ids = try? docker.lines(filter), !ids.isEmpty,
+            let states = try? docker.lines(["inspect", "--format", format] + ids)
+        else { return [] }
+        var causes: [String] = []
+        for state in states {
+            let words = state.split(separator: " ").map(String.init)
+            guard words.count >= 4 else { continue }
+            let isIll = words.count > 4 && words[4] == "unhealthy"
+            guard isIll || (words[2] != "running" && words[2] != "created" && words[3] != "0") else { continue }
+            let ending = isIll ? "is unhealthy" : "ended with \(words[3])"
+            let lines = docker.log(of: words[0], lines: Self.logLines)
+            causes.append(
+                "the container of service '\(words[1])' \(ending)"
+                    + (lines.isEmpty ? ", and printed nothing" : "; the last lines of its log:"))
+            causes += lines.map { "  \($0)" }
+            if causes.count > 4 * Self.logLines { break }
+        }
+        return causes
+    }
+
+    private static let logLines = 5
+
+    /// The services that can run when these components' data is not there: neither their servers, nor what mounts their
+    /// paths, nor what depends on one of these. Nil when it cannot be told: nothing is known to need one of the servers.
+    func runnable(servers: Set<String>, paths: [String]) -> [String]? {
+        var lacking = servers
+        for (service, mounts) in project.mounts
+        where mounts.contains(where: { Self.holds($0, paths.map { root + $0 }) }) {
+            lacking.insert(service)
+        }
+        for server in servers where !project.dependencies.values.contains(where: { $0.contains(server) }) { return nil }
+        while let next = project.dependencies.first(where: {
+            !lacking.contains($0.key) && !$0.value.isDisjoint(with: lacking)
+        }) {
+            lacking.insert(next.key)
+        }
+        return project.services.filter { !lacking.contains($0) }
     }
 
     func stop(_ services: [String] = []) throws { try compose(["stop"] + services) }
@@ -180,6 +235,33 @@ package struct DockerProgram: Sendable {
     func lines(_ words: [String]) throws -> [String] {
         let output = try run(["docker"] + words, deadline: 120, nil)
         return String(decoding: output, as: UTF8.self).split(separator: "\n").map(String.init)
+    }
+
+    /// The last lines a container printed; none when they cannot be had.
+    func log(of container: String, lines: Int) -> [String] {
+        let command = ProcessCommand(
+            "docker", ["logs", "--tail", "\(lines)", container], environment: environment.mapValues { $0 },
+            inherits: .containerEngine, workingDirectory: "/")
+        guard
+            let result = try? runner.run(
+                command, input: [], outputLimit: 1 << 20, deadline: 30, cancellation: nil),
+            result.termination.succeeded
+        else { return [] }
+        let text = String(decoding: result.standardOutput, as: UTF8.self) + result.standardError
+        return text.split(separator: "\n").suffix(lines).map { String($0.prefix(300)) }
+    }
+
+    /// Throws when no container engine answers; `hint`: what to do then.
+    func requireEngine(hint: String) throws {
+        do {
+            _ = try run(["docker", "version", "--format", "{{.Server.Version}}"], deadline: 60, nil)
+        } catch {
+            let told = LifeboatError.converting(error)
+            if told.exitCode == .interrupted { throw told }
+            throw LifeboatError(
+                "the Compose sandbox needs a Docker engine, and none answers", causes: [told.message] + told.causes,
+                hint: hint)
+        }
     }
 
     /// The folders of volumes that exist, by name.

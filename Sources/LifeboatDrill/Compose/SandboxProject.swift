@@ -23,6 +23,10 @@ package struct SandboxProject: Sendable, Equatable {
     package private(set) var published: [Int: (service: String, port: Int)] = [:]
     /// Names of the services.
     package private(set) var services: [String] = []
+    /// Services each service depends on.
+    package private(set) var dependencies: [String: Set<String>] = [:]
+    /// Directories and files of the host that each service mounts, at their paths in the sandbox.
+    package private(set) var mounts: [String: [String]] = [:]
     /// What is not as it is in the project, for people.
     package private(set) var leftOut: [String] = []
 
@@ -51,6 +55,7 @@ package struct SandboxProject: Sendable, Equatable {
         var changed: [String: JSONValue] = [:]
         for (service, value) in all.sorted(by: { $0.key < $1.key }) {
             guard case .object(let fields) = value else { continue }
+            dependencies[service] = Set(Self.own(fields["depends_on"]).keys)
             changed[service] = .object(try self.changed(fields, service, live, bind))
         }
         services = changed.keys.sorted()
@@ -113,7 +118,9 @@ package struct SandboxProject: Sendable, Equatable {
         switch fields["type"]?.text {
         case "bind":
             switch try bind(source, fields["read_only"] == .bool(true)) {
-            case .moved(let path): fields["source"] = .string(path)
+            case .moved(let path):
+                fields["source"] = .string(path)
+                mounts[service, default: []].append(path)
             case .readOnly: fields["read_only"] = .bool(true)
             case .dropped(let reason):
                 leftOut.append("service '\(service)' has no '\(source)': \(reason)")
@@ -124,6 +131,7 @@ package struct SandboxProject: Sendable, Equatable {
             let part = fields.removeValue(forKey: "volume")?.value(at: "subpath")?.text.map { "/\($0)" } ?? ""
             fields["type"] = .string("bind")
             fields["source"] = .string(folder + part)
+            mounts[service, default: []].append(folder + part)
             // As of a volume: a service may come up before its data does.
             fields["bind"] = .object(["create_host_path": .bool(true)])
         default: return volume

@@ -78,7 +78,8 @@ final class PostgresEngine: ThrowawayEngine {
         throw LifeboatError(
             "this host has no PostgreSQL \(major) for the sandbox",
             causes: ["the snapshot is of PostgreSQL \(captured)"] + others,
-            hint: "Install the package postgresql-\(major), or leave the component out with --component.")
+            hint: "Install the package postgresql-\(major), drill in the stack's own containers with --sandbox compose,"
+                + " or leave the component out with --component.")
     }
 
     private static func otherMajors() -> [String] { (10...40).reversed().map { "/usr/lib/postgresql/\($0)/bin" } }

@@ -26,7 +26,8 @@ final class RedisEngine: ThrowawayEngine {
             throw LifeboatError(
                 "this host has no \(isValkey ? "Valkey" : "Redis") for the sandbox",
                 causes: ["the snapshot is of \(isValkey ? captured : "redis \(captured)")"],
-                hint: "Install the package \(names[0]), or leave the component out with --component.")
+                hint: "Install the package \(names[0]), drill in the stack's own containers with --sandbox compose,"
+                    + " or leave the component out with --component.")
         }
         self.program = program
         self.folder = folder

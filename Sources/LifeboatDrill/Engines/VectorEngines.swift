@@ -45,7 +45,8 @@ final class VectorEngine: ThrowawayEngine {
         LifeboatError(
             "this host has no \(kind.rawValue) for the sandbox",
             causes: ["there is no program '\(kind.program)' on the PATH"],
-            hint: "Install it, or leave the component out with --component.")
+            hint: "Install it, drill in the stack's own containers with --sandbox compose, or leave the"
+                + " component out with --component.")
     }
 
     func prepare(_ cancellation: Cancellation) throws {

@@ -42,10 +42,23 @@ extension DrillRun {
     /// All services, or only servers with their data where the others would not find all of it: they could not become
     /// healthy, and say nothing.
     func bringUpServices(_ compose: ComposeSandbox) throws {
-        servicesRun = request.sample == nil && !seats.contains(where: \.hasFailed)
+        let working = seats.filter { !$0.hasFailed }
+        let names = Set(working.map(\.name)).union((plan?.readOnly ?? [:]).keys)
+        let lacking = request.policy.components.filter { !names.contains($0.name) }
+        servicesRun = request.sample == nil && lacking.isEmpty
         guard !servicesRun else { return try compose.up() }
-        let servers = seats.filter { !$0.hasFailed }.compactMap { ($0.engine as? ComposeEngine)?.service }
-        if !servers.isEmpty { try compose.up(servers) }
+        var servers = working.compactMap { ($0.engine as? ComposeEngine)?.service }
+        let runnable =
+            request.sample != nil
+            ? nil
+            : compose.runnable(
+                servers: Set(lacking.compactMap(\.store.service)), paths: lacking.compactMap(\.store.path))
+        if let runnable {
+            servers = runnable
+            if !servers.isEmpty { try compose.up(servers, alone: false) }
+        } else if !servers.isEmpty {
+            try compose.up(servers)
+        }
         let others = compose.project.services.filter { !servers.contains($0) }
         let told = "services that would not find all their data: \(others.joined(separator: ", "))"
         if !others.isEmpty, !result.leftOut.contains(told) { result.leftOut.append(told) }
@@ -104,6 +117,10 @@ extension DrillRun {
     }
 
     private func makeSandbox(_ components: [(policy: ComponentPolicy, captured: Manifest.Component)]) throws {
+        if request.project != nil {
+            try request.docker.requireEngine(
+                hint: "Install and start Docker (DOCKER_HOST names another engine), or drill with --sandbox engines.")
+        }
         let sandbox = try Sandbox(
             drill: result.drill, stack: result.stack, in: request.parent, hasProject: request.project != nil,
             journal: request.journal, docker: request.docker, clock: clock)
