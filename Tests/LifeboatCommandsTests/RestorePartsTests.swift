@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import LifeboatCommands
 import LifeboatCore
 import LifeboatIO
@@ -66,6 +67,34 @@ struct RestorePartsTests {
             #expect(back.code == .done, "\(back)")
             #expect(try texts(fixture) == Self.spoiled)
             #expect(try !FileTree.names(in: fixture.path).contains { $0.hasPrefix("docs.lifeboat-") })
+        }
+    }
+
+    @Test(.enabled(if: geteuid() == 0, "needs root"))
+    func `immutable and append-only files are replaced in place, and refused where they had to be exchanged`() throws {
+        try withStack { fixture in
+            func setFlags(_ name: String, _ flags: UInt32) throws {
+                let file = try OwnedDescriptor.open("\(fixture.path)/\(name)", O_RDONLY)
+                try FileFlags.set(file.raw, flags)
+            }
+            let names = ["docs/a.txt", "docs/b.txt", "docs/sub"]
+            for (name, flags) in zip(names, [FileFlags.immutable, FileFlags.appendOnly, FileFlags.immutable]) {
+                try setFlags(name, flags)
+            }
+            defer { for name in names { try? setFlags(name, 0) } }
+            for (path, word) in [("a.txt", "immutable"), ("b.txt", "append-only"), ("sub/c.txt", "immutable")] {
+                let part = try fixture.run("restore", "latest", "--yes", "--path", "documents:\(path)")
+                #expect(part.code == .failed && part.error.contains("it is \(word) (chattr +"), "\(part)")
+                #expect(try texts(fixture) == Self.spoiled && fixture.text("told") == "")
+            }
+            let whole = try fixture.run("restore", "latest", "--yes", "-c", "documents", "--in-place", "documents")
+            #expect(whole.code == .done, "\(whole)")
+            #expect(try texts(fixture) == ["first\n", "second\n", "third\n", "spoiled\n"])
+            #expect(try fixture.run("backup").code == .done)
+            try setFlags("docs", FileFlags.immutable)
+            let exchange = try fixture.run("restore", "latest", "--yes", "-c", "documents")
+            try setFlags("docs", 0)
+            #expect(exchange.code == .failed && exchange.error.contains("immutable"), "\(exchange)")
         }
     }
 

@@ -14,6 +14,8 @@ struct LiveSQLite {
     /// Links resolved.
     let path: String
     let status: FileStatus
+    /// What the file system keeps with the file.
+    let file: SQLiteFileFacts
     let usesLog: Bool
     let connection: SQLiteConnection
     /// Whether the log was not there before: this connection made it.
@@ -34,7 +36,7 @@ struct LiveSQLite {
         _ cancellation: Cancellation
     ) throws -> LiveSQLite {
         let resolved = try VolumePlace.resolved(path)
-        let (header, status) = try examine(resolved)
+        let (header, status, file) = try examine(resolved)
         // An empty log is what a program that was killed leaves, this one too.
         let hasLog = logSize(resolved) > 0
         let access: SQLiteConnection.Access
@@ -47,7 +49,7 @@ struct LiveSQLite {
         do {
             let connection = try SQLiteConnection(resolved, access)
             let live = LiveSQLite(
-                path: resolved, status: status, usesLog: header.usesLog, connection: connection,
+                path: resolved, status: status, file: file, usesLog: header.usesLog, connection: connection,
                 madeLog: header.usesLog && !hasLog, recovered: nil)
             do {
                 try live.begin(patience, cancellation)
@@ -62,15 +64,15 @@ struct LiveSQLite {
             let recovered = try HotJournalCopy(of: resolved, temporary, patience, cancellation)
             let connection = try SQLiteConnection(recovered.path, .readWrite)
             let live = LiveSQLite(
-                path: resolved, status: status, usesLog: false, connection: connection, madeLog: false,
+                path: resolved, status: status, file: file, usesLog: false, connection: connection, madeLog: false,
                 recovered: recovered)
             try live.begin(patience, cancellation)
             return live
         }
     }
 
-    /// Header and status, by a descriptor that is closed before SQLite opens the file.
-    static func examine(_ path: String) throws -> (SQLiteHeader, FileStatus) {
+    /// Header, status and what else the file system keeps, by a descriptor that is closed before SQLite opens the file.
+    static func examine(_ path: String) throws -> (SQLiteHeader, FileStatus, SQLiteFileFacts) {
         let file = try OwnedDescriptor.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
         let status: FileStatus
         do throws(Errno) {
@@ -81,7 +83,13 @@ struct LiveSQLite {
         guard status.isFile else {
             throw LifeboatError("'\(path)' is not a file", hint: "Name the database file itself as the path.")
         }
-        return (try SQLiteHeader.read(file.raw, path), status)
+        let facts: SQLiteFileFacts
+        do throws(Errno) {
+            facts = try SQLiteFileFacts(file.raw, status)
+        } catch {
+            throw SystemCallError("read the attributes of", path, errorNumber: error.number)
+        }
+        return (try SQLiteHeader.read(file.raw, path), status, facts)
     }
 
     private static func isReadOnlyFileSystem(_ path: String) -> Bool {

@@ -71,6 +71,7 @@ package struct SQLiteStore: DataStore {
         let place = try VolumePlace(path)
         try place.checkMounts()
         try place.checkWritable()
+        try ExchangeFlags.check(place.path, way: "restore it with --to DIR")
         guard let bytes = content.streamSize(Self.partName) else {
             throw LifeboatError("the snapshot holds no copy of \(subject)", exitCode: .incomplete)
         }
@@ -122,7 +123,7 @@ package struct SQLiteStore: DataStore {
             if count == 0 { break }
             try DescriptorIO.write(file.raw, UnsafeRawBufferPointer(rebasing: buffer[..<count]), path)
         }
-        for shortfall in SQLiteOwner(content.facts)?.apply(to: file.raw, path) ?? [] {
+        for shortfall in SQLiteFileFacts(content.facts)?.apply(to: file.raw, path) ?? [] {
             progress.report(.warning(shortfall))
         }
         try DescriptorIO.synchronize(file.raw, path)
@@ -188,42 +189,6 @@ package struct SQLiteStore: DataStore {
     }
 }
 
-/// Owner and mode of the database file, which a program that runs as its own user needs.
-struct SQLiteOwner {
-    var userID: UInt32
-    var groupID: UInt32
-    var mode: UInt32
-
-    init(_ status: FileStatus) {
-        (userID, groupID, mode) = (status.userID, status.groupID, status.mode & 0o7777)
-    }
-
-    init?(_ facts: StoreFacts) {
-        guard let owner = facts.texts["owner"], let octal = facts.texts["mode"], let mode = UInt32(octal, radix: 8)
-        else { return nil }
-        let numbers = owner.split(separator: ":").compactMap { UInt32($0) }
-        guard numbers.count == 2 else { return nil }
-        (userID, groupID, self.mode) = (numbers[0], numbers[1], mode & 0o7777)
-    }
-
-    var texts: [String: String] {
-        ["owner": "\(userID):\(groupID)", "mode": "0\(String(mode, radix: 8))"]
-    }
-
-    /// What could not be set, as warnings.
-    func apply(to descriptor: Int32, _ path: String) -> [LifeboatError] {
-        var shortfalls: [LifeboatError] = []
-        // The owner first: changing it may take bits of the mode away.
-        if fchown(descriptor, userID, groupID) != 0 {
-            shortfalls.append(SystemCallError("give '\(userID):\(groupID)' the file", path).lifeboatError)
-        }
-        if fchmod(descriptor, mode) != 0 {
-            shortfalls.append(SystemCallError("set the mode of", path).lifeboatError)
-        }
-        return shortfalls
-    }
-}
-
 /// A read transaction on the database, then the copy that was made from it.
 private final class SQLitePoint: CapturePoint, NumberSource {
     private struct State {
@@ -249,7 +214,7 @@ private final class SQLitePoint: CapturePoint, NumberSource {
         self.place = place
         self.patience = patience
         self.cancellation = cancellation
-        var texts = SQLiteOwner(live.status).texts
+        var texts = live.file.texts
         texts["journal"] = live.usesLog ? "wal" : "rollback"
         self.texts = texts
         state = Monitor(State(live: live))

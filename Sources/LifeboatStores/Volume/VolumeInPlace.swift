@@ -14,7 +14,10 @@ extension VolumeStore: InPlaceStore {
                 "\(subject) cannot be restored in place", causes: ["it is not a folder"],
                 hint: "Restore it without --in-place.")
         }
-        guard access(path, W_OK | X_OK) == 0 else { throw SystemCallError("write to", path) }
+        guard access(path, W_OK | X_OK) == 0 else {
+            try ExchangeFlags.checkChange(path)
+            throw SystemCallError("write to", path)
+        }
         let live = Int64(clamping: try occupied())
         let growth = max(0, (content.facts.counts["bytes"] ?? 0) - live)
         let free = try VolumePlace("\(path)/x").freeBytes()

@@ -66,6 +66,7 @@ package struct VolumeStore: DataStore {
         let place = try VolumePlace(path)
         try place.checkMounts()
         try place.checkWritable()
+        try ExchangeFlags.check(place.path, way: "write over it with --in-place")
         guard let room = try stagingRoom(content), room.needed >= room.free else { return place.warnings }
         throw LifeboatError(
             "there is no room to restore \(subject) beside the live data",
@@ -108,6 +109,7 @@ package struct VolumeStore: DataStore {
         try Self.extract(
             content, .everything, to: swap.staged, like: swap.live, subject, progress: progress,
             cancellation: cancellation)
+        if let warning = ExchangeFlags.clear(swap.staged, live: swap.live) { progress.report(.warning(warning)) }
         try swap.makeRoomForGuests()
         try swap.markStaged()
     }

@@ -70,6 +70,65 @@ import Testing
         #expect(try SQLiteProgram.sql(shop.path, "PRAGMA journal_mode") == "wal")
     }
 
+    @Test func `access list, extended attributes and file flags come back, and nobody gains access`() throws {
+        let scratch = try Scratch()
+        let path = scratch("app.db")
+        try SQLiteProgram.createShop(path, orders: 3)
+        #expect(chmod(path, 0o640) == 0)
+        // Version 2: owner rw, user 12345 rw, group nothing, mask rw, others nothing.
+        let none: [UInt8] = [0xFF, 0xFF, 0xFF, 0xFF]
+        let accessList: [UInt8] =
+            [2, 0, 0, 0] + [1, 0, 6, 0] + none + [2, 0, 6, 0, 0x39, 0x30, 0, 0] + [4, 0, 0, 0] + none
+            + [0x10, 0, 6, 0] + none + [0x20, 0, 0, 0] + none
+        // Of this scope: a descriptor that is closed later would take SQLite's locks along.
+        do {
+            let file = try OwnedDescriptor.open(path, O_RDONLY)
+            let attributes = ExtendedAttributes.Subject.descriptor(file.raw)
+            try ExtendedAttributes.set(attributes, name: Array("user.note".utf8), value: [1, 0, 255])
+            try ExtendedAttributes.set(attributes, name: Array("system.posix_acl_access".utf8), value: accessList)
+            if geteuid() == 0 { try FileFlags.set(file.raw, 0x40) }
+        }
+        let before = try Self.kept(path)
+        let store = SQLiteStore(path: path, temporaryFolder: scratch.path)
+        let content = try MemoryContent(capturing: store)
+        unlink(path)
+        try SQLiteProgram.createShop(path, orders: 1)
+        let state = try store.planStaging("r1")
+        try store.stage(content, state, progress: SilentProgress(), cancellation: Cancellation())
+        try store.swap(state)
+        try store.discard(state)
+        #expect(try Self.kept(path) == before)
+        #expect(before.mode == 0o660 && before.attributes.count >= 2)
+    }
+
+    private struct Kept: Equatable {
+        var mode: UInt32
+        var attributes: [[UInt8]]
+        var flags: UInt32
+    }
+
+    private static func kept(_ path: String) throws -> Kept {
+        let file = try OwnedDescriptor.open(path, O_RDONLY)
+        return Kept(
+            mode: try FileStatus.of(file.raw).mode & 0o7777,
+            attributes: try ExtendedAttributes.all(.descriptor(file.raw)).map { $0.name + [0] + $0.value },
+            flags: try FileFlags.get(file.raw))
+    }
+
+    @Test(.enabled(if: geteuid() == 0, "needs root"))
+    func `a database that is immutable is refused before anything is changed`() throws {
+        let shop = try Shop()
+        try Self.setFlags(shop.path, FileFlags.immutable)
+        defer { try? Self.setFlags(shop.path, 0) }
+        let error = #expect(throws: LifeboatError.self) { try shop.store.preflightRestore(shop.content) }
+        #expect(error?.causes == ["it is immutable (chattr +i)"])
+    }
+
+    private static func setFlags(_ path: String, _ flags: UInt32) throws {
+        let file = try OwnedDescriptor.open(path, O_RDONLY)
+        try FileFlags.set(file.raw, flags)
+    }
+
     @Test func `what is exchanged back has its log again, whatever the restored one wrote meanwhile`() throws {
         let shop = try Shop()
         let state = try shop.stage()

@@ -108,6 +108,7 @@ package struct PartialVolumeStore: PartialStore {
         try VolumeStore.extract(
             content, selection, to: swap.staged, like: swap.live, subject, progress: progress,
             cancellation: cancellation)
+        for warning in swap.allowExchange() { progress.report(.warning(warning)) }
         try swap.makeRoomForGuests()
         try swap.markStaged()
     }

@@ -133,6 +133,9 @@ struct VolumePartsSwap {
         let beside = RootPlace(staged).parent
         for exchange in exchanges {
             let folder = RootPlace(exchange.live).parent
+            for path in [exchange.live, folder] {
+                try ExchangeFlags.check(path, way: "restore the whole component with --in-place")
+            }
             for point in points where point == exchange.live || point.hasPrefix("\(exchange.live)/") {
                 throw LifeboatError(
                     "'\(exchange.live)' cannot be exchanged", causes: ["'\(point)' is a mount point"],
@@ -156,6 +159,11 @@ struct VolumePartsSwap {
     func prepareStaging() throws {
         if try marker.read() != nil { throw LifeboatError("paths of '\(live)' are staged already at '\(staged)'") }
         try TreeRemoval.remove(staged)
+    }
+
+    /// Makes the staged objects fit for the exchange. Returns what is not as in the snapshot then.
+    func allowExchange() -> [LifeboatError] {
+        exchanges.compactMap { ExchangeFlags.clear($0.staged, live: $0.live) }
     }
 
     /// Takes out of the staged data what belongs to others there (an older snapshot may hold it), and makes the folders
