@@ -220,6 +220,18 @@ struct StackAssembly {
                 uniqueKeysWithValues: policy.components.compactMap { component in
                     component.store.path.map { (component.name, $0) }
                 })
+            let servers = stack.servers
+            let writers = policy.services.freeze.writers ?? []
+            stack.users = { components, cancellation in
+                guard components.allSatisfy({ folders[$0] != nil || servers[$0] != nil }) else { return nil }
+                let needed = Set(components.compactMap { servers[$0] })
+                guard
+                    let users = try compose.users(
+                        of: components.compactMap { folders[$0] }, servers: needed, cancellation)
+                else { return nil }
+                // What the policy says writes uses every server.
+                return needed.isEmpty ? users : users + writers.filter { !users.contains($0) }
+            }
             stack.neighbours = { components, cancellation in
                 try compose.neighbours(using: components.compactMap { folders[$0] }, cancellation)
             }
@@ -299,20 +311,24 @@ private struct StackHealth: RestoreHealth {
     let checks: [HealthCheck]
     let waiter: HealthWaiter
 
-    func awaitHealth(_ progress: any ProgressSink, _ cancellation: Cancellation) throws {
-        let failures = try waiter.wait(for: checks, progress: progress, cancellation: cancellation).compactMap(\.error)
+    func awaitHealth(
+        skipping: Set<String>, _ progress: any ProgressSink, _ cancellation: Cancellation
+    ) throws {
+        let waited = checks.filter { !skipping.contains($0.name) }
+        let failures = try waiter.wait(for: waited, progress: progress, cancellation: cancellation).compactMap(\.error)
         guard let first = failures.first else { return }
         throw LifeboatError(
             "the stack did not come up healthy",
             causes: failures.flatMap { [$0.message] + $0.causes }, hint: first.hint)
     }
 
-    func failing(_ cancellation: Cancellation) throws -> [String] {
+    func failing(_ cancellation: Cancellation) throws -> [RestorePlan.FailingProbe] {
         let once = checks.map { check in
             HealthCheck(name: check.name, probe: check.probe, within: Self.glance, interval: Self.glance)
         }
         return try waiter.wait(for: once, progress: SilentProgress(), cancellation: cancellation)
-            .filter { !$0.healthy }.map { "'\($0.name)': \($0.lastFailure ?? "no answer")" }
+            .filter { !$0.healthy }
+            .map { RestorePlan.FailingProbe(name: $0.name, reason: $0.lastFailure ?? "no answer") }
     }
 
     /// Seconds a probe has to answer when it is queried once.

@@ -20,6 +20,10 @@ package protocol ServiceManager: Sendable {
     /// Those of all services that should run and do not; one that ran to its end as it should is not among them.
     func idle(_ cancellation: Cancellation?) throws -> [String]
 
+    /// Those of the idle ones that ended by themselves and well, and that nothing restarts: they may be tasks that are
+    /// over, or were stopped; nobody can tell.
+    func ended(_ cancellation: Cancellation?) throws -> [String]
+
     /// Stops those of `services` that run, in reverse order, and returns when none of them runs any more; the result is
     /// what was stopped. Throws when one ignores it, or ends uncleanly: the caller then starts `services` again.
     func stop(_ services: [String], progress: any ProgressSink, cancellation: Cancellation?) throws -> [String]
@@ -48,6 +52,8 @@ extension ServiceManager {
         let running = Set(try running(cancellation))
         return try all(cancellation).filter { !running.contains($0) }
     }
+
+    package func ended(_ cancellation: Cancellation?) throws -> [String] { [] }
 
     /// A manager that can only stop and start.
     package func pause(

@@ -36,7 +36,7 @@ struct RestoreExecutorTests {
         for wasDown in [false, true] {
             try RestoreFixture.with { fixture in
                 var plan = try fixture.fake.plan()
-                if wasDown { plan.servicesDown = ["other"] }
+                if wasDown { plan.wasDown = true }
                 // The clock of the fixture shows 1 at its first look: the command began 100 s before that.
                 let outcome = try fixture.executor().execute(
                     plan, from: fixture.fake.source, begun: -100, cancellation: Cancellation())

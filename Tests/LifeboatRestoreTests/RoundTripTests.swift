@@ -158,7 +158,9 @@ struct RoundTripTests {
     /// Healthy while a file of the volume says so.
     struct FolderHealth: RestoreHealth {
         var refuses = false
-        func awaitHealth(_ progress: any ProgressSink, _ cancellation: Cancellation) throws {
+        func awaitHealth(
+            skipping: Set<String>, _ progress: any ProgressSink, _ cancellation: Cancellation
+        ) throws {
             if refuses { throw LifeboatError("the stack is not healthy") }
         }
     }

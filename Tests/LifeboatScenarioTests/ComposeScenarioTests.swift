@@ -126,7 +126,9 @@ struct ComposeScenarioTests {
             let kept = try stack.lifeboat("restore", "latest", "--yes", "--only-running", "--keep-old")
             #expect(kept.exit == 0, "\(kept)")
             #expect(try stack.project.observed() == ["db"], "\(kept)")
-            #expect(kept.error.contains("health probes were not queried: api did not run before"), "\(kept)")
+            #expect(
+                kept.error.contains("health probes that failed before the restore were not queried: 'service api'"),
+                "\(kept)")
             let back = try stack.lifeboat("restore", "--rollback", "--yes")
             #expect(back.exit == 0 && back.output.contains("rolled back, downtime "), "\(back)")
             #expect(try stack.word() == "old")

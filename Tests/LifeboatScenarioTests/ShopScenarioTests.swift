@@ -115,11 +115,43 @@ struct ShopScenarioTests {
         // The room of all servers was found through the mounts of their containers.
         #expect(!over.error.contains("whether there is room"), "\(over)")
 
+        // As somebody sees it who asks from outside: the stack of which nothing is left is down from the begin.
+        try stack.writePolicy("watched.yaml", consecutive: 1, asksWorker: false)
         try stack.compose("down", "--volumes")
-        let lost = try restoreCounting(.writes, stack)
-        try expectWell(stack, ["kept"], "\(lost)")
-        print("shop: restored after 'down --volumes', down \(try #require(downtime(lost), "\(lost)"))")
-        #expect(try stack.secretsFound(in: [over, lost]) == "")
+        let plan = try stack.lifeboat("plan", "latest")
+        #expect(plan.exit == 0 && plan.output.contains("are started by the restore"), "\(plan)")
+        let lost = try ShopWatch(stack) {
+            try stack.lifeboat("restore", "latest", "--yes", "--json", "--policy", "watched.yaml")
+        }
+        #expect(lost.run.exit == 0, "\(lost.run)")
+        try expectDown(lost, since: lost.begin)
+        try expectWell(stack, ["kept"], "\(lost.run)")
+        print("shop: restored after 'down --volumes', down \(try #require(downtimeSeconds(lost.run)))")
+        try stack.setWord("live")
+        let whole = try restoreCounting(.writes, stack)
+        try expectWell(stack, ["kept"], "\(whole)")
+        #expect(try stack.secretsFound(in: [over, plan, lost.run, whole]) == "")
+    }
+
+    /// The downtime that is printed is the one that was seen, but for a tenth (of a short one: half a second).
+    private func expectDown(_ watch: ShopWatch, since begin: Double) throws {
+        let end = try #require(watch.changes.last { $0.isUp }?.time, "\(watch.changes)")
+        let printed = try #require(downtimeSeconds(watch.run), "\(watch.run)")
+        print("shop: down \(printed) s as printed, \(end - begin) s as seen")
+        #expect(abs(printed - (end - begin)) < max(0.5, 0.1 * (end - begin)), "\(watch.changes): \(watch.run)")
+    }
+
+    @Test func `a restore of one file stops only the service that mounts it`() throws {
+        let stack = try prepared()
+        let plan = try stack.lifeboat("plan", "latest", "--path", "documents:note-3")
+        #expect(plan.output.contains("stop api of the services of"), "\(plan)")
+        let run = try stack.lifeboat("restore", "latest", "--yes", "--path", "documents:note-3")
+        #expect(run.exit == 0 && run.error.contains("stopped 'shop-api-1'"), "\(run)")
+        for other in ["worker", "redis", "postgres", "chroma"] {
+            #expect(!run.error.contains("stopped 'shop-\(other)-1'"), "\(run)")
+        }
+        #expect(try stack.problems() == [])
+        try stack.setWord("live")
     }
 
     @Test func `a snapshot whose database is broken rolls back by itself`() throws {

@@ -9,11 +9,13 @@ import Testing
 /// Containers that keep a folder in use, as an engine tells of them: its program is played by a script.
 struct ComposeNeighboursTests {
     private func container(
-        _ name: String, project: String, service: String, status: String = "running", mounts: String
+        _ name: String, project: String, service: String, status: String = "running", mounts: String = "",
+        needs: String = ""
     ) -> String {
         """
         {"Id": "id-\(name)", "Name": "/\(name)", "State": {"Status": "\(status)"}, "Mounts": [\(mounts)],
-         "Config": {"Labels": {"com.docker.compose.project": "\(project)", "com.docker.compose.service": "\(service)"}},
+         "Config": {"Labels": {"com.docker.compose.project": "\(project)", "com.docker.compose.service": "\(service)",
+           "com.docker.compose.depends_on": "\(needs)"}},
          "HostConfig": {}}
         """
     }
@@ -23,6 +25,12 @@ struct ComposeNeighboursTests {
     }
 
     private func neighbours(_ containers: [String], services: [String]? = nil) throws -> [LifeboatError] {
+        try asking(containers, services) { try $0.neighbours(using: ["/srv/data", "/srv/other"], nil) }
+    }
+
+    private func asking<Result>(
+        _ containers: [String], _ services: [String]? = nil, _ body: (ComposeServices) throws -> Result
+    ) throws -> Result {
         let folder = try TemporaryFolder()
         defer { try? folder.remove() }
         try AtomicFile.write("[\(containers.joined(separator: ",\n"))]", to: "\(folder.path)/containers.json")
@@ -39,7 +47,7 @@ struct ComposeNeighboursTests {
             engine: EngineCommandLine(docker: ["\(folder.path)/docker"], runner: runner),
             compose: ComposeCommand(runner: runner, environment: [:], folder: folder.path),
             stateFolder: folder.path)
-        return try compose.neighbours(using: ["/srv/data", "/srv/other"], nil)
+        return try body(compose)
     }
 
     @Test func onlyContainersThatRunAndWriteThereAndAreNotStoppedAreNamed() throws {
@@ -58,6 +66,29 @@ struct ComposeNeighboursTests {
                 "container 'theirs-app' uses '/srv/data', and is not stopped for the restore",
             ])
         #expect(found.first?.causes == ["it belongs to project 'theirs', not to 'ours'"])
+    }
+
+    @Test func `users of a component mount its directory, or depend on its server`() throws {
+        let containers = [
+            container("web", project: "ours", service: "web", needs: "api:service_started:false"),
+            container("api", project: "ours", service: "api", needs: "db:service_healthy:false"),
+            container("db", project: "ours", service: "db"),
+            container("cache", project: "ours", service: "cache"),
+            container("reader", project: "ours", service: "reader", mounts: mount("/srv", writable: false)),
+            container("writer", project: "ours", service: "writer", mounts: mount("/srv/data/inside")),
+            container("theirs", project: "theirs", service: "app", mounts: mount("/srv/data")),
+        ]
+        func users(_ folders: [String], _ servers: Set<String>) throws -> [String]? {
+            try asking(containers) { try $0.users(of: folders, servers: servers, nil) }
+        }
+        #expect(try users(["/srv/data"], []).map(Set.init) == ["reader", "writer"])
+        #expect(try users(["/srv/other"], []) == ["reader"])
+        #expect(try users([], ["db"]) == ["db", "api", "web"])
+        #expect(try users(["/srv/data"], ["db"]).map(Set.init) == ["db", "api", "web", "reader", "writer"])
+        // Nobody says who uses these: any service may.
+        #expect(try users(["/home"], []) == nil)
+        #expect(try users([], ["cache"]) == nil)
+        #expect(try users(["/home", "/srv/data"], ["db"]) == nil)
     }
 
     @Test func aServiceOfTheProjectThatThePolicyDoesNotNameIsOne() throws {

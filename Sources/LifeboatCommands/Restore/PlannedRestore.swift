@@ -69,6 +69,9 @@ struct PlannedRestore {
         request.verifiesData = selection.verifyFirst
         request.allowsForeign = allowsForeign
         request.services = stack.services?.subject
+        if names.count < assembly.policy.components.count || !aim.parts.isEmpty {
+            request.stopping = try stack.users?(names, session.cancellation)
+        }
         request.checks = stack.checks
         request.warnings =
             try aim.warnings
@@ -112,13 +115,17 @@ struct PlannedRestore {
         if !idle.isEmpty { plan.servicesDown = idle }
         if selection.onlyRunning { plan.onlyRunning = true }
         if !failing.isEmpty { plan.failingProbes = failing }
+        // A service that ended well and is watched by no probe may be a task that is over.
+        let ended = try stack.health == nil ? [] : stack.services?.ended(session.cancellation) ?? []
+        if !failing.isEmpty || !started.isEmpty || !idle.allSatisfy(ended.contains) { plan.wasDown = true }
         plan.problems = problems.isEmpty ? nil : problems.map { RestoreRecord.Failure($0) }
         self.plan = plan
     }
 
     /// What of the stack does not work before the restore, and what becomes of it.
     private static func stateWarnings(
-        _ idle: [String], _ failing: [String], _ unasked: Set<String>, _ stack: RestoreStack, onlyRunning: Bool
+        _ idle: [String], _ failing: [RestorePlan.FailingProbe], _ unasked: Set<String>, _ stack: RestoreStack,
+        onlyRunning: Bool
     ) -> [String] {
         var warnings: [String] = []
         if !idle.isEmpty {
@@ -128,7 +135,7 @@ struct PlannedRestore {
                     ? "services do not run, and stay stopped: \(names)"
                     : "services do not run, and are started by the restore: \(names)")
         }
-        warnings += failing.map { "a health probe fails already, before the restore: \($0)" }
+        warnings += failing.map { "a health probe fails already, before the restore: '\($0.name)': \($0.reason)" }
         warnings += unasked.sorted().map { component in
             "the server of '\(component)' does not run: the restore starts '\(stack.servers[component] ?? "")' first,"
                 + " and checks then whether it can take the data"

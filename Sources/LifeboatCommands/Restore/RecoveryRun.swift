@@ -53,6 +53,7 @@ struct RecoveryRun {
     }
 
     private func rollBack(_ recovery: RestoreRecovery, _ session: CommandSession) throws -> ExitCode {
+        let begun = session.context.clock.monotonicSeconds()
         var outcomes = try settle(recovery, .back, session)
         if outcomes.isEmpty {
             guard let last = try recovery.kept(stack: stack).last(where: { $0.failure == nil }) else {
@@ -63,7 +64,7 @@ struct RecoveryRun {
             try confirm(
                 "This brings back the data from before restore '\(last.plan.id)'; what was written since is lost.",
                 "rollback", session)
-            let outcome = try recovery.rollBack(last.plan.id, try stack(of: last.plan))
+            let outcome = try recovery.rollBack(last.plan.id, try stack(of: last.plan), begun: begun)
             try require(outcome, "could not be rolled back")
             outcomes.append(outcome)
         }

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import LifeboatCore
+import LifeboatIO
 import LifeboatPolicy
 import LifeboatRepository
 import LifeboatRestore
@@ -83,6 +84,12 @@ struct Restore: LifeboatCommand {
         let repository = try location.openForReading(session, policy: policy)
         let found = try chosen.snapshot(snapshot, repository, selection, location, session)
         guard dryRun || yes || session.canAsk else { throw Self.cannotAsk("restore") }
+        // Before anything is started for the plan: a backup that stopped or froze services is not disturbed.
+        var lock: FileLock?
+        if !dryRun {
+            let journal = RestoreJournal(stateFolder: try PendingWork.stateFolder(session.context))
+            lock = try journal.lock(stack: policy.stack)
+        }
         let canType = !yes && session.canAsk
         let planned = try PlannedRestore(
             aim, found, repository, chosen, isDryRun: dryRun,
@@ -93,7 +100,7 @@ struct Restore: LifeboatCommand {
         // Who was asked has read them in the plan.
         if yes { for warning in planned.plan.warnings { session.warn(LifeboatError(warning)) } }
         let outcome = try Self.executor(planned.stack, session).execute(
-            planned.plan, from: planned.source, begun: begun, cancellation: session.cancellation)
+            planned.plan, from: planned.source, begun: begun, lock: consume lock, cancellation: session.cancellation)
         return try Self.report(outcome, of: found, told: planned.plan.warnings, session)
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LifeboatCore
-import LifeboatIO
+package import LifeboatIO
 import LifeboatServices
 import LifeboatStores
 
@@ -35,17 +35,24 @@ package struct RestoreExecutor: Sendable {
     }
 
     /// `begun`: when the command began, on the clock's monotonic time: the recovery time counts from then; nil: now.
+    /// `lock`: that of the stack, when the caller has taken it; it ends with the restore.
     ///
     /// Throws the reason when the restore did not happen: with exit code `rolledBack` when the old data was brought
     /// back after a swap, with the code of the failure itself when nothing had been swapped yet.
     package func execute(
-        _ plan: RestorePlan, from source: any RestoreSource, begun: Double? = nil, cancellation: Cancellation
+        _ plan: RestorePlan, from source: any RestoreSource, begun: Double? = nil,
+        lock given: consuming FileLock? = nil,
+        cancellation: Cancellation
     ) throws -> RestoreOutcome {
         if let problem = plan.problems?.first { throw problem.error }
         guard plan.stack == stack.name else {
             throw LifeboatError("the plan is for stack '\(plan.stack)', not '\(stack.name)'", exitCode: .usage)
         }
-        let lock = try journal.lock(stack: plan.stack)
+        let lock: FileLock
+        switch consume given {
+        case .some(let taken): lock = taken
+        case .none: lock = try journal.lock(stack: plan.stack)
+        }
         let record = RestoreRecord(plan, owner: try .current())
         let pending = try journal.records().records.filter { $0.plan.stack == plan.stack && $0.needsRecovery }
         if let other = pending.first(where: { !$0.isReplaced(by: record) }) { throw RestoreFailure.pending(other) }

@@ -133,13 +133,22 @@ package struct RestoreRecovery: Sendable {
         return outcomes
     }
 
-    /// Brings back the old data of a restore that succeeded and kept it.
-    package func rollBack(_ id: String, _ stack: RestoreStack) throws -> Outcome {
+    /// Brings back the old data of a restore that succeeded and kept it. `begun`: when the command began, on the
+    /// clock's monotonic time: a stack that is down counts as down from then; nil: now.
+    package func rollBack(_ id: String, _ stack: RestoreStack, begun: Double? = nil) throws -> Outcome {
         let lock = try journal.lock(stack: stack.name)
-        let record = try keptRecord(id, stack.name)
-        let running = try stack.services?.running(nil) ?? []
+        var record = try keptRecord(id, stack.name)
+        var running = try stack.services?.running(nil) ?? []
+        // What should run and does not is started too: the application may have been stopped by hand.
+        if record.plan.onlyRunning != true, let idle = try stack.services?.idle(nil), !idle.isEmpty {
+            let wanted = Set(running + idle)
+            running = stack.allServices.filter(wanted.contains) + running.filter { !stack.allServices.contains($0) }
+            record.plan.wasDown = true
+        } else {
+            record.plan.wasDown = nil
+        }
         let machine = try RestoreMachine.rollingBack(kept: record, running: running)
-        let outcome = run(machine, stack, decision: .rollBack)
+        let outcome = run(machine, stack, decision: .rollBack, begun: begun)
         _ = consume lock
         return outcome
     }
@@ -160,9 +169,11 @@ package struct RestoreRecovery: Sendable {
         return record
     }
 
-    private func run(_ machine: RestoreMachine, _ stack: RestoreStack, decision: Decision) -> Outcome {
+    private func run(
+        _ machine: RestoreMachine, _ stack: RestoreStack, decision: Decision, begun: Double? = nil
+    ) -> Outcome {
         var run = RestoreRun(
-            machine, stack: stack, journal: journal, source: nil, clock: clock, progress: progress,
+            machine, stack: stack, journal: journal, source: nil, begun: begun, clock: clock, progress: progress,
             cancellation: Cancellation())
         run.run()
         let record = run.machine.record

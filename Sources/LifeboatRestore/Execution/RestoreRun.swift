@@ -42,10 +42,7 @@ struct RestoreRun {
         self.cancellation = cancellation
         self.clock = clock
         timeline = RestoreTimeline(clock, progress, begun: begun)
-        // What was down before is down from the start.
-        let plan = machine.record.plan
-        let wasDown = !(plan.servicesDown ?? []).isEmpty || !(plan.startedServers ?? []).isEmpty
-        if begun != nil, wasDown || !(plan.failingProbes ?? []).isEmpty { timeline.markDownFromStart() }
+        if begun != nil, machine.record.plan.wasDown == true { timeline.markDownFromStart() }
     }
 
     var plan: RestorePlan { machine.record.plan }

@@ -6,14 +6,15 @@ package import LifeboatStores
 
 /// The health of a stack as a restore needs it.
 package protocol RestoreHealth: Sendable {
-    /// Returns when every probe passed often enough; throws when a deadline passed first. Blocks.
-    func awaitHealth(_ progress: any ProgressSink, _ cancellation: Cancellation) throws
-    /// The probes that fail now, each queried once, with the reason. Throws only when cancelled. Blocks.
-    func failing(_ cancellation: Cancellation) throws -> [String]
+    /// Returns when every probe passed often enough, but for those with the names `skipping`; throws when a deadline
+    /// passed first. Blocks.
+    func awaitHealth(skipping: Set<String>, _ progress: any ProgressSink, _ cancellation: Cancellation) throws
+    /// The probes that fail now, each queried once. Throws only when cancelled. Blocks.
+    func failing(_ cancellation: Cancellation) throws -> [RestorePlan.FailingProbe]
 }
 
 extension RestoreHealth {
-    package func failing(_ cancellation: Cancellation) throws -> [String] { [] }
+    package func failing(_ cancellation: Cancellation) throws -> [RestorePlan.FailingProbe] { [] }
 }
 
 /// The stack a plan is executed on: the live things behind the names in the plan.
@@ -32,6 +33,9 @@ package struct RestoreStack: Sendable {
     package var checks: [StackCheck]
     /// The service that runs a component's server, by component.
     package var servers: [String: String]
+    /// The services that use the data of these components, when that is known; nil: any service may. Nil as a function:
+    /// nobody can tell.
+    package var users: (@Sendable (_ components: [String], _ cancellation: Cancellation) throws -> [String]?)?
     /// What else keeps the data of these components in use while the services are stopped; nil: nobody can tell.
     package var neighbours:
         (@Sendable (_ components: [String], _ cancellation: Cancellation) throws -> [LifeboatError])?

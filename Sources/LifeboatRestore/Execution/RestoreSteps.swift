@@ -45,14 +45,19 @@ extension RestoreRun {
             try stack.services?.start(startedServices, progress: progress, cancellation: cancellation)
             if plan.healthProbes == 0 { timeline.mark(isDown: false) }
         case .awaitHealth:
-            if leftDown.isEmpty {
-                try stack.health?.awaitHealth(progress, cancellation)
-            } else {
+            // Services that stay stopped by the user's word: a probe that needs them can never pass.
+            let skipped = plan.onlyRunning == true && plan.servicesDown != nil ? failedBefore : []
+            if !skipped.isEmpty {
                 warn(
                     LifeboatError(
-                        "health probes were not queried: \(leftDown.joined(separator: ", ")) did not run before, and"
-                            + " --only-running leaves them stopped"))
+                        "health probes that failed before the restore were not queried: "
+                            + skipped.sorted().map { "'\($0)'" }.joined(separator: ", "),
+                        causes: [
+                            "--only-running leaves stopped what did not run: "
+                                + (plan.servicesDown ?? []).joined(separator: ", ")
+                        ]))
             }
+            try stack.health?.awaitHealth(skipping: skipped, progress, cancellation)
             timeline.mark(isDown: false)
         case .verifyFacts:
             timeline.mark(isDown: false)
@@ -177,7 +182,7 @@ extension RestoreRun {
         machine.foundServices(isLost ? [] : running)
         try journal.write(machine.record)
         timeline.mark(isDown: true)
-        let stopping = try servers.stopped(running, of: plan.components.map(\.name))
+        let stopping = try servers.stopped(affected(running), of: plan.components.map(\.name))
         guard !stopping.isEmpty else {
             progress.report(.note("the services do not run: nothing to stop"))
             return
@@ -197,6 +202,12 @@ extension RestoreRun {
             hint: "Find out what starts it, stop that, and restore again.")
     }
 
+    /// Those of `services` that use what is restored.
+    private func affected(_ services: [String]) -> [String] {
+        guard let users = plan.stopping.map(Set.init) else { return services }
+        return services.filter(users.contains)
+    }
+
     private var servers: RestoreServers { RestoreServers(stack, clock: clock, progress: progress) }
 
     /// What goes forward starts: the services that ran, and those that should have; all of a stack none of which did.
@@ -208,8 +219,8 @@ extension RestoreRun {
         return stack.allServices.filter(wanted.contains) + found.filter { !stack.allServices.contains($0) }
     }
 
-    /// Services that stay down by the user's word: a probe that needs them can never pass.
-    private var leftDown: [String] { plan.onlyRunning == true ? plan.servicesDown ?? [] : [] }
+    /// Names of the probes that failed when the restore began.
+    private var failedBefore: Set<String> { Set((plan.failingProbes ?? []).map(\.name)) }
 
     /// Facts that fell short are a failure. Services run again by now and may have added to what was restored: numbers
     /// that grew are told.
@@ -283,7 +294,7 @@ extension RestoreRun {
         switch step.undo {
         case .stopServices:
             timeline.mark(isDown: true)
-            let stopping = try servers.stopped(startedServices, of: plan.components.map(\.name))
+            let stopping = try servers.stopped(affected(startedServices), of: plan.components.map(\.name))
             _ = try stack.services?.stop(stopping, progress: progress, cancellation: undoCancellation)
         case .swapBack:
             timeline.mark(isDown: true)
@@ -294,12 +305,8 @@ extension RestoreRun {
                 machine.record.servicesFound ?? [], progress: progress, cancellation: undoCancellation)
             if !machine.record.undo.contains(where: { $0.undo == .awaitHealth }) { timeline.mark(isDown: false) }
         case .awaitHealth:
-            if let down = plan.servicesDown, !down.isEmpty {
-                let names = down.joined(separator: ", ")
-                progress.report(.note("health is not waited for: \(names) did not run before the restore"))
-            } else {
-                try stack.health?.awaitHealth(progress, undoCancellation)
-            }
+            // What failed before the restore says nothing about the way back.
+            try stack.health?.awaitHealth(skipping: failedBefore, progress, undoCancellation)
             timeline.mark(isDown: false)
         case .discardStaged:
             try servers.ensure(step.component, undoCancellation)

@@ -44,7 +44,10 @@ struct PlannedSteps {
 
     private var stopping: [RestoreStep] {
         guard let services = plan.services else { return [] }
-        return [RestoreStep(.stopServices, touches: services, isDowntime: true, summary: "stop \(services)")]
+        let summary =
+            plan.stopping.map { "stop \($0.joined(separator: ", ")) of \(services); the others keep running" }
+            ?? "stop \(services)"
+        return [RestoreStep(.stopServices, touches: services, isDowntime: true, summary: summary)]
     }
 
     private var exchange: [RestoreStep] {

@@ -133,7 +133,23 @@ package struct RestorePlan: Codable, Sendable, Equatable {
     /// Only services that ran are started.
     package var onlyRunning: Bool?
     /// Health probes that failed when the restore began, and why; nil: none.
-    package var failingProbes: [String]?
+    package var failingProbes: [FailingProbe]?
+    /// The stack did not work when the restore began: it counts as down from then.
+    package var wasDown: Bool?
+    /// The services that are stopped, those that use what is restored; nil: all that run.
+    package var stopping: [String]?
+
+    /// A health probe, by its name, and what was wrong.
+    package struct FailingProbe: Codable, Sendable, Equatable {
+        package var name: String
+        package var reason: String
+
+        package init(name: String, reason: String) {
+            self.name = name
+            self.reason = reason
+        }
+    }
+
     /// Health probes to pass after the start.
     package var healthProbes: Int
     /// Checks to ask after the start; nil in plans of earlier versions.
@@ -158,6 +174,8 @@ package struct RestorePlan: Codable, Sendable, Equatable {
         case servicesDown = "services_down"
         case onlyRunning = "only_running"
         case failingProbes = "failing_probes"
+        case wasDown = "was_down"
+        case stopping = "services_stopped"
         case healthProbes = "health_probes"
         case oldData = "old_data"
         case keepSeconds = "keep_seconds"

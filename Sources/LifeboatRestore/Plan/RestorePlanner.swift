@@ -60,6 +60,8 @@ package struct RestoreRequest: Sendable {
     package var allowsForeign = false
     /// How services are stopped and started, for people; nil: no service is touched.
     package var services: String?
+    /// The services that use what is restored, which alone are stopped; nil: all that run are.
+    package var stopping: [String]?
     package var healthProbes = 0
     /// Checks of the policy.
     package var checks: [StackCheck] = []
@@ -154,6 +156,7 @@ package enum RestorePlanner {
         if request.oldData == .keep { plan.keepSeconds = request.keepSeconds }
         if !request.policyTargets.isEmpty { plan.targets = request.policyTargets }
         if manifest.stack != request.stack { plan.foreignStack = manifest.stack }
+        plan.stopping = request.stopping
         plan.steps = PlannedSteps(plan, verifiesData: request.verifiesData).all
         plan.foretell(request.rates, lanes: request.lanes)
         return plan

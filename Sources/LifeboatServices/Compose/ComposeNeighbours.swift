@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 package import LifeboatCore
 
 extension ComposeServices {
@@ -25,6 +26,55 @@ extension ComposeServices {
                         ], hint: "Stop it, then start the restore again.")
                 }
             }
+    }
+
+    /// The services that use these directories, or what these servers hold, in start order: those that mount a path of
+    /// it, and those that depend on a server, with the servers themselves. Nil when that cannot be told: nobody mounts
+    /// one of the directories, or nothing depends on one of the servers. Blocking.
+    package func users(
+        of folders: [String], servers: Set<String>, _ cancellation: Cancellation?
+    ) throws -> [String]? {
+        let view = try view(patience: deadlines.engine, cancellation)
+        var users = servers
+        for folder in folders {
+            let mounting = view.containers.filter { container in
+                container.mounts.contains { Self.isSame($0.source, folder) }
+            }
+            guard !mounting.isEmpty else { return nil }
+            users.formUnion(mounting.map(\.service))
+        }
+        for server in servers {
+            let dependents = Self.dependents(of: server, view.dependencies)
+            guard !dependents.isEmpty else { return nil }
+            users.formUnion(dependents)
+        }
+        return view.graph.order.filter(users.contains)
+    }
+
+    /// The services that need `service`, themselves or through others.
+    private static func dependents(
+        of service: String, _ dependencies: [String: [String: EngineContainer.Condition]]
+    ) -> Set<String> {
+        var found: Set<String> = []
+        var waiting = [service]
+        while let next = waiting.popLast() {
+            for (name, needs) in dependencies where needs[next] != nil && found.insert(name).inserted {
+                waiting.append(name)
+            }
+        }
+        return found
+    }
+
+    /// Whether two paths overlap, also through links.
+    private static func isSame(_ left: String, _ right: String) -> Bool {
+        overlap(left, right) || overlap(resolved(left), resolved(right))
+    }
+
+    /// The path with its links resolved; as it is when that is not possible.
+    private static func resolved(_ path: String) -> String {
+        guard let real = realpath(path, nil) else { return path }
+        defer { free(real) }
+        return String(cString: real)
     }
 
     /// Whether one is inside the other, or both are the same.

@@ -196,6 +196,17 @@ package final class ComposeServices: ServiceManager {
         }
     }
 
+    package func ended(_ cancellation: Cancellation?) throws -> [String] {
+        let view = try view(patience: deadlines.engine, cancellation)
+        return view.graph.order.filter { service in
+            let containers = view.containers(of: service)
+            return !containers.isEmpty
+                && containers.allSatisfy {
+                    $0.status == "exited" && $0.exitCode == 0 && !$0.restart.revives && $0.healthSeconds == 0
+                }
+        }
+    }
+
     package func pause(
         _ services: [String], progress: any ProgressSink, cancellation: Cancellation?
     ) throws -> [String] {

@@ -137,6 +137,15 @@ package struct SystemdServices: ServiceManager {
         try look(cancellation).filter { units.contains($0.id) || $0.isTrigger }.map(\.id)
     }
 
+    /// A unit that a timer, socket or path starts runs when it is asked to: it is idle by right while its trigger is up.
+    package func idle(_ cancellation: Cancellation?) throws -> [String] {
+        let known = try look(cancellation)
+        let up = Set(known.filter(\.isUp).map(\.id))
+        return known.filter { unit in
+            units.contains(unit.id) && !unit.isUp && up.isDisjoint(with: unit.triggeredBy)
+        }.map(\.id)
+    }
+
     package func stop(
         _ services: [String], progress: any ProgressSink, cancellation: Cancellation?
     ) throws -> [String] {

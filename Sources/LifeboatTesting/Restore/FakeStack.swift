@@ -265,7 +265,9 @@ struct FakeHealth: RestoreHealth {
     let stack: FakeStack
     let unhealthyData: Set<String>
 
-    func awaitHealth(_ progress: any ProgressSink, _ cancellation: Cancellation) throws {
+    func awaitHealth(
+        skipping: Set<String>, _ progress: any ProgressSink, _ cancellation: Cancellation
+    ) throws {
         try stack.operate("health") { _ in }
         try cancellation.check()
         for (name, component) in stack.state.components {

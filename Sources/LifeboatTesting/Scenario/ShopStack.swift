@@ -91,7 +91,7 @@ package final class ShopStack: Sendable {
     /// Writes a policy; `within` is how long its health may take, `asking` the path it asks the api for.
     package func writePolicy(
         _ name: String = "lifeboat.yaml", within: String = "4m", asking: String = "/health", consecutive: Int = 2,
-        mayKill: [String] = []
+        asksWorker: Bool = true, mayKill: [String] = []
     ) throws {
         let killed = mayKill.isEmpty ? "" : ", may_kill: [\(mayKill.joined(separator: ", "))]"
         try AtomicFile.write(
@@ -109,7 +109,7 @@ package final class ShopStack: Sendable {
               documents: {volume: {path: \(documents)}}
             health:
               - {http: "http://127.0.0.1:8080\(asking)", within: \(within), consecutive: \(consecutive), interval: 300ms}
-              - {container: worker, within: \(within)}
+              \(asksWorker ? "- {container: worker, within: \(within)}" : "")
 
             """, to: "\(folder.path)/\(name)")
     }
