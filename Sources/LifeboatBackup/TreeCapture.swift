@@ -56,6 +56,8 @@ final class TreeCapture {
     }
 
     private var parentEntry: TreeEntry?
+    /// Names of files with several that went away before they were read.
+    private var vanishedNames: Set<[UInt8]> = []
     private var waiting: [Waiting] = []
     private var firstWaiting = 0
     private var text: [UInt8] = []
@@ -141,6 +143,10 @@ final class TreeCapture {
             return
         }
         var content: PendingContent?
+        if let first = item.entry.hardLink, vanishedNames.contains(first) {
+            item.entry.hardLink = nil
+            item.entry.problem = "the name it was to be read by went away"
+        }
         if item.entry.problem == nil {
             if let opener = item.opener, item.entry.hardLink == nil {
                 content = try read(opener, &item, since: old)
@@ -151,6 +157,7 @@ final class TreeCapture {
         if item.note == .vanished, old == nil {
             // It went away between the walk and its reading, and no snapshot knows it: a temporary file.
             result.vanished += 1
+            vanishedNames.insert(item.entry.path)
             return
         }
         if old == nil { result.statistics.new += 1 } else { result.statistics.changed += 1 }

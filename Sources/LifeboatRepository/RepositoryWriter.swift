@@ -100,7 +100,7 @@ package final class RepositoryWriter: Sendable {
             BlockingThread(name: "worker-\(number)", stackSize: 1 << 20) {
                 stages.guarding {
                     let worker = try ChunkWorker(
-                        known: known, packs: packs, local: repository.local, maximumChunk: maximumChunk, settings)
+                        known: known, packs: packs, local: repository.local, repository.config.chunker, settings)
                     while let batch = queue.pop() {
                         let ids = try worker.process(batch)
                         stages.completion.complete(batch.segments, ids: ids)
@@ -165,6 +165,10 @@ package final class RepositoryWriter: Sendable {
     package var totals: WriterStatistics {
         var totals = statistics.withLock { $0 }
         totals.bytesRead = bytesRead.load(ordering: .relaxed)
+        let again = known.again
+        totals.chunksNew -= min(totals.chunksNew, again.chunks)
+        totals.bytesNew -= min(totals.bytesNew, again.bytes)
+        totals.deltas -= min(totals.deltas, again.chunks)
         return totals
     }
 

@@ -15,17 +15,20 @@ final class PruneFixture: @unchecked Sendable {
     let store = MemoryStore()
     let folder: TemporaryFolder
     private(set) var snapshots: [Digest: [[UInt8]]] = [:]
+    /// References to the contents of the snapshot that was made last.
+    private(set) var newestReferences: [ContentReference] = []
     private var sequence: UInt64 = 0
     private var newest: Digest?
     private let trust: HostTrust?
 
     /// `signs`: the host signs what it writes, names the snapshot before in each, and remembers the newest.
-    init(signs: Bool = false) throws {
+    init(
+        signs: Bool = false, chunker: ChunkerParameters = ChunkerParameters(minimum: 64, average: 256, maximum: 1024)
+    ) throws {
         folder = try TemporaryFolder(prefix: "lifeboat-prune-", in: "/dev/shm")
         trust = signs ? HostTrust(state: "\(folder.path)/state") : nil
         _ = try Repository.create(
-            in: store, chunker: ChunkerParameters(minimum: 64, average: 256, maximum: 1024), trust: trust,
-            host: "host", clock: SystemClock())
+            in: store, chunker: chunker, trust: trust, host: "host", clock: SystemClock())
     }
 
     func remove() { try? folder.remove() }
@@ -40,15 +43,16 @@ final class PruneFixture: @unchecked Sendable {
         return random.bytes(count)
     }
 
-    /// Stores contents and a tree that lists them, and commits a manifest; the steps of a backup.
+    /// Stores contents and a tree that lists them, and commits a manifest; the steps of a backup. `parents`: what the
+    /// first contents grew from.
     @discardableResult
     func backUp(
         _ contents: [[UInt8]], into repository: Repository, lease given: Lease? = nil,
-        beforeCommit: () throws -> Void = {}
+        parents: [ContentReference] = [], beforeCommit: () throws -> Void = {}
     ) throws -> Snapshot {
         let lease = try given ?? Lease.take(.backup, repository, host: "host")
         defer { lease.release() }
-        let references = try write(contents, repository)
+        let references = try write(contents, repository, parents)
         var text = MtreeEncoder.header
         let time = Timestamp(seconds: 1_700_000_000)
         MtreeEncoder.append(
@@ -76,16 +80,21 @@ final class PruneFixture: @unchecked Sendable {
         try lease.announce(manifest)
         let snapshot = try SnapshotCatalog.commit(manifest, to: repository)
         snapshots[snapshot.id] = contents
+        newestReferences = references
         newest = snapshot.id
         return snapshot
     }
 
-    private func write(_ contents: [[UInt8]], _ repository: Repository) throws -> [ContentReference] {
+    private func write(
+        _ contents: [[UInt8]], _ repository: Repository, _ parents: [ContentReference] = []
+    ) throws -> [ContentReference] {
         let writer = try RepositoryWriter(repository, WriterSettings(workers: 1, contentWriters: 1))
         do {
             let target = writer.makeContentWriter()
             var pending: [PendingContent] = []
-            for content in contents {
+            let reader = ChunkReader(repository, writer.parentIndexes)
+            for (number, content) in contents.enumerated() {
+                if number < parents.count { target.beginContent(parent: parents[number], reader) }
                 try content.withUnsafeBytes { try target.append($0) }
                 pending.append(try target.endContent())
             }
@@ -159,6 +168,15 @@ final class PruneFixture: @unchecked Sendable {
             if contents != expected { problems.append("snapshot \(snapshot.id.shortHex) came back wrong") }
         }
         return problems
+    }
+
+    /// Stored bytes of packs and indexes.
+    var bytes: UInt64 {
+        get throws {
+            try [RepositoryLayout.packPrefix, RepositoryLayout.indexPrefix].reduce(0) { sum, prefix in
+                try sum + store.listAll(prefix: prefix).reduce(0) { $0 + $1.size }
+            }
+        }
     }
 
     func count(_ prefix: String) throws -> Int { try store.listAll(prefix: prefix).count }

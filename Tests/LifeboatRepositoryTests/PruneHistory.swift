@@ -123,8 +123,16 @@ final class PruneHistory {
             }
             // It may have got as far as its manifest.
             let known = Set(nights.map(\.snapshot.id))
-            for snapshot in try SnapshotCatalog(open(store)).snapshots where !known.contains(snapshot.id) {
-                nights.append(Night(snapshot: snapshot, contents: contents, references: [:]))
+            let repository = try open(store)
+            for snapshot in try SnapshotCatalog(repository).snapshots where !known.contains(snapshot.id) {
+                let reader = ChunkReader(repository, try repository.openIndexes())
+                var references: [ContentReference] = []
+                let entries = try snapshot.manifest.components[0].parts[0].entries(reader)
+                while let entry = try entries.next() { if let content = entry.content { references.append(content) } }
+                nights.append(
+                    Night(
+                        snapshot: snapshot, contents: contents,
+                        references: Dictionary(uniqueKeysWithValues: zip(contents.keys.sorted(), references))))
             }
         }
         nights.append(
@@ -258,11 +266,15 @@ final class PruneHistory {
                     + "deleted \(idle.deleted.count), left \(idle.waiting.count)")
         }
         problems += try check()
-        let fresh = try freshBytes()
+        let freshStore = try storedAfresh()
+        let fresh = try Self.stored(freshStore)
         if Double(bytes) > Double(fresh) * 1.10 + Double(fresh) * 0.05 {
             problems.append(
-                "\(bytes) bytes are stored for \(nights.count) snapshots that take \(fresh) in a new repository: "
-                    + "\(Double(bytes) / Double(fresh))")
+                try "\(bytes) bytes are stored for \(nights.count) snapshots that take \(fresh) in a new repository: "
+                    + "\(Double(bytes) / Double(fresh)), \(idle.plan.wastedBytes) of them unused, \(idle.plan.excessBytes) in "
+                    + "deltas of dead chunks"
+                    + StoredBytes(repository).difference(
+                        from: StoredBytes(Repository.open(freshStore, cacheRoot: "\(folder.path)/again"))))
         }
         return problems.map { "seed \(seed): \($0)" }
     }
@@ -299,8 +311,8 @@ final class PruneHistory {
         return problems
     }
 
-    /// Bytes of packs and indexes when the snapshots that are kept are made again in a new repository.
-    private func freshBytes() throws -> UInt64 {
+    /// A new repository in which the snapshots that are kept are made again.
+    private func storedAfresh() throws -> MemoryStore {
         let fresh = MemoryStore()
         _ = try Repository.create(in: fresh, chunker: Self.chunker, clock: SystemClock())
         let repository = try Repository.open(fresh, cacheRoot: "\(folder.path)/again")
@@ -313,6 +325,6 @@ final class PruneHistory {
         options.grace = 0
         options.repacks = false
         _ = try prune(repository, options)
-        return try Self.stored(fresh)
+        return fresh
     }
 }

@@ -121,6 +121,26 @@ import Testing
         #expect(Self.kept(DeltaChoice(graph)) == [1, 2, 4])
     }
 
+    @Test func aDeltaOfWhatIsNeededAnywayIsPreferredToTheWhole() {
+        var graph = DeltaGraph()
+        let dead = graph.addChunk(isLive: false)
+        let user = graph.addChunk(isLive: true)
+        let chunk = graph.addChunk(isLive: true)
+        let above = graph.addChunk(isLive: true)
+        graph.addCopy(of: dead, first: 0, second: 0, length: 100, isMarked: false, bases: [])
+        graph.addCopy(of: user, first: 1, second: 0, length: 10, isMarked: false, bases: [dead])
+        graph.addCopy(of: chunk, first: 2, second: 0, length: 100, isMarked: false, bases: [])
+        graph.addCopy(of: above, first: 3, second: 0, length: 10, isMarked: false, bases: [chunk])
+        #expect(Self.kept(DeltaChoice(graph)) == [0, 1, 2, 3])
+        // One that rests on the chunk itself, one that saves too little, and one that will do.
+        graph.addCopy(of: chunk, first: 4, second: 0, length: 5, isMarked: false, bases: [above])
+        graph.addCopy(of: chunk, first: 5, second: 0, length: 51, isMarked: false, bases: [user])
+        #expect(Self.kept(DeltaChoice(graph)) == [0, 1, 2, 3])
+        graph.addCopy(of: chunk, first: 6, second: 0, length: 20, isMarked: false, bases: [user])
+        #expect(Self.kept(DeltaChoice(graph)) == [0, 1, 6, 3])
+        #expect(Self.kept(DeltaChoice(graph, depthLimit: 2)) == [0, 1, 2, 3])
+    }
+
     @Test func aChainThatIsTooLongCountsAsNone() {
         var graph = DeltaGraph()
         var previous = graph.addChunk(isLive: false)

@@ -35,6 +35,28 @@ import Testing
         #expect(Self.problems([Self.entry("", .file), Self.entry("a", .file)]).map { $0 == nil } == [true, false])
     }
 
+    @Test(arguments: [1, 2, 100]) func `a hard link has to name a file of the tree`(limit: Int) throws {
+        func link(_ path: String, to target: String, _ kind: TreeEntry.Kind = .file) -> TreeEntry {
+            var entry = Self.entry(path, kind)
+            entry.hardLink = Array(target.utf8)
+            return entry
+        }
+        func broken(_ entries: [TreeEntry]) throws -> [String] {
+            try HardLinkAudit(limit: limit).problems { body in
+                for entry in entries { try body(entry) }
+            }.map { String(decoding: $0.path, as: UTF8.self) }
+        }
+        let sound = [
+            Self.entry("", .directory), Self.entry("a", .file), Self.entry("b", .directory),
+            link("b/c", to: "a"), Self.entry("d", .symbolicLink), link("e", to: "d", .symbolicLink), link("f", to: "a"),
+        ]
+        #expect(try broken(sound) == [])
+        #expect(try broken(sound.filter { $0.path != Array("a".utf8) }).contains("b/c"))
+        #expect(
+            try broken(sound + [link("g", to: "b"), link("h", to: "f"), link("i", to: "d"), link("j", to: "aa")])
+                == ["g", "h", "i", "j"])
+    }
+
     @Test func `sizes and extents have to fit`() {
         var sparse = Self.entry("", .file, size: 100)
         sparse.extents = [.init(offset: 10, length: 20), .init(offset: 50, length: 50)]

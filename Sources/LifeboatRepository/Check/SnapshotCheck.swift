@@ -110,6 +110,17 @@ struct SnapshotCheck {
                 let place = "\(component):\(String(decoding: entry.path, as: UTF8.self))"
                 if try !check(file, snapshot, place, &report) { isSound = false }
             }
+            if audit.hasHardLinks {
+                for problem in try hardLinkProblems(content) {
+                    let path = String(decoding: problem.path, as: UTF8.self)
+                    report.addAffected(
+                        "snapshot \(snapshot.id.shortHex)",
+                        "'\(path)' of '\(component)' cannot be restored: it is a hard link to "
+                            + "'\(String(decoding: problem.target, as: UTF8.self))', and the tree has no such file",
+                        snapshot: snapshot.id.shortHex, path: "\(component):\(path)")
+                    isSound = false
+                }
+            }
         } catch let error as MtreeError {
             blameTree(snapshot, component, error.lifeboatError.summary, &report)
             isSound = false
@@ -118,6 +129,16 @@ struct SnapshotCheck {
             isSound = false
         }
         return isSound
+    }
+
+    private func hardLinkProblems(_ content: ContentReference) throws -> [HardLinkAudit.Problem] {
+        try HardLinkAudit().problems { body in
+            let entries = MtreeReader(try ContentSource(availability.reader, content))
+            while let entry = try entries.next() {
+                try cancellation.check()
+                try body(entry)
+            }
+        }
     }
 
     private func blameTree(

@@ -19,8 +19,9 @@ package final class ContentWriter {
     private var batch: ChunkBatch?
     private var batchPlain = 0
 
-    /// Members of a group, tar headers and padding included, stay below this.
+    /// Members of a group, tar headers and padding included, stay below this at most.
     static let maximumGroupPlain = 2 * ChunkBatch.groupSize
+    private let groupSize: Int
 
     private let keepsLocally: Bool
 
@@ -29,6 +30,7 @@ package final class ContentWriter {
         self.writer = writer
         self.keepsLocally = keepsLocally
         chunker = Chunker(writer.chunkerParameters)
+        groupSize = ChunkBatch.groupSize(writer.chunkerParameters)
         maximumChunk = writer.chunkerParameters.maximum
     }
 
@@ -124,8 +126,8 @@ package final class ContentWriter {
         guard let slab else { return }
         let plain = TarMemberWriter.memberSize(dataSize: length)
         if let batch,
-            batch.slab !== slab || batch.byteCount + length > ChunkBatch.groupSize
-                || batchPlain + plain > Self.maximumGroupPlain
+            batch.slab !== slab || batch.byteCount + length > groupSize
+                || batchPlain + plain > 2 * groupSize
         {
             flush()
         }
@@ -141,6 +143,6 @@ package final class ContentWriter {
         batchPlain += plain
         chunkStart += length
         scan = Chunker.Scan()
-        if current.byteCount >= ChunkBatch.groupSize { flush() }
+        if current.byteCount >= groupSize { flush() }
     }
 }

@@ -55,6 +55,8 @@ final class Counterparts: Sendable {
         var failures = 0
         /// The parent was searched up to here since the last base.
         var searchedEnd: UInt64 = 0
+        /// Chunks in a row that came back and were no base worth it for what they replace.
+        var returns = 0
     }
 
     private let reader: ChunkReader
@@ -77,8 +79,6 @@ final class Counterparts: Sendable {
     /// the last base is looked for.
     private static let searchWidth = 16
     private static let searchPatience = 256
-    /// Bytes that tell a place: as many as a cut point is a matter of.
-    private static let pieceSize = 64
 
     /// Throws when the parent's list of chunks cannot be opened. `reader` must use indexes that are restricted to packs
     /// that are present. `copy`: a plain copy of the parent, on a host that cannot read packs.
@@ -108,7 +108,7 @@ final class Counterparts: Sendable {
             }
             return picked.filter { !$0.isEmpty }
         }
-        return picked.compactMap(candidate)
+        return picked.flatMap(candidates)
     }
 
     /// Puts the bases of a candidate into `buffer`, joined; nil when one of them cannot be read: the chunk is stored
@@ -138,6 +138,57 @@ final class Counterparts: Sendable {
         return end
     }
 
+    /// The chunk of the parent that lies where the one at `start` does, when only the length of its chain of deltas kept
+    /// it from being a base.
+    func endOfChain(at start: UInt64, length: Int) -> Digest? {
+        guard copy == nil else { return nil }
+        let picked = state.withLock { state in
+            pick(state, at: Self.place(of: start, length, state), length: length)
+        }
+        guard picked.count == 1, picked[0].length >= DeltaChunks.minimumChunk,
+            let depth = try? reader.indexSet.deltaDepth(of: picked[0].id, limit: DeltaChunks.maximumDepth)
+        else { return nil }
+        return depth < DeltaChunks.maximumDepth ? nil : picked[0].id
+    }
+
+    /// Puts a stored chunk into `buffer`: its length, and about what it takes when it is stored whole; nil when it cannot
+    /// be read.
+    func read(
+        _ chunk: Digest, into buffer: UnsafeMutableRawBufferPointer
+    ) -> (length: Int, storedSize: Int)? {
+        guard let frame = try? reader.indexSet.frame(below: chunk) else { return nil }
+        let candidate = Candidate(bases: [chunk], start: nil, length: 0, places: [], frame: frame)
+        return read(candidate, into: buffer).map { ($0, candidate.storedSize(of: $0)) }
+    }
+
+    /// As `endOfChain`, for a chunk that was in the repository before, whole, and comes back where the parent has one that
+    /// rests on others.
+    func replaced(by id: Digest, at start: UInt64, length: Int) -> Digest? {
+        guard copy == nil else { return nil }
+        let picked = state.withLock { state -> [Record] in
+            guard state.returns < Self.patience, !state.records.contains(where: { $0.id == id }) else { return [] }
+            return pick(state, at: Self.place(of: start, length, state), length: length)
+        }
+        guard picked.count == 1, picked[0].length >= DeltaChunks.minimumChunk, picked[0].id != id else { return nil }
+        do {
+            guard reader.indexSet.contains(id), try reader.indexSet.bases(of: id).isEmpty else { return nil }
+            var open = try reader.indexSet.bases(of: picked[0].id)
+            guard !open.isEmpty else { return nil }
+            for _ in 0...IndexSet.depthLimit {
+                guard !open.contains(id) else { return nil }
+                open = try open.flatMap { try reader.indexSet.bases(of: $0) }
+            }
+        } catch {
+            // An index with impossible records.
+            return nil
+        }
+        state.withLock { $0.returns += 1 }
+        return picked[0].id
+    }
+
+    /// A chunk that came back was worth a delta: the next may be too.
+    func noteReturn() { state.withLock { $0.returns = 0 } }
+
     /// The chunk at `start` is in the repository already: where the parent has it too, the two are tied together.
     func noteKnown(_ id: Digest, at start: UInt64, length: Int) {
         state.withLock { state in
@@ -164,7 +215,7 @@ final class Counterparts: Sendable {
         of data: UnsafeRawBufferPointer, at start: UInt64, _ candidate: Candidate, _ base: UnsafeRawBufferPointer
     ) {
         let anchor = candidate.start.flatMap { baseStart in
-            Self.commonPlace(data, base).map {
+            CommonPiece.end(data, base).map {
                 Anchor(new: start + UInt64($0.data), old: baseStart + UInt64($0.base))
             }
         }
@@ -199,11 +250,11 @@ final class Counterparts: Sendable {
                 anchor = try withBytes(of: record) { bytes in
                     let skipped = number == 0 && end > record.start ? min(bytes.count, Int(end - record.start)) : 0
                     let rest = UnsafeRawBufferPointer(rebasing: bytes[skipped...])
-                    if number == 0, let found = Self.beginning(of: rest, in: data) {
+                    if number == 0, let found = CommonPiece.beginning(of: rest, in: data) {
                         return Anchor(
                             new: start + UInt64(found.data), old: record.start + UInt64(skipped + found.base))
                     }
-                    return Self.commonPlace(data, bytes).map {
+                    return CommonPiece.end(data, bytes).map {
                         Anchor(new: start + UInt64($0.data), old: record.start + UInt64($0.base))
                     }
                 }
@@ -230,38 +281,6 @@ final class Counterparts: Sendable {
         defer { bytes.deallocate() }
         guard copy.read(record.id, at: record.start, into: bytes) else { throw LifeboatError.interrupted }
         return try body(UnsafeRawBufferPointer(bytes))
-    }
-
-    /// Offsets of a piece of the first half of `base` in both.
-    private static func beginning(
-        of base: UnsafeRawBufferPointer, in data: UnsafeRawBufferPointer
-    ) -> (data: Int, base: Int)? {
-        guard base.count >= 8 * pieceSize else { return nil }
-        for eighth in 0..<4 {
-            let offset = base.count / 8 * eighth
-            let piece = UnsafeRawBufferPointer(rebasing: base[offset..<offset + pieceSize])
-            guard piece.contains(where: { $0 != piece[0] }), let found = data.firstRange(of: piece) else { continue }
-            return (found, offset)
-        }
-        return nil
-    }
-
-    /// Offsets right behind a piece that both hold.
-    private static func commonPlace(
-        _ data: UnsafeRawBufferPointer, _ base: UnsafeRawBufferPointer
-    ) -> (data: Int, base: Int)? {
-        let size = pieceSize
-        guard data.count >= 2 * size, base.count >= 2 * size else { return nil }
-        // A cut point is a matter of the 64 bytes before it: mostly both end, or begin, with the same one.
-        if data[(data.count - size)...].elementsEqual(base[(base.count - size)...]) { return (data.count, base.count) }
-        for eighth in (1...8).reversed() {
-            let end = data.count / 8 * eighth
-            let piece = UnsafeRawBufferPointer(rebasing: data[(end - size)..<end])
-            // Runs of one byte are everywhere.
-            guard piece.contains(where: { $0 != piece[0] }), let found = base.firstRange(of: piece) else { continue }
-            return (end, found + size)
-        }
-        return nil
     }
 
     /// Where the parent has what the new content has at `start`, as far as the anchors tell.
@@ -338,58 +357,36 @@ final class Counterparts: Sendable {
         return second < best.position ? [records[second], chosen] : [chosen, records[second]]
     }
 
-    /// Nil when a delta on these may not be made.
-    private func candidate(_ records: [Record]) -> Candidate? {
+    /// Deltas on these, best first; none when no delta on them may be made.
+    private func candidates(_ records: [Record]) -> [Candidate] {
         let indexes = reader.indexSet
         do {
-            var bases: [Digest] = []
-            var moved = false
-            for record in records {
-                guard let base = try usableBase(record.id, indexes) else { return nil }
-                // A copy has the chunks of the parent, and not what their deltas rest on.
-                guard copy == nil || base == record.id else { return nil }
-                if base != record.id { moved = true }
-                bases.append(base)
+            let known = try records.map { try indexes.nearestBases(of: $0.id, below: DeltaChunks.maximumDepth) }
+            guard known.allSatisfy({ !$0.isEmpty }), let first = known.first?.first,
+                let frame = try indexes.frame(below: first)
+            else { return [] }
+            // Of two equal chunks side by side one suffices.
+            let bases = Self.unique(known.flatMap { $0 })
+            let isMoved = known.map { $0[0] } != records.map(\.id) || bases.count != records.count
+            // A copy has the chunks of the parent, and not what their deltas rest on.
+            guard copy == nil || !isMoved else { return [] }
+            func candidate(_ bases: [Digest]) -> Candidate {
+                Candidate(
+                    bases: bases, start: isMoved ? nil : records[0].start,
+                    length: records.reduce(0) { $0 + Int($1.length) },
+                    places: records.map { ($0.start, Int($0.length)) }, frame: frame)
             }
-            guard let first = bases.first, let frame = try frame(of: first, indexes) else { return nil }
-            // Of two equal chunks side by side one tells as much.
-            if bases.count == 2, bases[0] == bases[1] { bases.removeLast() }
-            return Candidate(
-                bases: bases, start: moved || bases.count < records.count ? nil : records[0].start,
-                length: records.reduce(0) { $0 + Int($1.length) },
-                places: records.map { ($0.start, Int($0.length)) }, frame: frame)
+            guard isMoved else { return [candidate(bases)] }
+            let several = bases.count <= IndexFormat.maximumBases ? bases : Self.unique(known.map { $0[0] })
+            // Together they may be too long, or too different.
+            return (several.count > 1 ? [several] : []).map(candidate) + several.map { candidate([$0]) }
         } catch {
             // An index with impossible records: none of its chunks is a base.
-            return nil
+            return []
         }
     }
 
-    /// The chunk itself, or what its chain of deltas rests on when that chain is as long as it may be; nil when neither
-    /// can be a base.
-    private func usableBase(_ id: Digest, _ indexes: IndexSet) throws -> Digest? {
-        guard indexes.contains(id) else { return nil }
-        if try indexes.deltaDepth(of: id, limit: DeltaChunks.maximumDepth) < DeltaChunks.maximumDepth { return id }
-        var root = id
-        for _ in 0...DeltaChunks.maximumDepth {
-            let bases = try indexes.bases(of: root)
-            guard let base = bases.first else { return indexes.contains(root) ? root : nil }
-            guard bases.count == 1 else { return nil }
-            root = base
-        }
-        return nil
-    }
-
-    /// Sizes of a frame that the chain of deltas to the chunk rests on.
-    private func frame(of id: Digest, _ indexes: IndexSet) throws -> (stored: UInt32, plain: UInt32)? {
-        var id = id
-        for _ in 0...IndexSet.depthLimit {
-            let locations = try indexes.locations(of: id)
-            if let whole = locations.first(where: { !$0.isDelta }) {
-                return (whole.frameLength, whole.framePlainLength)
-            }
-            guard let base = locations.first?.bases.first else { return nil }
-            id = base
-        }
-        return nil
+    private static func unique(_ ids: [Digest]) -> [Digest] {
+        ids.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
     }
 }

@@ -190,6 +190,38 @@ package struct IndexSet: Sendable {
         return least ?? 0
     }
 
+    /// The chunk itself when fewer than `limit` deltas have to be undone for it, else the nearest of the chunks it rests
+    /// on for which that is so, in the order they are joined in; empty when the chunk is unknown.
+    package func nearestBases(of id: Digest, below limit: Int) throws -> [Digest] {
+        try nearestBases(of: id, below: limit, depthLeft: Self.depthLimit)
+    }
+
+    private func nearestBases(of id: Digest, below limit: Int, depthLeft: Int) throws -> [Digest] {
+        guard depthLeft > 0, contains(id) else { return [] }
+        if try deltaDepth(of: id, limit: limit) < limit { return [id] }
+        var nearest: [Digest] = []
+        for base in try bases(of: id) {
+            let found = try nearestBases(of: base, below: limit, depthLeft: depthLeft - 1)
+            guard !found.isEmpty else { return [] }
+            nearest += found
+        }
+        return nearest
+    }
+
+    /// Sizes of a frame that the chain of deltas to the chunk rests on.
+    func frame(below id: Digest) throws -> (stored: UInt32, plain: UInt32)? {
+        var id = id
+        for _ in 0...Self.depthLimit {
+            let locations = try locations(of: id)
+            if let whole = locations.first(where: { !$0.isDelta }) {
+                return (whole.frameLength, whole.framePlainLength)
+            }
+            guard let base = locations.first?.bases.first else { return nil }
+            id = base
+        }
+        return nil
+    }
+
     /// Every place the chunk is stored at; empty when it is unknown.
     package func locations(of id: Digest) throws -> [ChunkLocation] {
         var locations: [ChunkLocation] = []

@@ -16,8 +16,11 @@ struct ChunkBatch: Sendable {
         var start: UInt64
     }
 
-    /// Chunks together up to this many bytes share a frame, so that small files compress against each other.
+    /// Chunks together up to this many bytes share a frame at most, so that small files compress against each other.
     static let groupSize = 1 << 20
+
+    /// The limit in a repository that cuts contents so: an average chunk, at most 1 MiB.
+    static func groupSize(_ chunker: ChunkerParameters) -> Int { min(groupSize, chunker.average) }
 
     var slab: Slab
     /// Its chunks go to the local copies too.

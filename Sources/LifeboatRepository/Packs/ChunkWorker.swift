@@ -29,14 +29,15 @@ final class ChunkWorker {
     }
 
     init(
-        known: KnownChunks, packs: PackAssembler, local: LocalCopies, maximumChunk: Int, _ settings: WriterSettings
+        known: KnownChunks, packs: PackAssembler, local: LocalCopies, _ chunker: ChunkerParameters,
+        _ settings: WriterSettings
     ) throws {
         self.known = known
         self.packs = packs
         self.local = local
-        self.maximumChunk = maximumChunk
+        maximumChunk = chunker.maximum
         encoder = try FrameEncoder(
-            maximumChunk: maximumChunk, level: settings.compressionLevel, groupLevel: settings.groupCompressionLevel)
+            chunker, level: settings.compressionLevel, groupLevel: settings.groupCompressionLevel)
     }
 
     deinit {
@@ -48,6 +49,8 @@ final class ChunkWorker {
         var ids: [Digest] = []
         ids.reserveCapacity(batch.segments.count)
         encoder.begin()
+        // Chunks that are stored whole, and the one each took the place of.
+        var beginnings: [(data: UnsafeRawBufferPointer, id: Digest, grewFrom: Digest, Counterparts)] = []
         for segment in batch.segments {
             let data = UnsafeRawBufferPointer(
                 rebasing: batch.slab.memory[segment.offset..<segment.offset + segment.length])
@@ -56,18 +59,50 @@ final class ChunkWorker {
             if batch.keepsLocally { local.keepChunk(data, id) }
             segment.content.copy?.write(data, at: segment.start)
             guard try known.claim(id) else {
-                segment.content.counterparts?.noteKnown(id, at: segment.start, length: segment.length)
+                if let counterparts = segment.content.counterparts {
+                    counterparts.noteKnown(id, at: segment.start, length: segment.length)
+                    if let before = counterparts.replaced(by: id, at: segment.start, length: segment.length) {
+                        beginnings.append((data, id, before, counterparts))
+                    }
+                }
                 continue
             }
             if let delta = try delta(of: data, id, segment) {
                 try encoder.append(patch: delta.patch, of: id, bases: delta.bases, plainLength: segment.length)
             } else {
                 try encoder.append(data, id)
+                if let counterparts = segment.content.counterparts,
+                    let before = counterparts.endOfChain(at: segment.start, length: segment.length)
+                {
+                    beginnings.append((data, id, before, counterparts))
+                }
             }
         }
-        guard !encoder.members.isEmpty else { return ids }
-        try packs.append(encoder.finish(), plainLength: encoder.plainLength, members: encoder.members)
+        if !encoder.members.isEmpty {
+            try packs.append(encoder.finish(), plainLength: encoder.plainLength, members: encoder.members)
+        }
+        for (data, id, before, counterparts) in beginnings {
+            try storeAgain(before, asDeltaOf: data, id, counterparts)
+        }
         return ids
+    }
+
+    /// Stores a chunk that others keep, too, as a delta of the one that follows it in its content. Once nothing else needs
+    /// what its chain rests on, prune keeps this copy, and the two take what they take in a new repository.
+    private func storeAgain(
+        _ chunk: Digest, asDeltaOf data: UnsafeRawBufferPointer, _ id: Digest, _ counterparts: Counterparts
+    ) throws {
+        let (deltas, undone) = try deltaTools()
+        guard
+            let again = try deltas.delta(
+                of: chunk, base: data, id, counterparts, patch: encoder.encoded, decoded: undone),
+            known.claimAgain(chunk, bytes: again.plainLength)
+        else { return }
+        counterparts.noteReturn()
+        encoder.begin()
+        try encoder.append(
+            patch: again.delta.patch, of: chunk, bases: again.delta.bases, plainLength: again.plainLength)
+        try packs.append(encoder.finish(), plainLength: encoder.plainLength, members: encoder.members)
     }
 
     /// The chunk as a patch of its counterpart in the parent of its content, when it has one and that is worth it.
@@ -77,14 +112,17 @@ final class ChunkWorker {
         guard data.count >= DeltaChunks.minimumChunk, let counterparts = segment.content.counterparts else {
             return nil
         }
-        let deltas = try deltaEncoder ?? DeltaEncoder(maximumChunk: maximumChunk)
-        deltaEncoder = deltas
-        let undone =
-            undone
-            ?? .allocate(byteCount: Self.maximumPlain(maximumChunk: maximumChunk), alignment: 64)
-        self.undone = undone
+        let (deltas, undone) = try deltaTools()
         // The buffer of the encoded frame is free until the members of the batch are together.
         return try deltas.delta(
             of: data, id, at: segment.start, counterparts, patch: encoder.encoded, decoded: undone)
+    }
+
+    private func deltaTools() throws -> (encoder: DeltaEncoder, undone: UnsafeMutableRawBufferPointer) {
+        let deltas = try deltaEncoder ?? DeltaEncoder(maximumChunk: maximumChunk)
+        deltaEncoder = deltas
+        let buffer = undone ?? .allocate(byteCount: Self.maximumPlain(maximumChunk: maximumChunk), alignment: 64)
+        undone = buffer
+        return (deltas, buffer)
     }
 }

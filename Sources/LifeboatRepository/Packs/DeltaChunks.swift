@@ -48,6 +48,25 @@ final class DeltaEncoder {
         return try attempt(data, id, at: start, counterparts, patch, decoded)
     }
 
+    /// A delta of a stored chunk, of which only the id is given, of the chunk `data`; nil when none is worth it.
+    func delta(
+        of chunk: Digest, base data: UnsafeRawBufferPointer, _ id: Digest, _ counterparts: Counterparts,
+        patch: UnsafeMutableRawBufferPointer, decoded: UnsafeMutableRawBufferPointer
+    ) throws -> (delta: Delta, plainLength: Int)? {
+        guard let known = counterparts.read(chunk, into: prefix) else { return nil }
+        let bytes = UnsafeRawBufferPointer(rebasing: prefix[..<known.length])
+        let limit = min(known.storedSize / DeltaChunks.worthwhileDivisor, patch.count)
+        guard
+            let length = try compressor.compressIfFits(
+                bytes, base: data, into: UnsafeMutableRawBufferPointer(rebasing: patch[..<limit]))
+        else { return nil }
+        let encoded = UnsafeRawBufferPointer(rebasing: patch[..<length])
+        let target = UnsafeMutableRawBufferPointer(rebasing: decoded[..<bytes.count])
+        try decompressor.decompress(encoded, base: data, into: target)
+        guard BLAKE3.hash(UnsafeRawBufferPointer(target)) == chunk else { throw LifeboatError.notComingBack(chunk) }
+        return (Delta(bases: [id], patch: encoded), bytes.count)
+    }
+
     private func attempt(
         _ data: UnsafeRawBufferPointer, _ id: Digest, at start: UInt64, _ counterparts: Counterparts,
         _ patch: UnsafeMutableRawBufferPointer, _ decoded: UnsafeMutableRawBufferPointer

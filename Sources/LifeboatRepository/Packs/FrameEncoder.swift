@@ -20,8 +20,12 @@ final class FrameEncoder {
     /// Bytes of chunks and patches since `begin`, without headers and padding.
     private(set) var dataLength = 0
 
+    private let groupSize: Int
+
     /// `level` is that of frames with one chunk, `groupLevel` that of the others.
-    init(maximumChunk: Int, level: Int, groupLevel: Int) throws {
+    init(_ chunker: ChunkerParameters, level: Int, groupLevel: Int) throws {
+        let maximumChunk = chunker.maximum
+        groupSize = ChunkBatch.groupSize(chunker)
         tar = try TarMemberWriter()
         compressor = try ZstdCompressor(level: level)
         groupCompressor = try ZstdCompressor(level: groupLevel)
@@ -46,8 +50,8 @@ final class FrameEncoder {
     /// Whether a frame that has something already takes `count` more bytes and stays within what a group may have.
     func fits(_ count: Int) -> Bool {
         members.isEmpty
-            || dataLength + count <= ChunkBatch.groupSize
-                && plainLength + TarMemberWriter.memberSize(dataSize: count) <= ContentWriter.maximumGroupPlain
+            || dataLength + count <= groupSize
+                && plainLength + TarMemberWriter.memberSize(dataSize: count) <= 2 * groupSize
     }
 
     /// Adds a chunk as it is.

@@ -8,6 +8,8 @@ final class KnownChunks: Sendable {
     private struct State: @unchecked Sendable {
         // Sendable: the monitor guards the set, and nobody else has it.
         let claimed: DigestSet
+        var again: Set<Digest> = []
+        var againBytes: UInt64 = 0
     }
 
     /// The indexes from before this backup.
@@ -25,5 +27,19 @@ final class KnownChunks: Sendable {
     func claim(_ id: Digest) throws -> Bool {
         if stored.contains(id) { return false }
         return try monitor.withLock { try $0.claimed.insert(id) }
+    }
+
+    /// A chunk of `bytes` bytes that was stored before is to be stored in another way too: true when nobody else does.
+    func claimAgain(_ id: Digest, bytes: Int) -> Bool {
+        monitor.withLock { state in
+            guard state.again.insert(id).inserted else { return false }
+            state.againBytes += UInt64(bytes)
+            return true
+        }
+    }
+
+    /// Chunks that were claimed so, and their bytes.
+    var again: (chunks: UInt64, bytes: UInt64) {
+        monitor.withLock { (UInt64($0.again.count), $0.againBytes) }
     }
 }

@@ -37,6 +37,8 @@ final class ChunkMarks {
 
     private(set) var indexes: IndexSet
     private var marked: [Bitmap]
+    /// Bytes of marked chunks that are stored as deltas: indexes tell only those of the patches.
+    private var lengths: [Position: UInt32] = [:]
 
     init(_ indexes: IndexSet) {
         self.indexes = indexes
@@ -66,6 +68,15 @@ final class ChunkMarks {
     }
 
     func isMarked(_ index: Int, _ record: Int) -> Bool { marked[index][record] }
+
+    /// Notes how many bytes a chunk has that was marked.
+    func note(_ length: UInt64, of position: Position) throws {
+        guard try !indexes.all[Int(position.index)].bases(at: Int(position.record)).isEmpty else { return }
+        lengths[position] = UInt32(clamping: length)
+    }
+
+    /// What was noted of it.
+    func length(of position: Position) -> UInt32? { lengths[position] }
 
     /// Adds an index that was not there before: its chunks that are marked already are marked in it too.
     func add(_ index: MappedIndex) throws {

@@ -23,6 +23,8 @@ final class ChunkRewriter {
 
     /// Chunks that were stored anew, and how many deltas have to be undone for each.
     private var depths: [Int: Int] = [:]
+    /// What those are deltas of now.
+    private var bases: [Int: [Int]] = [:]
     /// Dead chunks: the live one that a delta of it can be made against from now on.
     private var successors: [Int: Int] = [:]
 
@@ -44,7 +46,7 @@ final class ChunkRewriter {
         output = PackOutput(repository)
         let settings = WriterSettings(workers: 1, contentWriters: 1)
         encoder = try FrameEncoder(
-            maximumChunk: maximumChunk, level: settings.compressionLevel, groupLevel: settings.groupCompressionLevel)
+            repository.config.chunker, level: settings.compressionLevel, groupLevel: settings.groupCompressionLevel)
         reader = ChunkReader(repository, survey.indexes)
         compressor = try ZstdDeltaCompressor()
         wholeCompressor = try ZstdCompressor(level: settings.compressionLevel)
@@ -109,6 +111,7 @@ final class ChunkRewriter {
                     patch: UnsafeRawBufferPointer(rebasing: patch[..<best.length]), of: id,
                     bases: best.bases.map { self.id(of: $0) }, plainLength: data.count)
                 depths[chunk] = 1 + (best.bases.map(depth).max() ?? 0)
+                bases[chunk] = best.bases
             } else {
                 if !encoder.fits(data.count) { try flush() }
                 try encoder.append(data, id)
@@ -132,13 +135,19 @@ final class ChunkRewriter {
     private func candidates(for chunk: Int) -> [[Int]] {
         var bases: [Int] = []
         for base in graph.bases(of: Int(choice.chosen[chunk])) {
-            for live in living(base) where live != chunk && !bases.contains(live) {
-                // One that could not be stored anew rests on what it rested on before: so may this one.
-                if depth(live) < DeltaChunks.maximumDepth { bases.append(live) }
-            }
+            for live in usable(base) where live != chunk && !bases.contains(live) { bases.append(live) }
         }
         let pair = Array(bases.prefix(IndexFormat.maximumBases))
         return pair.count > 1 ? [pair] + pair.map { [$0] } : pair.isEmpty ? [] : [pair]
+    }
+
+    /// The chunk, or what stands in its place; when its chain is as long as it may be, what it rests on.
+    private func usable(_ chunk: Int) -> [Int] {
+        living(chunk).flatMap { live in
+            // One that could not be stored anew rests on what it rested on before: so may this one.
+            guard depth(live) >= DeltaChunks.maximumDepth else { return [live] }
+            return (bases[live] ?? graph.bases(of: Int(choice.chosen[live]))).flatMap(usable)
+        }
     }
 
     /// The chunk itself when it is live; else what stands in its place; else what it was a delta of.

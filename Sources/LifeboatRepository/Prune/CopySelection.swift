@@ -112,7 +112,8 @@ struct CopySelector {
         selection.neededPlain[index][frame] = sum.overflow ? .max : sum.partialValue
     }
 
-    /// Live chunks with a whole copy that is not condemned: one such copy is kept. The others go into the graph.
+    /// Live chunks with a whole copy that is not condemned, and no delta that is not: one such copy is kept. The others go
+    /// into the graph.
     private mutating func settleWholeChunks() throws {
         var merged = MergedRecords(indexes)
         var records: [MergedRecords.Record] = []
@@ -131,13 +132,24 @@ struct CopySelector {
                         neededBytes: potential[pack]))
                 places.append(record)
             }
-            if candidates.contains(where: { !$0.isCondemned }) {
+            if candidates.contains(where: { !$0.isCondemned }), try !hasUnmarkedDelta(records) {
                 for choice in PruneRules.keepers(among: candidates) {
                     keep(places[choice].index, places[choice].position)
                 }
             } else {
                 _ = try number(of: id, records.map { ($0.index, $0.position) })
             }
+        }
+    }
+
+    /// A delta of the chunk may take less than the whole: the graph decides.
+    private func hasUnmarkedDelta(_ records: [MergedRecords.Record]) throws -> Bool {
+        guard records.count > 1 else { return false }
+        return try records.contains { record in
+            guard try !indexes[record.index].bases(at: record.position).isEmpty,
+                let pack = try pack(record.index, record.position)
+            else { return false }
+            return !survey.packs[pack].isCondemned
         }
     }
 
@@ -155,6 +167,7 @@ struct CopySelector {
         let number = selection.graph.addChunk(isLive: isLive, isSettled: isSettled)
         selection.places.append(CopyPlace(index: position.index, record: position.record))
         numbers[position] = number
+        if let length = survey.live.length(of: position) { selection.graph.setLength(length, of: number) }
         if !isSettled { open.append(number) }
         return number
     }
@@ -186,6 +199,7 @@ struct CopySelector {
                 }
                 let location = try indexes[index].location(at: record)
                 let plain = TarMemberWriter.memberSize(dataSize: Int(location.length))
+                if bases.isEmpty { selection.graph.setLength(location.length, of: chunk) }
                 selection.graph.addCopy(
                     of: chunk, first: Int32(index), second: Int32(record),
                     length: UInt32(clamping: indexes[index].storedShare(ofFrame: frame, plain: UInt64(plain))),

@@ -15,7 +15,10 @@ struct DeltaFamilies {
         /// Dead chunks that are kept whole: as many live ones have to be stored whole in their place.
         var roots: UInt64 = 0
         var rootBytes: UInt64 = 0
-        var patches: [UInt64] = []
+        /// Bytes of those chunks themselves.
+        var rootLength: UInt64 = 0
+        /// Of the live chunks: deltas on the way to it, stored bytes of its patch, its own length.
+        var live: [(depth: UInt8, patch: UInt64, length: UInt64)] = []
     }
 
     init(_ graph: DeltaGraph, _ choice: DeltaChoice) {
@@ -60,13 +63,14 @@ struct DeltaFamilies {
                 if copy.isWhole {
                     known.roots += 1
                     known.rootBytes += length
+                    known.rootLength += UInt64(graph.chunks[chunk].length)
                 }
                 sums[root(chunk)] = known
             } else if graph.bases(of: Int(choice.chosen[chunk])).contains(where: isDead) {
                 var known = sums[root(chunk)] ?? Sums()
                 known.family.bytes += length
                 known.family.members.append(chunk)
-                known.patches.append(length)
+                known.live.append((choice.depth[chunk], length, UInt64(graph.chunks[chunk].length)))
                 sums[root(chunk)] = known
             }
         }
@@ -77,11 +81,15 @@ struct DeltaFamilies {
         }
     }
 
-    /// A chunk that is stored whole takes about what the dead one takes that it grew from. A delta of another base takes
-    /// about what it takes now.
+    /// As many live chunks are stored whole as there are dead ones that are, those nearest to them; each takes the share
+    /// of its length that the dead ones take. A delta of another base takes about what it takes now.
     private static func bytesAnew(_ sums: Sums) -> UInt64 {
-        let live = UInt64(sums.patches.count)
-        if live <= sums.roots { return sums.roots == 0 ? 0 : sums.rootBytes / sums.roots * live }
-        return sums.rootBytes + sums.patches.sorted().prefix(Int(live - sums.roots)).reduce(0, +)
+        let share = Double(sums.rootBytes) / Double(max(1, sums.rootLength))
+        var bytes: UInt64 = 0
+        for (number, chunk) in sums.live.sorted(by: { $0.depth < $1.depth }).enumerated() {
+            let whole = UInt64(Double(chunk.length) * share)
+            bytes += UInt64(number) < sums.roots && chunk.length > 0 ? max(whole, chunk.patch) : chunk.patch
+        }
+        return bytes
     }
 }

@@ -27,6 +27,8 @@ package struct DeltaGraph: Sendable {
         var isLive: Bool
         /// It is live, stored whole without a mark, and its copy was chosen elsewhere.
         var isSettled: Bool
+        /// Bytes of the chunk itself; 0 when that is not known.
+        var length: UInt32 = 0
         var firstCopy: Int32 = -1
         var firstUse: Int32 = -1
     }
@@ -43,6 +45,9 @@ package struct DeltaGraph: Sendable {
         chunks.append(Chunk(isLive: isLive, isSettled: isSettled))
         return chunks.count - 1
     }
+
+    /// Notes how many bytes the chunk itself has, for estimates.
+    mutating func setLength(_ length: UInt32, of chunk: Int) { chunks[chunk].length = length }
 
     /// Adds a copy that is in a pack that is there. `first` and `second` are the caller's; `length` is what it takes in
     /// the store; `bases` (at most two) are chunks that were added.
@@ -107,6 +112,7 @@ package struct DeltaChoice: Sendable {
         needed = Bitmap(count: count)
         choose(depthLimit)
         for chunk in 0..<count where graph.chunks[chunk].isLive { need(chunk) }
+        for chunk in 0..<count where graph.chunks[chunk].isLive { preferDelta(of: chunk, depthLimit) }
     }
 
     package func isReliable(_ chunk: Int) -> Bool { isReliable[chunk] }
@@ -194,6 +200,50 @@ package struct DeltaChoice: Sendable {
         takesMarked = true
         for number in graph.copies.indices { offer(Int32(number)) }
         run()
+    }
+
+    /// Of a live chunk that would be kept whole a delta of chunks that are needed anyway is kept when that takes at most
+    /// half, and none of those rests on the chunk. It makes nothing else needed, and nothing that was needed unneeded.
+    private mutating func preferDelta(of chunk: Int, _ depthLimit: Int) {
+        guard isReliable[chunk], !graph.chunks[chunk].isSettled, chosen[chunk] >= 0 else { return }
+        let whole = graph.copies[Int(chosen[chunk])]
+        guard whole.isWhole else { return }
+        let deltas = graph.copies(of: chunk).filter { number in
+            let copy = graph.copies[number]
+            return !copy.isWhole && !copy.isMarked && UInt64(copy.length) * 2 <= UInt64(whole.length)
+                && graph.bases(of: number).allSatisfy { needed[$0] && isReliable[$0] }
+        }.sorted { (graph.copies[$0].length, $0) < (graph.copies[$1].length, $1) }
+        guard !deltas.isEmpty else { return }
+        let (resting, height) = chunksResting(on: chunk)
+        for number in deltas {
+            let bases = graph.bases(of: number)
+            let ownDepth = 1 + (bases.map { Int(depth[$0]) }.max() ?? 0)
+            guard !bases.contains(where: resting.contains), ownDepth + height <= depthLimit else { continue }
+            chosen[chunk] = Int32(number)
+            // At most the limit, which fits. What rests on it may be that much deeper.
+            for above in resting { depth[above] = UInt8(clamping: Int(depth[above]) + ownDepth) }
+            depth[chunk] = UInt8(ownDepth)
+            return
+        }
+    }
+
+    /// The chunk and all whose chosen copies rest on it, and the most deltas of those in a row.
+    private func chunksResting(on chunk: Int) -> (chunks: Set<Int>, height: Int) {
+        var found: Set<Int> = [chunk]
+        var height = 0
+        var open = [chunk]
+        while let next = open.popLast() {
+            var use = graph.chunks[next].firstUse
+            while use >= 0 {
+                let copy = graph.copies[Int(use / 2)]
+                if chosen[Int(copy.chunk)] == use / 2, found.insert(Int(copy.chunk)).inserted {
+                    open.append(Int(copy.chunk))
+                    height = max(height, Int(depth[Int(copy.chunk)]) - Int(depth[chunk]))
+                }
+                use = use & 1 == 0 ? copy.nextUses.0 : copy.nextUses.1
+            }
+        }
+        return (found, height)
     }
 
     /// Notes that the chunk is needed, and what its kept copies rest on.

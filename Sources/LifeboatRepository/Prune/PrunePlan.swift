@@ -61,6 +61,8 @@ package struct PrunePlan: Sendable, Equatable {
     /// are freed so, by estimate.
     package var rewrittenChunks = 0
     package var rewrittenBytes: UInt64 = 0
+    /// Bytes of all deltas that would be free if they were stored anew, by estimate.
+    package var excessBytes: UInt64 = 0
 }
 
 /// Makes plans. Pure.
@@ -115,6 +117,7 @@ enum PrunePlanner {
                 partly.append(pack)
             }
         }
+        plan.excessBytes = survey.selection.families.reduce(0) { $0 + $1.excess }
         if let rewrap = options.rewrap {
             for pack in partly where rewrap.contains(pack.name) { move(pack, &plan) }
         } else if options.repacks {
@@ -128,21 +131,22 @@ enum PrunePlanner {
     private static func chooseRepacks(_ packs: [PackUse], _ options: PruneOptions, _ plan: inout PrunePlan) {
         func share(_ pack: PackUse) -> Double { Double(pack.wastedBytes) / Double(max(1, pack.frameBytes)) }
         let needed = packs.reduce(0.0) { $0 + Double($1.neededBytes) }
-        let limit = needed * options.maximumUnused
+        let limit = needed * options.maximumUnused - Double(plan.excessBytes)
         for pack in packs.sorted(by: { (share($1), $0.name) < (share($0), $1.name) }) {
             guard Double(plan.wastedBytes) > limit, pack.wastedBytes > 0 else { break }
             move(pack, &plan)
         }
     }
 
-    /// The families that waste the largest share of what they take, until what all waste is within the limit.
+    /// The families that waste the largest share of what they take, until what all waste is within half of the limit,
+    /// which the unused bytes of packs share.
     static func familiesToRewrite(_ survey: PruneSurvey, _ options: PruneOptions) -> [DeltaFamily] {
         let families = survey.selection.families
         let needed = survey.packs.reduce(0.0) { $0 + Double($1.neededBytes) }
         var excess = families.reduce(0.0) { $0 + Double($1.excess) }
         var chosen: [DeltaFamily] = []
         for family in families.sorted(by: { ($0.share, $0.bytes) > ($1.share, $1.bytes) }) {
-            guard excess > needed * options.maximumUnused, family.excess > 0 else { break }
+            guard excess > needed * options.maximumUnused / 2, family.excess > 0 else { break }
             chosen.append(family)
             excess -= Double(family.excess)
         }

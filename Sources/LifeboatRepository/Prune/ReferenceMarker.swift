@@ -50,13 +50,16 @@ final class ReferenceMarker {
     private func mark(_ content: ContentReference) throws {
         guard content.size > 0 else { return }
         let position = try position(of: content.id)
+        if content.depth == 0, content.size != ContentSource.unknownSize { try marks.note(content.size, of: position) }
         guard content.depth > 0,
             walkedLists.insert(ListKey(position: position, depth: content.depth)).inserted
         else { return }
         try mark(
             ContentReference(id: content.id, depth: content.depth - 1, size: ContentSource.unknownSize))
         let chunks = try ChunkSequence(reader, content)
-        while let chunk = try chunks.next() { _ = try self.position(of: chunk.id) }
+        while let chunk = try chunks.next() {
+            try marks.note(UInt64(chunk.length), of: self.position(of: chunk.id))
+        }
     }
 
     /// What the entries of a tree refer to. Each chunk of the text is read once for every line that leads into it.

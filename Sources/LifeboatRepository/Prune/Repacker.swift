@@ -66,8 +66,7 @@ struct Repacker {
         let frames = try neededFrames(of: names, whole: whole, survey)
         let settings = WriterSettings(workers: 1, contentWriters: 1)
         let encoder = try FrameEncoder(
-            maximumChunk: repository.config.chunker.maximum, level: settings.compressionLevel,
-            groupLevel: settings.groupCompressionLevel)
+            repository.config.chunker, level: settings.compressionLevel, groupLevel: settings.groupCompressionLevel)
         let output = PackOutput(repository)
         var moved: [Digest] = []
         var problems: [LifeboatError] = []

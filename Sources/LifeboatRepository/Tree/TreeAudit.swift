@@ -7,6 +7,8 @@ package import LifeboatFormats
 package struct TreeAudit {
     /// The last entry that is not a directory: what lies below it would follow it at once.
     private var leaf: [UInt8]?
+    /// Some entry is a hard link: `HardLinkAudit` says whether what it names is there.
+    package private(set) var hasHardLinks = false
 
     package init() {}
 
@@ -16,6 +18,7 @@ package struct TreeAudit {
             return "it lies below '\(String(decoding: leaf, as: UTF8.self))', which is not a directory"
         }
         leaf = entry.kind == .directory ? nil : entry.path
+        if entry.hardLink != nil { hasHardLinks = true }
         guard entry.kind == .file else { return nil }
         guard entry.size <= UInt64(Int64.max) else { return "its size is larger than any file" }
         // What changed while it was read may not add up, and says so.
