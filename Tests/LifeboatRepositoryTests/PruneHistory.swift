@@ -266,15 +266,12 @@ final class PruneHistory {
                     + "deleted \(idle.deleted.count), left \(idle.waiting.count)")
         }
         problems += try check()
-        let freshStore = try storedAfresh()
-        let fresh = try Self.stored(freshStore)
+        let fresh = try Self.stored(storedAfresh())
         if Double(bytes) > Double(fresh) * 1.10 + Double(fresh) * 0.05 {
             problems.append(
-                try "\(bytes) bytes are stored for \(nights.count) snapshots that take \(fresh) in a new repository: "
+                "\(bytes) bytes are stored for \(nights.count) snapshots that take \(fresh) in a new repository: "
                     + "\(Double(bytes) / Double(fresh)), \(idle.plan.wastedBytes) of them unused, \(idle.plan.excessBytes) in "
-                    + "deltas of dead chunks"
-                    + StoredBytes(repository).difference(
-                        from: StoredBytes(Repository.open(freshStore, cacheRoot: "\(folder.path)/again"))))
+                    + "deltas of dead chunks")
         }
         return problems.map { "seed \(seed): \($0)" }
     }
