@@ -12,6 +12,8 @@ package struct Repository: Sendable {
     package let store: any ObjectStore
     package let config: RepositoryConfig
     package let sealing: Sealing
+    /// The pack as the storage names it, for people.
+    func packName(_ pack: Digest) -> String { sealing.storedKey(RepositoryLayout.pack(pack)).text }
     /// What this host signs with and remembers; nil where nothing is signed (a repository without signers).
     package let trust: HostTrust?
     /// Why this host must not write there; nil when it may.
@@ -263,7 +265,7 @@ package struct Repository: Sendable {
         do throws(StorageError) {
             stored = try store.get(sealing.storedKey(key), limit: limit)
         } catch {
-            throw error.readingRepositoryObject(key)
+            throw error.readingRepositoryObject(sealing.storedKey(key))
         }
         try Signing.verify(stored, sealing.storedKey(key), self)
         return try sealing.open(stored, key)
@@ -279,10 +281,10 @@ package struct Repository: Sendable {
         do throws(StorageError) {
             bytes = try store.get(sealing.storedKey(key), limit: limit)
         } catch {
-            throw error.readingRepositoryObject(key)
+            throw error.readingRepositoryObject(sealing.storedKey(key))
         }
         guard BLAKE3.hash(bytes) == name else {
-            throw RepositoryError.damaged(key.text, "its bytes do not have the digest in its name")
+            throw RepositoryError.damaged(sealing.storedKey(key).text, "its bytes do not have the digest in its name")
         }
         return bytes
     }
@@ -303,7 +305,7 @@ package struct Repository: Sendable {
         do throws(StorageError) {
             try store.read(key, at: offset, into: target)
         } catch {
-            throw error.readingRepositoryObject(key)
+            throw error.readingRepositoryObject(sealing.storedKey(key))
         }
     }
 

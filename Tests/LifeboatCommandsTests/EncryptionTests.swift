@@ -88,6 +88,25 @@ struct EncryptionTests {
         #expect(config.contains("verified"), "\(config)")
     }
 
+    @Test func `a pack that is damaged or missing is named as the storage names it`() throws {
+        let (fixture, _) = try Self.encrypted()
+        defer { try? fixture.folder.remove() }
+        #expect(try fixture.inRepository("backup", "docs").exit == 0)
+        let pack = try #require(try Self.files(fixture.repository).first { $0.hasSuffix(".tar.zst.age") })
+        let name = String(pack.dropFirst(fixture.repository.count + 1))
+        func expectNamed(_ arguments: String...) throws {
+            let key = ["-r", fixture.repository, "--identity", "identity.txt"]
+            let run = try fixture.run(arguments + key)
+            #expect(run.code == .damagedRepository && (run.output + run.error).contains(name), "\(run)")
+        }
+        #expect(truncate(pack, 300) == 0)
+        try expectNamed("check", "--read-data")
+        try expectNamed("cat", "latest", "a.txt")
+        #expect(unlink(pack) == 0)
+        try expectNamed("check")
+        try expectNamed("cat", "latest", "a.txt")
+    }
+
     @Test("the wrong identity and the wrong passphrase are told by exit code 12, and write nothing")
     func wrongKeys() throws {
         let (fixture, _) = try Self.encrypted()

@@ -20,7 +20,7 @@ let diagnosticCases = ##"""
     zebra: 1
     --- expected
     lifeboat.yaml:5:1: unknown key 'zebra'
-      hint: Known here: stack, repository, encryption, services, components, health, checks, secrets, retention, objectives, drill, guard, delta_cache.
+      hint: Known here: stack, repository, encryption, services, components, health, checks, secrets, retention, objectives, drill, guard, delta_cache, project.
     === unknown keys are all reported
     stack: demo
     repository: /r

@@ -84,7 +84,7 @@ package final class PackExaminer {
             var offset: UInt64 = 0
             var ended = false
             while offset < stream.size {
-                guard !ended else { throw RepositoryError.damaged(key.text, "data follows its end marker") }
+                guard !ended else { throw damaged(key, "data follows its end marker") }
                 let rest = try window.bytes(from: offset, atLeast: maximumFrame, of: stream.size) {
                     try stream.read(at: $0, into: $1)
                 }
@@ -92,7 +92,7 @@ package final class PackExaminer {
                 ended = try decode(UnsafeRawBufferPointer(rebasing: rest[..<length]), at: Int(offset), key, &contents)
                 offset += UInt64(length)
             }
-            guard ended else { throw RepositoryError.damaged(key.text, "it has no end marker") }
+            guard ended else { throw damaged(key, "it has no end marker") }
         }
         try stream.finish()
         return contents
@@ -110,7 +110,7 @@ package final class PackExaminer {
         do throws(StorageError) {
             stored = try repository.store.get(storedKey, limit: sizeLimit)
         } catch {
-            throw error.readingRepositoryObject(key)
+            throw error.readingRepositoryObject(storedKey)
         }
         try repository.sealing.openWhatIsWhole(stored).withUnsafeBytes { bytes in
             var offset = 0
@@ -152,7 +152,7 @@ package final class PackExaminer {
     ) throws -> Bool {
         let plainLength = try ZstdDecompressor.contentSize(of: frame)
         guard plainLength <= UInt64(maximumPlain) else {
-            throw RepositoryError.damaged(key.text, "one of its frames has an impossible size")
+            throw damaged(key, "one of its frames has an impossible size")
         }
         let plain = UnsafeMutableRawBufferPointer(rebasing: plain[..<Int(plainLength)])
         try decompressor.decompress(frame, into: plain)
@@ -189,18 +189,22 @@ package final class PackExaminer {
                 bases: delta.bases, plainLength: try chunkLength(ofPatch: data, member.name, key))
         }
         guard let id = member.digest, BLAKE3.hash(data) == id else {
-            throw RepositoryError.damaged(
-                key.text, "member '\(member.name)' does not have the digest that is its name")
+            throw damaged(
+                key, "member '\(member.name)' does not have the digest that is its name")
         }
         return PackContents.Chunk(
             id: id, frame: frame, offset: UInt32(member.data.lowerBound), length: UInt32(member.data.count))
     }
 
     /// Length of the chunk a patch gives. What it gives only its bases tell: here it must be one whole frame.
+    private func damaged(_ key: ObjectKey, _ reason: String) -> LifeboatError {
+        RepositoryError.damaged(repository.sealing.storedKey(key).text, reason)
+    }
+
     private func chunkLength(ofPatch patch: UnsafeRawBufferPointer, _ name: String, _ key: ObjectKey) throws -> UInt32 {
         let size = try ZstdDecompressor.contentSize(of: patch)
         guard try ZstdDecompressor.frameSize(of: patch) == patch.count, size > 0, size <= UInt64(maximumPlain) else {
-            throw RepositoryError.damaged(key.text, "member '\(name)' is not the patch of a chunk")
+            throw damaged(key, "member '\(name)' is not the patch of a chunk")
         }
         return UInt32(size)
     }

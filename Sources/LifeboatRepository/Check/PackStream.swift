@@ -34,10 +34,10 @@ final class PackStream {
             }
             storedSize = object.size
         } catch {
-            throw error.readingRepositoryObject(key)
+            throw error.readingRepositoryObject(storedKey)
         }
         size = storedSize
-        guard storedSize <= limit else { throw Self.otherDigest(key) }
+        guard storedSize <= limit else { throw Self.otherDigest(storedKey) }
         guard repository.sealing.isEncrypted else { return }
         let reader = try reporting {
             try SealedReads.readHeader(key, storedSize, repository.sealing) { try self.readStored(at: $0, into: $1) }
@@ -71,7 +71,7 @@ final class PackStream {
     /// Hashes what was not read yet and compares the digest with the name.
     func finish() throws {
         guard hashed < storedSize else {
-            guard hasher.finalize() == name else { throw Self.otherDigest(key) }
+            guard hasher.finalize() == name else { throw Self.otherDigest(storedKey) }
             return
         }
         let count = Int(min(UInt64(Self.piece), storedSize - hashed))
@@ -81,7 +81,7 @@ final class PackStream {
             let part = UnsafeMutableRawBufferPointer(rebasing: scratch[..<Int(min(UInt64(count), storedSize - hashed))])
             try readStored(at: hashed, into: part)
         }
-        guard hasher.finalize() == name else { throw Self.otherDigest(key) }
+        guard hasher.finalize() == name else { throw Self.otherDigest(storedKey) }
     }
 
     /// Runs `body`, which parses what was read. Where it fails, a wrong digest is the reason to report: bytes that
@@ -110,7 +110,7 @@ final class PackStream {
         do throws(StorageError) {
             try repository.store.read(storedKey, at: offset, into: target)
         } catch {
-            throw error.readingRepositoryObject(key)
+            throw error.readingRepositoryObject(storedKey)
         }
         // Blocks at the ends of two reads are read twice, and hashed once.
         precondition(offset <= hashed, "a pack is read front to back")

@@ -199,7 +199,7 @@ package struct RepositoryChecker {
         for index in indexes {
             for pack in (0..<index.packCount).map(index.pack) {
                 indexed.insert(pack.name)
-                let key = RepositoryLayout.pack(pack.name).text
+                let key = repository.packName(pack.name)
                 let size = packs[pack.name]
                 guard size != pack.storedSize else { continue }
                 suspects.insert(pack.name)
@@ -302,7 +302,7 @@ package struct RepositoryChecker {
             {
                 continue
             }
-            report.addProblem(RepositoryLayout.pack(name).text, reason)
+            report.addProblem(repository.packName(name), reason)
         }
         for (index, pack) in done.wrongIndexes.sorted(by: { $0.key < $1.key }) {
             report.addProblem(

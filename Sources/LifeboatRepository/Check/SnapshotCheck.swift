@@ -159,7 +159,7 @@ struct SnapshotCheck {
             let packs = try blamedPacks(for: lost.id)
             for pack in packs.sorted() {
                 report.addAffected(
-                    RepositoryLayout.pack(pack).text, lost.reason ?? "it cannot be read",
+                    repository.packName(pack), lost.reason ?? "it cannot be read",
                     snapshot: snapshot.id.shortHex, path: place)
             }
             guard packs.isEmpty else { continue }

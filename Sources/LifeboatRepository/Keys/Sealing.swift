@@ -132,7 +132,7 @@ package struct Sealing: Sendable {
                 hint: "Give a key it was written for. If it was written for other readers than today's, "
                     + "'lifeboat key rewrap' on a host that has their key makes it readable.")
         }
-        return RepositoryError.damaged(key.text, told.summary)
+        return RepositoryError.damaged(key.text + suffix, told.summary)
     }
 }
 
@@ -176,7 +176,7 @@ final class SealedReads: Sendable {
         do throws(StorageError) {
             try store.read(sealing.storedKey(key), at: range.lowerBound, into: buffer)
         } catch {
-            throw error.readingRepositoryObject(key)
+            throw error.readingRepositoryObject(sealing.storedKey(key))
         }
         do throws(AgeError) {
             try object.reader.open(
@@ -205,13 +205,13 @@ final class SealedReads: Sendable {
             }
             size = info.size
         } catch {
-            throw error.readingRepositoryObject(key)
+            throw error.readingRepositoryObject(sealing.storedKey(key))
         }
         let reader = try Self.readHeader(key, size, sealing) { offset, target in
             do throws(StorageError) {
                 try store.read(stored, at: offset, into: target)
             } catch {
-                throw error.readingRepositoryObject(key)
+                throw error.readingRepositoryObject(sealing.storedKey(key))
             }
         }
         return Opened(reader: reader, storedSize: size)

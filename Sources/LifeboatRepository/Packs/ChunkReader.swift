@@ -177,7 +177,7 @@ package final class ChunkReader: Sendable {
                     ? try undo(location, of: id, depth: depth, verifyBases: verifyBases) : try whole(location)
                 if verifies, BLAKE3.hash(UnsafeRawBufferPointer(rebasing: frame.bytes[range])) != id {
                     throw RepositoryError.damaged(
-                        RepositoryLayout.pack(location.pack).text,
+                        repository.packName(location.pack),
                         "chunk '\(id.shortHex)' in it does not have the digest that is its name")
                 }
                 if location.isDelta, isShared { keep(frame, as: .chunk(id)) }
@@ -196,7 +196,7 @@ package final class ChunkReader: Sendable {
         // The frame may have come by another record, which gave it another length.
         guard range.upperBound <= frame.bytes.count else {
             throw RepositoryError.damaged(
-                RepositoryLayout.pack(location.pack).text, "an index places a chunk beyond the end of a frame in it")
+                repository.packName(location.pack), "an index places a chunk beyond the end of a frame in it")
         }
         return (frame, range)
     }
@@ -205,7 +205,7 @@ package final class ChunkReader: Sendable {
     private func undo(
         _ location: ChunkLocation, of id: Digest, depth: Int, verifyBases: Bool
     ) throws -> (Frame, Range<Int>) {
-        let pack = RepositoryLayout.pack(location.pack).text
+        let pack = repository.packName(location.pack)
         let (patchFrame, range) = try whole(location)
         let patch = UnsafeRawBufferPointer(rebasing: patchFrame.bytes[range])
         var bases: [(frame: Frame, range: Range<Int>)] = []
@@ -265,7 +265,7 @@ package final class ChunkReader: Sendable {
         let (frame, range) = try undo(location, of: id, depth: 0, verifyBases: verifyBases)
         guard BLAKE3.hash(UnsafeRawBufferPointer(rebasing: frame.bytes[range])) == id else {
             throw RepositoryError.damaged(
-                RepositoryLayout.pack(location.pack).text,
+                repository.packName(location.pack),
                 "the delta of chunk '\(id.shortHex)' in it gives other bytes")
         }
     }
@@ -345,7 +345,8 @@ package final class ChunkReader: Sendable {
     private func load(_ location: ChunkLocation) throws -> Frame {
         let key = RepositoryLayout.pack(location.pack)
         guard location.framePlainLength <= maximumPlain, location.frameLength <= maximumFrame else {
-            throw RepositoryError.damaged(key.text, "the index gives one of its frames an impossible size")
+            throw RepositoryError.damaged(
+                repository.packName(location.pack), "the index gives one of its frames an impossible size")
         }
         let frame = frames.frame(count: Int(location.framePlainLength))
         try withDecoder { decoder in
@@ -354,7 +355,7 @@ package final class ChunkReader: Sendable {
             do throws(FormatError) {
                 try decoder.decompressor.decompress(UnsafeRawBufferPointer(encoded), into: frame.bytes)
             } catch {
-                throw RepositoryError.damaged(key.text, error.lifeboatError.message)
+                throw RepositoryError.damaged(repository.packName(location.pack), error.lifeboatError.message)
             }
         }
         return frame

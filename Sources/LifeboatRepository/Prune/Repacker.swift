@@ -81,7 +81,7 @@ struct Repacker {
             for name in names.sorted() {
                 try cancellation.check()
                 var counters = ProgressCounters()
-                counters.current = RepositoryLayout.pack(name).text
+                counters.current = repository.packName(name)
                 progress.report(.counters(counters))
                 do {
                     for frame in (frames[name] ?? [:]).values.sorted(by: { $0.frame.offset < $1.frame.offset }) {

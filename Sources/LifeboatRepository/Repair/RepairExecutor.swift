@@ -125,7 +125,7 @@ package struct RepairExecutor {
         guard !packs.isEmpty else { return }
         let others = try lease.others().filter { !$0.excludesPrune }
         guard others.isEmpty else {
-            outcome.postponed = packs.map { RepositoryLayout.pack($0).text }
+            outcome.postponed = packs.map { repository.packName($0) }
             outcome.waitsFor = Set(others.map(\.described)).sorted()
             return
         }
@@ -136,7 +136,7 @@ package struct RepairExecutor {
             if case .sound(let contents) = try examiner.verdict(on: pack),
                 PackExaminer.deltaProblem(in: contents, material.reader) == nil
             {
-                outcome.sound.append(key.text)
+                outcome.sound.append(repository.packName(pack))
                 continue
             }
             try setAside(key, &outcome)

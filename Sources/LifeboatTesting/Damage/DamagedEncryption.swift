@@ -11,11 +11,11 @@ extension DamageCase {
             DamageVerdict(
                 check: 0, data: 13, scrub: 13, prune: 0, restore: (13, 13, 0), plan: 13, repair: 13,
                 after: .damaged(
-                    13, restore: (13, 13, 0), backedUp: 13, salvage: 3, salvaged: (3, 3, 0))),
+                    13, restore: (13, 13, 0), backedUp: 0, salvage: 3, salvaged: (3, 3, 0))),
             encrypted: true
         ) {
             try $0.flip($0.pack(.first), at: 100_000)
-            return [$0.pack(.first).dropLast(4).description]
+            return [$0.pack(.first)]
         },
         DamageCase(
             "encrypted: a byte of the header of a pack is flipped",
@@ -26,7 +26,7 @@ extension DamageCase {
             encrypted: true
         ) {
             try $0.flip($0.pack(.notes), at: 60)
-            return [$0.pack(.notes).dropLast(4).description]
+            return [$0.pack(.notes)]
         },
         DamageCase(
             "encrypted: a pack is cut to half",
@@ -37,7 +37,7 @@ extension DamageCase {
             encrypted: true
         ) {
             try $0.truncate($0.pack(.first), to: $0.bytes($0.pack(.first)).count / 2)
-            return [$0.pack(.first).dropLast(4).description]
+            return [$0.pack(.first)]
         },
         DamageCase(
             "encrypted: a pack lost its last byte",
@@ -48,7 +48,7 @@ extension DamageCase {
             encrypted: true
         ) {
             try $0.truncate($0.pack(.first), to: -1)
-            return [$0.pack(.first).dropLast(4).description]
+            return [$0.pack(.first)]
         },
         DamageCase(
             "encrypted: a pack is missing",
@@ -59,7 +59,7 @@ extension DamageCase {
             encrypted: true
         ) {
             try $0.remove($0.pack(.notes))
-            return [$0.pack(.notes).dropLast(4).description]
+            return [$0.pack(.notes)]
         },
         DamageCase(
             "encrypted: two packs changed places",
@@ -69,7 +69,7 @@ extension DamageCase {
             encrypted: true
         ) {
             try $0.swap($0.pack(.first), $0.pack(.notes))
-            return [$0.pack(.first).dropLast(4).description, $0.pack(.notes).dropLast(4).description]
+            return [$0.pack(.first), $0.pack(.notes)]
         },
         DamageCase(
             "encrypted: a byte of an index is flipped",

@@ -13,7 +13,7 @@ extension DamageCase {
             DamageVerdict(
                 check: 0, data: 13, scrub: 13, prune: 0, restore: (13, 13, 0), plan: 13, repair: 13,
                 after: .damaged(
-                    13, restore: (13, 13, 0), backedUp: 13, salvage: 3, salvaged: (3, 3, 0)))
+                    13, restore: (13, 13, 0), backedUp: 0, salvage: 3, salvaged: (3, 3, 0)))
         ) {
             try $0.flip($0.pack(.first), at: 8)
             return [$0.pack(.first)]
