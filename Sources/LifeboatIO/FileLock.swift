@@ -19,6 +19,10 @@ package struct FileLock: ~Copyable, Sendable {
 
     private init(file: consuming OwnedDescriptor) { self.file = file }
 
+    /// Ends the lock here. Call it where what the lock protects is done: without a use of the value there, an optimized
+    /// build may end its lifetime, and with it the lock, right after it was taken.
+    package consuming func release() { flock(file.raw, LOCK_UN) }
+
     /// Unlocks by name: a child process that is just being started holds a copy of the descriptor until its exec, and
     /// would keep the lock a little longer.
     deinit { flock(file.raw, LOCK_UN) }

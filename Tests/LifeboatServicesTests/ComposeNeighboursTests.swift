@@ -91,6 +91,46 @@ struct ComposeNeighboursTests {
         #expect(try users(["/home", "/srv/data"], ["db"]) == nil)
     }
 
+    @Test func `a service whose container is gone uses what the files say it mounts`() throws {
+        let folder = try TemporaryFolder()
+        defer { try? folder.remove() }
+        let model = """
+            {"name": "ours", "services": {
+              "api": {"volumes": [{"type": "bind", "source": "/srv/data", "target": "/d"}]},
+              "web": {"volumes": [{"type": "volume", "source": "files", "target": "/f"}]},
+              "db": {"volumes": [{"type": "volume", "source": "db", "target": "/v"}, {"type": "tmpfs", "target": "/t"}]}},
+             "volumes": {"files": {"name": "ours_files"}, "db": null}}
+            """
+        try AtomicFile.write(model, to: "\(folder.path)/model.json")
+        try AtomicFile.write(
+            "[\(container("db", project: "ours", service: "db"))]", to: "\(folder.path)/containers.json")
+        try AtomicFile.write(
+            """
+            #!/bin/sh
+            case "$*" in
+            *version*) echo 2.20.0 ;;
+            *config*) cat '\(folder.path)/model.json' ;;
+            ps*) echo one ;;
+            *) cat '\(folder.path)/containers.json' ;;
+            esac
+
+            """, to: "\(folder.path)/docker")
+        #expect(chmod("\(folder.path)/docker", 0o755) == 0)
+        let runner = SystemProcessRunner()
+        let compose = ComposeServices(
+            ComposeProject(files: ["\(folder.path)/compose.yaml"]),
+            engine: EngineCommandLine(docker: ["\(folder.path)/docker"], runner: runner),
+            compose: ComposeCommand(
+                runner: runner, environment: ["PATH": "\(folder.path):/usr/bin:/bin"], folder: folder.path),
+            stateFolder: folder.path)
+        func users(_ directory: String) throws -> [String]? { try compose.users(of: [directory], servers: [], nil) }
+        #expect(try users("/srv/data/inside") == ["api"])
+        #expect(try users("/var/lib/docker/volumes/ours_files/_data") == ["web"])
+        // The container that is there says what it mounts: nothing.
+        #expect(try users("/var/lib/docker/volumes/ours_db/_data") == nil)
+        #expect(try users("/srv/other") == nil)
+    }
+
     @Test func aServiceOfTheProjectThatThePolicyDoesNotNameIsOne() throws {
         let found = try neighbours(
             [

@@ -66,7 +66,7 @@ struct Backup: LifeboatCommand {
             request.deltaCache = assembly.policy.deltaCache
         }
         let outcome = try engine.run(request)
-        _ = consume lock
+        lock.take()?.release()
         session.progress.finish()
         for warning in outcome.warnings { session.warn(warning) }
         for problem in outcome.problems { try session.problem(problem) }

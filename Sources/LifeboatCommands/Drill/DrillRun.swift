@@ -3,6 +3,7 @@
 import ArgumentParser
 import LifeboatCore
 import LifeboatDrill
+import LifeboatIO
 import LifeboatPolicy
 import LifeboatRepository
 import LifeboatRestore
@@ -89,7 +90,7 @@ struct DrillRunCommand: LifeboatCommand {
         let lock = try journal.lock(stack: policy.stack)
         try Self.clearUp(journal, session)
         let code = try drill(policy, project, assembly, journal, session)
-        _ = consume lock
+        lock.release()
         return code
     }
 

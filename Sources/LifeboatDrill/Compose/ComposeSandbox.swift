@@ -87,8 +87,10 @@ final class ComposeSandbox {
     /// The last lines that containers printed which ended with a failure, or are not healthy.
     private func failedContainers() -> [String] {
         let filter = ["ps", "--all", "--quiet", "--filter", "label=com.docker.compose.project=\(name)"]
+        // `.ID`, not `.Id`: with a name the client does not know it takes another way, on which a container without a
+        // health check is an error.
         let format =
-            "{{.Id}} {{index .Config.Labels \"com.docker.compose.service\"}} {{.State.Status}} {{.State.ExitCode}}"
+            "{{.ID}} {{index .Config.Labels \"com.docker.compose.service\"}} {{.State.Status}} {{.State.ExitCode}}"
             + " {{if .State.Health}}{{.State.Health.Status}}{{end}}"
         // What was wrong is reported all the same when the engine does not answer any more.
         guard let ids = try? docker.lines(filter), !ids.isEmpty,
@@ -98,7 +100,7 @@ final class ComposeSandbox {
         for state in states {
             let words = state.split(separator: " ").map(String.init)
             guard words.count >= 4 else { continue }
-            let isIll = words.count > 4 && words[4] == "unhealthy"
+            let isIll = words[2] == "running" && words.count > 4 && words[4] == "unhealthy"
             guard isIll || (words[2] != "running" && words[2] != "created" && words[3] != "0") else { continue }
             let ending = isIll ? "is unhealthy" : "ended with \(words[3])"
             let lines = docker.log(of: words[0], lines: Self.logLines)

@@ -57,7 +57,7 @@ package struct RestoreExecutor: Sendable {
         let pending = try journal.records().records.filter { $0.plan.stack == plan.stack && $0.needsRecovery }
         if let other = pending.first(where: { !$0.isReplaced(by: record) }) { throw RestoreFailure.pending(other) }
         let outcome = try run(RestoreMachine(record), source, begun: begun, cancellation)
-        _ = consume lock
+        lock.release()
         return outcome
     }
 
@@ -72,7 +72,7 @@ package struct RestoreExecutor: Sendable {
             })
         else { throw LifeboatError("restore '\(id)' of stack '\(stack.name)' is over already") }
         let outcome = try run(RestoreMachine(resuming: record), source, cancellation)
-        _ = consume lock
+        lock.release()
         return outcome
     }
 

@@ -129,7 +129,7 @@ package struct RestoreRecovery: Sendable {
             }
             return run(machine, try live(record.plan), decision: Self.decision(machine.record.course))
         }
-        _ = consume lock
+        lock.release()
         return outcomes
     }
 
@@ -149,7 +149,7 @@ package struct RestoreRecovery: Sendable {
         }
         let machine = try RestoreMachine.rollingBack(kept: record, running: running)
         let outcome = run(machine, stack, decision: .rollBack, begun: begun)
-        _ = consume lock
+        lock.release()
         return outcome
     }
 
@@ -158,7 +158,7 @@ package struct RestoreRecovery: Sendable {
         let lock = try journal.lock(stack: stack.name)
         let machine = try RestoreMachine.discarding(kept: try keptRecord(id, stack.name))
         let outcome = run(machine, stack, decision: .discard)
-        _ = consume lock
+        lock.release()
         return outcome
     }
 

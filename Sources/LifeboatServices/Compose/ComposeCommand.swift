@@ -45,10 +45,35 @@ struct ComposeModel: Decodable, Sendable, Equatable {
     struct Dependency: Decodable, Sendable, Equatable { var condition: String? }
     struct Service: Decodable, Sendable, Equatable {
         var dependsOn: [String: Dependency]?
-        private enum CodingKeys: String, CodingKey { case dependsOn = "depends_on" }
+        var volumes: [Mount]?
+        private enum CodingKeys: String, CodingKey {
+            case volumes
+            case dependsOn = "depends_on"
+        }
     }
+    /// `source`: an absolute path of type `bind`, a key of `volumes` of type `volume`.
+    struct Mount: Decodable, Sendable, Equatable {
+        var type: String?
+        var source: String?
+    }
+    struct Volume: Decodable, Sendable, Equatable { var name: String? }
     var name: String
     var services: [String: Service]?
+    var volumes: [String: Volume?]?
+
+    /// Whether a container of the service would see this directory: a path it binds, or the directory of a volume.
+    func mounts(_ folder: String, in service: String) -> Bool {
+        (services?[service]?.volumes ?? []).contains { mount in
+            guard let source = mount.source else { return false }
+            switch mount.type {
+            case "bind": return ComposeServices.isSame(source, folder)
+            case "volume":
+                guard let volume = volumes?[source] else { return false }
+                return "\(folder)/".contains("/volumes/\(volume?.name ?? "\(name)_\(source)")/_data/")
+            default: return false
+            }
+        }
+    }
 
     var dependencies: [String: [String: EngineContainer.Condition]] {
         (services ?? [:]).mapValues { service in

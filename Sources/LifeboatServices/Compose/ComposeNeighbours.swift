@@ -2,6 +2,7 @@
 
 import Glibc
 package import LifeboatCore
+import LifeboatIO
 
 extension ComposeServices {
     /// What keeps folders in use though the services of this project are stopped: containers of other projects, and
@@ -35,13 +36,18 @@ extension ComposeServices {
         of folders: [String], servers: Set<String>, _ cancellation: Cancellation?
     ) throws -> [String]? {
         let view = try view(patience: deadlines.engine, cancellation)
+        let model = known.withLock { (known: inout Known) in known.model }
         var users = servers
         for folder in folders {
             let mounting = view.containers.filter { container in
                 container.mounts.contains { Self.isSame($0.source, folder) }
             }
-            guard !mounting.isEmpty else { return nil }
-            users.formUnion(mounting.map(\.service))
+            // A service whose container is gone says in the files what it mounts.
+            let declared = view.graph.order.filter { service in
+                view.containers(of: service).isEmpty && model?.mounts(folder, in: service) == true
+            }
+            guard !mounting.isEmpty || !declared.isEmpty else { return nil }
+            users.formUnion(mounting.map(\.service) + declared)
         }
         for server in servers {
             let dependents = Self.dependents(of: server, view.dependencies)
@@ -66,7 +72,7 @@ extension ComposeServices {
     }
 
     /// Whether two paths overlap, also through links.
-    private static func isSame(_ left: String, _ right: String) -> Bool {
+    static func isSame(_ left: String, _ right: String) -> Bool {
         overlap(left, right) || overlap(resolved(left), resolved(right))
     }
 

@@ -45,6 +45,8 @@ package final class ComposeServices: ServiceManager {
         var lastUp: [EngineContainer] = []
         /// Containers that this very manager has stopped, and waited for.
         var stopped: Set<String> = []
+        /// Containers that were unhealthy before this manager paused them.
+        var illBeforePause: Set<String> = []
     }
     let known = Monitor(Known())
 
@@ -215,6 +217,9 @@ package final class ComposeServices: ServiceManager {
         for wave in view.graph.waves(of: Set(services)).reversed() {
             for container in view.containers where wave.contains(container.service) && container.status == "running" {
                 try cancellation?.check()
+                if container.health == "unhealthy" {
+                    known.withLock { (known: inout Known) in _ = known.illBeforePause.insert(container.id) }
+                }
                 try pause(container, cancellation)
                 paused.insert(container.service)
             }
@@ -247,7 +252,8 @@ package final class ComposeServices: ServiceManager {
 
     /// Some engines run no health check in a paused container and count the missed ones as failures.
     private func noteUnhealthy(_ containers: [EngineContainer], _ progress: any ProgressSink) {
-        let checked = containers.filter { $0.health != nil && $0.health != "unhealthy" }
+        let ill = known.withLock { (known: inout Known) in known.illBeforePause }
+        let checked = containers.filter { $0.health != nil && !ill.contains($0.id) }
         let now = checked.compactMap { try? engine.container($0.id, patience: deadlines.engine, nil) }
         let names = now.filter { $0.health == "unhealthy" }.map { "'\($0.name)'" }
         guard !names.isEmpty else { return }

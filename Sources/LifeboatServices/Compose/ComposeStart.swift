@@ -23,6 +23,10 @@ extension ComposeServices {
         let hold = hold(view.name)
         let held = try hold.entries()
         let current = view
+        let begun = wanted.filter { service in
+            missing.contains(service) || held.contains { $0.service == service }
+                || view.containers(of: service).contains { !$0.isUp || $0.isPaused }
+        }
         for wave in view.graph.waves(of: wanted) {
             try runConcurrently(
                 wave.map { service in
@@ -38,7 +42,8 @@ extension ComposeServices {
         // Those of containers that are gone for good are over too.
         let existing = Set(view.containers.map(\.id))
         try hold.write(held.filter { !wanted.contains($0.service) && existing.contains($0.id) })
-        progress.report(.note("started \(view.graph.order.filter(wanted.contains).joined(separator: ", "))"))
+        let names = view.graph.order.filter(begun.contains)
+        if !names.isEmpty { progress.report(.note("started \(names.joined(separator: ", "))")) }
     }
 
     /// Those of its containers that ran when it was stopped; all of them when that is not known.

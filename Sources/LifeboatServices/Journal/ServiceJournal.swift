@@ -121,7 +121,7 @@ package struct ServiceJournal: Sendable {
         try AtomicFile.write(text + "\n", to: path)
         // The folder itself may be new: make its name durable too.
         try AtomicFile.synchronizeFolder(of: folder)
-        _ = consume lock
+        lock.release()
         return entry
     }
 
@@ -230,7 +230,7 @@ package struct ServiceJournal: Sendable {
             }
         }
         try end(operation: current.operation)
-        _ = consume lock
+        lock.release()
     }
 
     private func lock() throws -> FileLock {
