@@ -116,7 +116,7 @@ final class ComposeSandbox {
     private static let logLines = 5
 
     /// The services that can run when these components' data is not there: neither their servers, nor what mounts their
-    /// paths, nor what depends on one of these. Nil when it cannot be told: nothing is known to need one of the servers.
+    /// paths, nor what depends on one of these. Nil when that is unknown: nothing is known to need one of the servers.
     func runnable(servers: Set<String>, paths: [String]) -> [String]? {
         var lacking = servers
         for (service, mounts) in project.mounts

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What `lifeboat init` proposes to protect, from what it sees of a stack. Pure: it is told what is there.
+/// What `lifeboat init` proposes to protect, from what it sees of a stack. Pure.
 package struct StackDiscovery {
     /// A component: its name and the lines of YAML below it, not indented; those that begin with `#` are remarks.
     package struct Component: Sendable, Equatable {

@@ -137,7 +137,7 @@ package struct SystemdServices: ServiceManager {
         try look(cancellation).filter { units.contains($0.id) || $0.isTrigger }.map(\.id)
     }
 
-    /// A unit that a timer, socket or path starts runs when it is asked to: it is idle by right while its trigger is up.
+    /// A unit that a timer, socket or path starts may be idle as long as that trigger is active.
     package func idle(_ cancellation: Cancellation?) throws -> [String] {
         let known = try look(cancellation)
         let up = Set(known.filter(\.isUp).map(\.id))
